@@ -1,0 +1,25 @@
+//! Compiles `proto/` without a `protoc`, and keeps the descriptor set, comments included, for reflection.
+
+use std::{env, fs, path::PathBuf};
+
+/// Messages that hold secrets: their `Debug` is written by hand in `src/grpc/proto.rs` and shows no value.
+const WITHOUT_DEBUG: [&str; 3] =
+    ["runwright.v1.HeaderSet", "runwright.v1.RunStarted", "runwright.v1.CancelRunRequest"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let mut protos = protox::Compiler::new(["proto"])?;
+    protos.include_imports(true).include_source_info(true).open_files([
+        "runwright/v1/agent_service.proto",
+        "runwright/v1/catalog_service.proto",
+        "runwright/v1/error_reason.proto",
+    ])?;
+
+    let mut config = tonic_prost_build::Config::new();
+    config.skip_debug(WITHOUT_DEBUG).btree_map(["."]);
+    tonic_prost_build::configure().compile_fds_with_config(protos.file_descriptor_set(), config)?;
+
+    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("runwright.v1.bin");
+    fs::write(descriptors, protos.encode_file_descriptor_set())?;
+    Ok(())
+}

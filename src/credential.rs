@@ -1,0 +1,56 @@
+//! Where configured values come from: a literal, the environment, a file that is read again when it changes.
+
+mod file;
+
+use http::HeaderName;
+
+use crate::headers::{HeaderSet, SecretValue, rules::Refusal};
+pub use file::{FileError, FileSource};
+
+/// The source of one value, such as a registered header's or a model's key.
+#[derive(Clone)]
+pub enum Source {
+    /// A value that does not change: a literal, or one from the environment.
+    Fixed(SecretValue),
+    /// A file's content.
+    File(FileSource),
+}
+
+/// Registered headers: names, each with the source of its value.
+#[derive(Clone, Default)]
+pub struct Headers(Vec<(HeaderName, Source)>);
+
+impl Source {
+    /// A value that does not change.
+    ///
+    /// # Errors
+    /// The value may be no header's.
+    pub fn fixed(text: &str) -> Result<Self, Refusal> {
+        SecretValue::parse(text).map(Self::Fixed)
+    }
+
+    /// The value as of now.
+    pub fn current(&self) -> SecretValue {
+        match self {
+            Self::Fixed(value) => value.clone(),
+            Self::File(file) => file.current(),
+        }
+    }
+}
+
+impl Headers {
+    /// Registers headers; the names are checked and each stands once.
+    pub fn new(headers: Vec<(HeaderName, Source)>) -> Self {
+        Self(headers)
+    }
+
+    /// The names, in lower case, in the configured order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The headers with their values as of now.
+    pub fn current(&self) -> HeaderSet {
+        HeaderSet::from_checked(self.0.iter().map(|(name, source)| (name.clone(), source.current())))
+    }
+}

@@ -1,0 +1,120 @@
+//! The place where headers merge.
+
+use http::{HeaderMap, HeaderName};
+
+use super::{DigestKey, HeaderSet, SecretValue};
+
+/// Where a header came from, from the lowest layer to the highest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Layer {
+    /// The MCP server's registration.
+    Server,
+    /// The agent's own headers for that server.
+    Agent,
+    /// The request's `mcp_headers`.
+    Run,
+    /// The request's `per_run_mcp_headers` for that server.
+    RunServer,
+}
+
+/// What one MCP server is sent in one run: every request of the run to it carries exactly this.
+#[derive(Clone, Default)]
+pub struct Merged {
+    /// Sorted by name; each name once.
+    headers: Vec<MergedHeader>,
+    /// Sorted; none of them is in `headers`.
+    removed: Vec<HeaderName>,
+}
+
+/// One header that won.
+#[derive(Clone)]
+pub struct MergedHeader {
+    /// The name, in lower case.
+    pub name: HeaderName,
+    /// The value.
+    pub value: SecretValue,
+    /// The layer that it came from.
+    pub layer: Layer,
+}
+
+/// [`Merged`] as it may be shown: names, layers and digests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The headers, sorted by name.
+    pub headers: Vec<AppliedHeader>,
+    /// The names that a layer took away and that are not sent, sorted.
+    pub removed: Vec<String>,
+}
+
+/// A header as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedHeader {
+    /// The name, in lower case.
+    pub name: String,
+    /// The layer that it came from.
+    pub layer: Layer,
+    /// See [`DigestKey::value_digest`].
+    pub digest: String,
+}
+
+/// Merges layers, given from the lowest to the highest.
+pub fn merge<'a>(layers: impl IntoIterator<Item = (Layer, &'a HeaderSet)>) -> Merged {
+    let mut merged = Merged::default();
+    for (layer, set) in layers {
+        for name in set.removed() {
+            merged.remove(name);
+        }
+        for (name, value) in set.headers() {
+            merged.set(MergedHeader { name: name.clone(), value: value.clone(), layer });
+        }
+    }
+    merged
+}
+
+impl Merged {
+    /// The headers, sorted by name.
+    pub fn headers(&self) -> &[MergedHeader] {
+        &self.headers
+    }
+
+    /// The header of a lower-case name.
+    pub fn get(&self, name: &str) -> Option<&MergedHeader> {
+        self.position(name).ok().map(|at| &self.headers[at])
+    }
+
+    /// The headers for an HTTP request.
+    pub fn to_header_map(&self) -> HeaderMap {
+        self.headers.iter().map(|header| (header.name.clone(), header.value.as_header().clone())).collect()
+    }
+
+    /// What may be shown of them.
+    pub fn applied(&self, key: &DigestKey) -> Applied {
+        let headers = self.headers.iter().map(|header| AppliedHeader {
+            name: header.name.as_str().to_owned(),
+            layer: header.layer,
+            digest: key.value_digest(&header.name, &header.value),
+        });
+        let removed = self.removed.iter().map(|name| name.as_str().to_owned());
+        Applied { headers: headers.collect(), removed: removed.collect() }
+    }
+
+    fn set(&mut self, header: MergedHeader) {
+        self.removed.retain(|removed| *removed != header.name);
+        match self.position(header.name.as_str()) {
+            Ok(at) => self.headers[at] = header,
+            Err(at) => self.headers.insert(at, header),
+        }
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        if let Ok(at) = self.position(name.as_str()) {
+            self.headers.remove(at);
+            let at = self.removed.partition_point(|removed| removed.as_str() < name.as_str());
+            self.removed.insert(at, name.clone());
+        }
+    }
+
+    fn position(&self, name: &str) -> Result<usize, usize> {
+        self.headers.binary_search_by(|header| header.name.as_str().cmp(name))
+    }
+}

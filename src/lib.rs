@@ -1,0 +1,27 @@
+//! Runwright executes LLM agents over gRPC; every run carries its caller's own MCP headers, and they live for that run
+//! alone.
+//!
+//! ```text
+//! main → cli → app (the only file that names concrete types) → config · telemetry · server
+//! server → grpc         handlers, decode, encode, stream, status      tonic only here and in server's layers
+//! grpc → run            state machine, driver, limits, errors         no tonic, no reqwest, no rmcp
+//! run → model/* · mcp/*                                               adapters never see each other
+//! adapters → egress     builds every HTTP client
+//! all → headers · message · event · agent · id · credential · trace   plain data
+//! ```
+//!
+//! Where headers merge: [`headers::merge`]. Where they are sent: `mcp::backend`.
+
+pub mod agent;
+pub mod config;
+pub mod credential;
+pub mod egress;
+pub mod headers;
+pub mod id;
+pub mod mcp;
+pub mod message;
+pub mod model;
+pub mod run;
+pub mod server;
+pub mod telemetry;
+pub mod trace;

@@ -1,0 +1,3 @@
+//! MCP servers.
+mod config;
+pub use config::{KeptClients, ServerConfig, SessionScope, Timeouts};

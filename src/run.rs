@@ -1,0 +1,3 @@
+//! Runs.
+mod limits;
+pub use limits::Limits;

@@ -1,0 +1,24 @@
+//! Bounds on runs.
+
+use std::time::Duration;
+
+/// Bounds on the runs of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most runs at once; one more is refused.
+    pub max_concurrent_runs: usize,
+    /// The longest time of any run.
+    pub run_timeout: Duration,
+    /// The largest request, in bytes.
+    pub max_request_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_concurrent_runs: 10_000,
+            run_timeout: Duration::from_secs(10 * 60),
+            max_request_bytes: 4 * 1024 * 1024,
+        }
+    }
+}

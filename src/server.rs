@@ -1,0 +1,3 @@
+//! The process's two listeners.
+mod config;
+pub use config::Config;

@@ -1,0 +1,3 @@
+//! Logs and spans.
+mod config;
+pub use config::{Config, LogFormat};
