@@ -1,3 +1,169 @@
-//! MCP servers.
+//! MCP servers: registrations, and a run's connections to them. The only module that knows rmcp.
+//!
+//! An open client belongs to one **identity**: a registration in its revision, and the digest of the merged headers.
+//! Two identities never share a client, a session or a tool list. What a run has is a [`Connection`]: a client of its
+//! identity ([`pool`]), leased with the run's headers ([`slot`]), through which the backend ([`backend`]) sends every
+//! request of that run to that server.
+
+mod answer;
+mod backend;
+mod call;
+mod client;
 mod config;
+mod connection;
+mod fault;
+mod open;
+mod pool;
+mod registration;
+mod render;
+mod slot;
+mod tools;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use thiserror::Error as ThisError;
+
+use crate::{
+    egress::Egress,
+    headers::{DigestKey, HeaderSet, Layer, Merged},
+    trace::{Correlation, Outgoing},
+};
+pub use call::CallOutcome;
 pub use config::{KeptClients, ServerConfig, SessionScope, Timeouts};
+pub use connection::Connection;
+pub use fault::Challenge;
+use fault::Fault;
+use pool::{Identity, Pool, Wanted};
+use registration::Registration;
+pub use tools::{DroppedTool, Tool, ToolList};
+
+/// The registered MCP servers, and the clients that are kept for them.
+pub struct Servers {
+    registrations: BTreeMap<String, Arc<Registration>>,
+    pool: Arc<Pool>,
+    key: DigestKey,
+}
+
+/// Why a server can't be used. The texts are ours: nothing of a server's body is in them.
+#[derive(Clone, Debug, ThisError)]
+#[error("MCP server `{mcp_server}`: {problem}")]
+pub struct Error {
+    /// The server's registered name.
+    pub mcp_server: String,
+    /// What was being done.
+    pub phase: Phase,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What was being done with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Opening a client.
+    Opening,
+    /// Listing its tools.
+    Listing,
+    /// Calling a tool.
+    Calling,
+}
+
+/// What is wrong with a server.
+#[derive(Clone, Debug, ThisError, PartialEq, Eq)]
+pub enum Problem {
+    /// It answered 401. With the layer of the credential that it refused.
+    #[error("it refuses the credential (401)")]
+    Unauthorized(Challenge, Option<Layer>),
+    /// It answered 403. With the layer of the credential that it refused.
+    #[error("it forbids the access (403)")]
+    Forbidden(Challenge, Option<Layer>),
+    /// It can't be reached, or fails.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It speaks no MCP that is known here.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+impl Servers {
+    /// Registers servers. A client may have as many requests under way as there may be runs.
+    ///
+    /// # Errors
+    /// An HTTP client can't be built.
+    pub fn new(
+        configs: impl IntoIterator<Item = ServerConfig>,
+        kept_clients: KeptClients,
+        max_concurrent_runs: usize,
+        key: DigestKey,
+        egress: &Egress,
+    ) -> Result<Self, reqwest::Error> {
+        let mut registrations = BTreeMap::new();
+        for (number, config) in (0..).zip(configs) {
+            let name = config.name.clone();
+            let registration = Registration::new(number, config, egress, max_concurrent_runs)?;
+            registrations.insert(name, Arc::new(registration));
+        }
+        Ok(Self { registrations, pool: Arc::new(Pool::new(kept_clients)), key })
+    }
+
+    /// A server's configuration.
+    pub fn get(&self, name: &str) -> Option<&ServerConfig> {
+        self.registrations.get(name).map(|registration| &registration.config)
+    }
+
+    /// All servers' configurations, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &ServerConfig> {
+        self.registrations.values().map(|registration| &registration.config)
+    }
+
+    /// A server's default headers, with their values as of now.
+    pub fn default_headers(&self, name: &str) -> HeaderSet {
+        self.get(name).map(|config| config.headers.current()).unwrap_or_default()
+    }
+
+    /// A run's connection to a registered server. Nothing is sent yet. `outgoing` is what the opening carries.
+    pub fn connect(
+        &self,
+        name: &str,
+        sent: Arc<Merged>,
+        correlation: Correlation,
+        outgoing: Outgoing,
+    ) -> Option<Connection> {
+        let registration = self.registrations.get(name)?;
+        let identity = Identity { registration: registration.key, headers: self.key.identity(&sent) };
+        let headers = connection::header_map(&sent);
+        let wanted = Wanted { registration: registration.clone(), identity, headers, outgoing };
+        Some(Connection::new(self.pool.clone(), wanted, sent, correlation))
+    }
+
+    /// Gives up clients that nobody used for long, for as long as the process lives.
+    pub async fn sweep(&self) {
+        self.pool.sweep().await;
+    }
+
+    /// How many clients are kept.
+    pub fn kept_clients(&self) -> usize {
+        self.pool.len()
+    }
+}
+
+impl Error {
+    fn new(mcp_server: &str, fault: Fault, phase: Phase, sent: &Merged) -> Self {
+        let layer = || fault::credential_layer(sent);
+        let problem = match fault {
+            Fault::Unauthorized(challenge) => Problem::Unauthorized(challenge, layer()),
+            Fault::Forbidden(challenge) => Problem::Forbidden(challenge, layer()),
+            Fault::Status(status) if status.is_server_error() || status.as_u16() == 429 => {
+                Problem::Unavailable(fault.to_string())
+            }
+            Fault::Connect | Fault::Broken | Fault::Timeout(_) | Fault::NoLease | Fault::SessionExpired => {
+                Problem::Unavailable(fault.to_string())
+            }
+            Fault::Status(_)
+            | Fault::TooLarge(_)
+            | Fault::Malformed(_)
+            | Fault::Rpc { .. }
+            | Fault::Protocol(_) => Problem::Protocol(fault.to_string()),
+        };
+        Self { mcp_server: mcp_server.to_owned(), phase, problem }
+    }
+}

@@ -1,3 +1,27 @@
-//! Runs.
+//! Runs: what a request for one comes to, from its admission to its end.
+//!
+//! [`Runner::start`] admits a run and spawns its task. The task ([`driver`]) performs what the state machine
+//! ([`machine`]) says: it opens the agent's MCP servers with the run's headers, asks the model, calls tools, and so on.
+//! When the run is stopped (by `CancelRun`, by its deadline, because the caller is gone, or because this process ends)
+//! all that is under way is dropped, and that aborts it; then the servers are told.
+
+mod driver;
+mod error;
+mod handle;
+mod headers;
 mod limits;
+mod live;
+mod machine;
+mod record;
+mod request;
+mod runner;
+mod stop;
+mod tools;
+
+pub use error::{Admitted, Error, Failure, Violation, ViolationKind};
+pub use handle::Run;
+pub use headers::{Plan, RawSet, Requested, key, plan};
 pub use limits::Limits;
+pub use request::RunRequest;
+pub use runner::{Mode, Parts, Runner, ServerTools};
+pub use tools::Naming;

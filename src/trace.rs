@@ -5,7 +5,7 @@
 //! generative AI and MCP; `runwright.*` is ours. No span holds content: no input, no
 //! argument, no result, no header.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator},
@@ -68,6 +68,22 @@ impl TraceHeaders {
 
     fn to_context(&self) -> Context {
         TraceContextPropagator::new().extract_with_context(&Context::new(), self)
+    }
+}
+
+impl Outgoing {
+    /// Puts the ids into an HTTP request's headers.
+    pub fn insert_into(&self, headers: &mut HeaderMap) {
+        let ids = [
+            ("x-request-id", Some(self.request_id.as_str())),
+            ("traceparent", self.trace.traceparent.as_deref()),
+            ("tracestate", self.trace.tracestate.as_deref()),
+        ];
+        for (name, value) in ids {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
     }
 }
 

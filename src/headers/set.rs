@@ -58,6 +58,11 @@ impl HeaderSet {
         Self { headers: headers.into_iter().collect(), remove: Vec::new() }
     }
 
+    /// The same set with these of its headers alone.
+    pub fn with_headers(self, headers: Vec<(HeaderName, SecretValue)>) -> Self {
+        Self { headers, ..self }
+    }
+
     /// The headers to set.
     pub fn headers(&self) -> &[(HeaderName, SecretValue)] {
         &self.headers

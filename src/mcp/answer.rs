@@ -1,0 +1,234 @@
+//! What an MCP server's HTTP answer means.
+//!
+//! A JSON body must answer the request that it came for: its id is compared, and an error without an id is given the
+//! request's, because rmcp would drop it and wait on. In an SSE answer rmcp looks for the id itself.
+
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
+use http::{StatusCode, header::CONTENT_TYPE};
+use reqwest::Response;
+use rmcp::{
+    model::{ClientJsonRpcMessage, ClientRequest, RequestId, ServerJsonRpcMessage},
+    transport::streamable_http_client::StreamableHttpPostResponse,
+};
+use sse_stream::{Error as SseError, Sse};
+
+use super::{
+    Fault,
+    backend::{Backend, Sending},
+    fault::Challenge,
+    slot::Exchange,
+    tools,
+};
+use crate::{egress, sse};
+
+/// The largest body of an answer that is no success, in bytes.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+
+type Events = BoxStream<'static, Result<Sse, SseError>>;
+
+/// Reads the answer to a POST.
+pub(super) async fn read(
+    backend: &Backend,
+    sending: &Sending,
+    message: &ClientJsonRpcMessage,
+    in_session: bool,
+    response: Response,
+    session: Option<String>,
+) -> Result<StreamableHttpPostResponse, Fault> {
+    refuse(&response, sending, in_session)?;
+    let ClientJsonRpcMessage::Request(request) = message else {
+        return accepted(&response);
+    };
+    let listing = matches!(request.request, ClientRequest::ListToolsRequest(_));
+    if !response.status().is_success() {
+        let error = read_error(response, &request.id).await?;
+        return Ok(StreamableHttpPostResponse::Json(error, session));
+    }
+    if is_type(&response, "text/event-stream") {
+        return Ok(StreamableHttpPostResponse::Sse(events(backend, sending, listing, response), session));
+    }
+    if !is_json(&response) {
+        return Err(Fault::Malformed("it is neither JSON nor an event stream"));
+    }
+    let body = read_body(response, backend.max_body_bytes()).await?;
+    let mut answer = parse(&body)?;
+    if listing {
+        sending.exchange.drop_tools(tools::keep_usable(&mut answer));
+    }
+    Ok(StreamableHttpPostResponse::Json(for_request(answer, &request.id)?, session))
+}
+
+/// Reads the answer to a GET that resumes an SSE answer.
+pub(super) fn read_resumed(
+    backend: &Backend,
+    sending: &Sending,
+    in_session: bool,
+    response: Response,
+) -> Result<Events, Fault> {
+    refuse(&response, sending, in_session)?;
+    if !response.status().is_success() {
+        return Err(Fault::Status(response.status()));
+    }
+    if !is_type(&response, "text/event-stream") {
+        return Err(Fault::Malformed("it is no event stream"));
+    }
+    // A list whose answer is resumed is not looked through for tools that can't be used: rmcp then fails it whole.
+    Ok(events(backend, sending, false, response))
+}
+
+/// What is the same for every kind of message.
+fn refuse(response: &Response, sending: &Sending, in_session: bool) -> Result<(), Fault> {
+    let challenge = || Challenge::read(response.headers(), &sending.filled.headers);
+    match response.status() {
+        StatusCode::UNAUTHORIZED => Err(Fault::Unauthorized(challenge())),
+        StatusCode::FORBIDDEN => Err(Fault::Forbidden(challenge())),
+        StatusCode::NOT_FOUND if in_session => Err(Fault::SessionExpired),
+        status if status.is_redirection() => Err(Fault::Status(status)),
+        _ => Ok(()),
+    }
+}
+
+fn accepted(response: &Response) -> Result<StreamableHttpPostResponse, Fault> {
+    let status = response.status();
+    if status.is_success() { Ok(StreamableHttpPostResponse::Accepted) } else { Err(Fault::Status(status)) }
+}
+
+/// A JSON-RPC error in an answer that is no success is an answer, unless a gateway may have written it.
+async fn read_error(response: Response, id: &RequestId) -> Result<ServerJsonRpcMessage, Fault> {
+    let status = response.status();
+    if !is_json(&response) {
+        return Err(Fault::Status(status));
+    }
+    let body = read_body(response, MAX_ERROR_BYTES).await.map_err(|_| Fault::Status(status))?;
+    let by_server = status == StatusCode::INTERNAL_SERVER_ERROR
+        || (status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS);
+    match parse(&body) {
+        Ok(error @ ServerJsonRpcMessage::Error(_)) if by_server => for_request(error, id),
+        _ => Err(Fault::Status(status)),
+    }
+}
+
+async fn read_body(response: Response, max: usize) -> Result<bytes::Bytes, Fault> {
+    egress::read_capped(response, max).await.map_err(|error| match error {
+        egress::BodyError::TooLarge => Fault::TooLarge(max),
+        egress::BodyError::Transport(_) => Fault::Broken,
+    })
+}
+
+fn parse(body: &[u8]) -> Result<ServerJsonRpcMessage, Fault> {
+    serde_json::from_slice(body).map_err(|_| Fault::Malformed("it is no JSON-RPC message"))
+}
+
+/// Holds an answer against the request that it came for.
+fn for_request(mut answer: ServerJsonRpcMessage, id: &RequestId) -> Result<ServerJsonRpcMessage, Fault> {
+    let answered = match &mut answer {
+        ServerJsonRpcMessage::Response(response) => &response.id,
+        ServerJsonRpcMessage::Error(error) => &*error.id.get_or_insert_with(|| id.clone()),
+        _ => return Err(Fault::Malformed("it is no answer")),
+    };
+    // Some servers give a number back as a string.
+    if answered == id || answered.to_string() == id.to_string() {
+        Ok(answer)
+    } else {
+        Err(Fault::Malformed("it answers another request"))
+    }
+}
+
+fn is_json(response: &Response) -> bool {
+    is_type(response, "application/json")
+}
+
+fn is_type(response: &Response, expected: &str) -> bool {
+    let given =
+        response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    given.split(';').next().is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(expected))
+}
+
+/// The events of an SSE answer, within the request's deadline and lease.
+fn events(backend: &Backend, sending: &Sending, listing: bool, response: Response) -> Events {
+    let events = sse::events(response.bytes_stream(), backend.max_body_bytes()).boxed();
+    let reading =
+        Reading { events, backend: backend.clone(), sending: sending.clone(), listing, last_id: None };
+    stream::unfold(Some(reading), |reading| async {
+        match reading {
+            Some(reading) => reading.next().await,
+            None => None,
+        }
+    })
+    .boxed()
+}
+
+/// An SSE answer that is being read.
+struct Reading<S> {
+    events: S,
+    backend: Backend,
+    sending: Sending,
+    listing: bool,
+    last_id: Option<String>,
+}
+
+impl<S> Reading<S>
+where
+    S: Stream<Item = Result<Sse, sse::Error<reqwest::Error>>> + Unpin,
+{
+    async fn next(mut self) -> Option<(Result<Sse, SseError>, Option<Self>)> {
+        let max = self.backend.max_body_bytes();
+        let events = &mut self.events;
+        let next = async { events.next().await.transpose().map_err(|error| stream_fault(&error, max)) };
+        match self.sending.bounded(next).await {
+            Ok(Some(event)) => {
+                let event = self.look_through(event);
+                Some((Ok(event), Some(self)))
+            }
+            Ok(None) => {
+                self.end();
+                None
+            }
+            Err(fault) => {
+                self.end();
+                Some((Err(SseError::Body(Box::new(fault))), None))
+            }
+        }
+    }
+
+    fn look_through(&mut self, mut event: Sse) -> Sse {
+        if event.id.is_some() {
+            self.last_id.clone_from(&event.id);
+        }
+        if self.listing
+            && let Some(data) = &mut event.data
+        {
+            keep_usable_tools(data, &self.sending.exchange);
+        }
+        event
+    }
+
+    /// The answer may have come; if it has not, rmcp resumes it where the server gave ids, and else gives it up.
+    fn end(self) {
+        match self.last_id {
+            Some(id) => self.backend.resumable(id, &self.sending.exchange),
+            None => self.sending.exchange.fail(Fault::Broken),
+        }
+    }
+}
+
+fn keep_usable_tools(data: &mut String, exchange: &Arc<Exchange>) {
+    let Ok(mut message) = serde_json::from_str(data) else { return };
+    let dropped = tools::keep_usable(&mut message);
+    if !dropped.is_empty()
+        && let Ok(usable) = serde_json::to_string(&message)
+    {
+        *data = usable;
+        exchange.drop_tools(dropped);
+    }
+}
+
+fn stream_fault(error: &sse::Error<reqwest::Error>, max: usize) -> Fault {
+    match error {
+        sse::Error::TooLarge => Fault::TooLarge(max),
+        sse::Error::Body(_) => Fault::Broken,
+        sse::Error::Malformed => Fault::Malformed("an event can't be read"),
+    }
+}

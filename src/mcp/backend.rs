@@ -1,0 +1,263 @@
+//! The HTTP backend of rmcp: the one place from which requests to MCP servers are sent.
+//!
+//! What goes on the wire comes from three sides and no other: the leased slot (the run's merged headers), the
+//! [`Exchange`] (request id and trace), and rmcp (revision, method, session id). The three can't collide:
+//! [`headers::rules`](crate::headers::rules) keeps the latter names out of the first. Each request has a deadline that
+//! covers its answer, streams included, and a bound on the answer's size.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::stream::BoxStream;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use parking_lot::Mutex;
+use rmcp::{
+    model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions},
+    transport::streamable_http_client::{
+        StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+    },
+};
+use sse_stream::{Error as SseError, Sse};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Fault, answer,
+    registration::Registration,
+    slot::{Exchange, Filled, Slot},
+};
+
+/// How long `server/discover` may take: a server that does not know it may never answer.
+pub(super) const DISCOVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a cancellation or the deletion of a session may take.
+pub(super) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+
+/// The backend of one open client.
+#[derive(Clone)]
+pub(super) struct Backend {
+    registration: Arc<Registration>,
+    slot: Arc<Slot>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether the server gave a session id.
+    session: AtomicBool,
+    /// The exchanges of SSE answers that ended early, by the last event's id: rmcp resumes by that alone.
+    resumable: Mutex<HashMap<String, Arc<Exchange>>>,
+}
+
+/// A request to be sent: what it carries and how long it may take.
+#[derive(Clone)]
+pub(super) struct Sending {
+    pub(super) filled: Filled,
+    pub(super) exchange: Arc<Exchange>,
+    deadline: Instant,
+    limit: Duration,
+}
+
+impl Backend {
+    pub(super) fn new(registration: &Arc<Registration>, slot: &Arc<Slot>) -> Self {
+        Self { registration: registration.clone(), slot: slot.clone(), state: Arc::default() }
+    }
+
+    /// Whether the server gave a session id when the client was opened.
+    pub(super) fn has_session(&self) -> bool {
+        self.state.session.load(Ordering::Relaxed)
+    }
+
+    /// The largest body or event that is read.
+    pub(super) fn max_body_bytes(&self) -> usize {
+        self.registration.config.max_body_bytes
+    }
+
+    /// Lets rmcp resume an answer that ended early.
+    pub(super) fn resumable(&self, last_event_id: String, exchange: &Arc<Exchange>) {
+        let now = Instant::now();
+        let mut resumable = self.state.resumable.lock();
+        // Answers that came whole leave their entries here until their time is over.
+        resumable.retain(|_, exchange| exchange.deadline.is_some_and(|(deadline, _)| deadline > now));
+        resumable.insert(last_event_id, exchange.clone());
+    }
+
+    fn sending(&self, exchange: Option<Arc<Exchange>>, limit: Duration) -> Result<Sending, Fault> {
+        let filled = self.slot.filled().ok_or(Fault::NoLease)?;
+        let exchange = exchange.unwrap_or_else(|| filled.exchange.clone());
+        let (deadline, limit) = exchange.deadline.unwrap_or_else(|| (Instant::now() + limit, limit));
+        Ok(Sending { filled, exchange, deadline, limit })
+    }
+
+    /// How long a message may take whose exchange does not say.
+    fn limit(&self, message: &ClientJsonRpcMessage) -> Duration {
+        match message {
+            ClientJsonRpcMessage::Request(request) => match request.request {
+                ClientRequest::DiscoverRequest(_) => {
+                    DISCOVER_TIMEOUT.min(self.registration.config.timeouts.startup)
+                }
+                _ => self.registration.config.timeouts.startup,
+            },
+            ClientJsonRpcMessage::Notification(notification) => match notification.notification {
+                ClientNotification::InitializedNotification(_) => self.registration.config.timeouts.startup,
+                _ => GOODBYE_TIMEOUT,
+            },
+            _ => GOODBYE_TIMEOUT,
+        }
+    }
+
+    async fn send(
+        &self,
+        sending: &Sending,
+        method: Method,
+        protocol: HashMap<HeaderName, HeaderValue>,
+        session: Option<&str>,
+        body: Option<Vec<u8>>,
+    ) -> Result<reqwest::Response, Fault> {
+        let mut headers = (*sending.filled.headers).clone();
+        headers.extend(protocol);
+        headers.insert(ACCEPT, ACCEPT_BOTH);
+        sending.exchange.outgoing.insert_into(&mut headers);
+        insert(&mut headers, SESSION_ID, session);
+        let mut request = self.registration.http.request(method, &*self.registration.uri);
+        if let Some(body) = body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request = request.body(body);
+        }
+        request.headers(headers).send().await.map_err(|error| transport_fault(&error))
+    }
+
+    async fn post(
+        &self,
+        sending: &Sending,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        protocol: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, Fault> {
+        let body = serde_json::to_vec(&message).map_err(|_| Fault::Malformed("our own request"))?;
+        let response = self.send(sending, Method::POST, protocol, session.as_deref(), Some(body)).await?;
+        let given = response.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        if given.is_some() {
+            self.state.session.store(true, Ordering::Relaxed);
+        }
+        answer::read(self, sending, &message, session.is_some(), response, given).await
+    }
+
+    async fn resume(
+        &self,
+        sending: &Sending,
+        session: Option<Arc<str>>,
+        last_event_id: &str,
+        mut protocol: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Fault> {
+        let id = HeaderValue::from_str(last_event_id).map_err(|_| Fault::Malformed("an event's id"))?;
+        protocol.insert(LAST_EVENT_ID, id);
+        let response = self.send(sending, Method::GET, protocol, session.as_deref(), None).await?;
+        answer::read_resumed(self, sending, session.is_some(), response)
+    }
+}
+
+impl Sending {
+    /// Does a part of the request's work, within its deadline and while its headers are leased. A fault is noted.
+    pub(super) async fn bounded<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let result = tokio::select! {
+            biased;
+            () = self.filled.vacated.cancelled() => Err(Fault::NoLease),
+            result = timeout_at(self.deadline, work) => result.unwrap_or(Err(Fault::Timeout(self.limit))),
+        };
+        result.inspect_err(|fault| self.exchange.fail(fault.clone()))
+    }
+}
+
+impl StreamableHttpClient for Backend {
+    type Error = Fault;
+
+    async fn post_message(
+        &self,
+        _uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session: Option<Arc<str>>,
+        _auth: Option<String>,
+        protocol: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, StreamableHttpError<Fault>> {
+        let sending =
+            self.sending(exchange(&message), self.limit(&message)).map_err(StreamableHttpError::Client)?;
+        sending
+            .bounded(self.post(&sending, message, session, protocol))
+            .await
+            .map_err(StreamableHttpError::Client)
+    }
+
+    /// Deletes a session; without a lease, as when an idle client is given up, nothing is sent.
+    async fn delete_session(
+        &self,
+        _uri: Arc<str>,
+        session: Arc<str>,
+        _auth: Option<String>,
+        protocol: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<(), StreamableHttpError<Fault>> {
+        let sending = self.sending(None, GOODBYE_TIMEOUT).map_err(StreamableHttpError::Client)?;
+        let delete = self.send(&sending, Method::DELETE, protocol, Some(&session), None);
+        sending.bounded(delete).await.map(drop).map_err(StreamableHttpError::Client)
+    }
+
+    /// Resumes an answer. A standing stream is never opened: it would cost a socket a client, and serve only requests
+    /// that the server makes by itself.
+    async fn get_stream(
+        &self,
+        _uri: Arc<str>,
+        session: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        _auth: Option<String>,
+        protocol: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, StreamableHttpError<Fault>> {
+        let Some(id) = last_event_id else { return Err(StreamableHttpError::ServerDoesNotSupportSse) };
+        let interrupted = self.state.resumable.lock().remove(&id);
+        if let Some(exchange) = &interrupted
+            && !exchange.may_resume()
+        {
+            exchange.fail(Fault::Broken);
+            return Err(StreamableHttpError::ServerDoesNotSupportSse);
+        }
+        let limit = self.registration.config.timeouts.call;
+        let sending = self.sending(interrupted, limit).map_err(StreamableHttpError::Client)?;
+        let stream = sending.bounded(self.resume(&sending, session, &id, protocol)).await;
+        stream.map_err(|fault| match fault {
+            // What a repetition can't mend; rmcp ends the answer at once.
+            Fault::Connect | Fault::Broken | Fault::Status(_) => StreamableHttpError::Client(fault),
+            _ => StreamableHttpError::ServerDoesNotSupportSse,
+        })
+    }
+}
+
+/// The exchange that the caller of rmcp put into a message's extensions, which are never serialized.
+fn exchange(message: &ClientJsonRpcMessage) -> Option<Arc<Exchange>> {
+    match message {
+        ClientJsonRpcMessage::Request(request) => request.request.extensions().get(),
+        ClientJsonRpcMessage::Notification(notification) => notification.notification.extensions().get(),
+        _ => None,
+    }
+    .cloned()
+}
+
+fn transport_fault(error: &reqwest::Error) -> Fault {
+    if error.is_connect() { Fault::Connect } else { Fault::Broken }
+}
+
+/// Inserts a header whose value may not fit into one; then it is left out.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<&str>) {
+    if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,140 @@
+//! Calling a tool.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rmcp::model::{
+    CallToolRequest, CallToolRequestParams, ClientRequest, ErrorCode, InputRequest, InputRequests,
+    InputRequiredResult, InputResponses, Request, ServerResult,
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Fault, ServerConfig,
+    client::{Caller, Client},
+    render,
+    slot::Exchange,
+};
+use crate::{message::ToolCallStatus, trace::Outgoing};
+
+/// The most times that a tool may ask for more input before it answers.
+const MAX_ROUNDS: usize = 8;
+
+/// How a tool call went.
+#[derive(Debug)]
+pub struct CallOutcome {
+    /// How it ended.
+    pub status: ToolCallStatus,
+    /// What the model is shown.
+    pub text: String,
+    /// Why there is no answer of the tool's own.
+    pub(super) fault: Option<Fault>,
+}
+
+impl CallOutcome {
+    /// A call that is not made.
+    pub fn refused(why: String) -> Self {
+        Self::answered(why, true)
+    }
+
+    /// A call that the tool did not answer. `sent` says whether the server may have seen it.
+    pub(super) fn failed(fault: Fault, sent: bool) -> Self {
+        let answered = matches!(
+            fault,
+            Fault::Unauthorized(_) | Fault::Forbidden(_) | Fault::SessionExpired | Fault::Rpc { .. }
+        );
+        let unknown = sent && !answered && !fault.is_unsent();
+        let status = if unknown { ToolCallStatus::Unknown } else { ToolCallStatus::Error };
+        let text = match &fault {
+            Fault::Rpc { code, message } => format!("The tool failed: {} (JSON-RPC error {code})", message.0),
+            Fault::SessionExpired => "The tool was not run: the server's session had ended. \
+                                      A new one is opened for the next call."
+                .to_owned(),
+            fault if unknown => format!("The tool may or may not have run: {fault}."),
+            fault => format!("The tool was not run: {fault}."),
+        };
+        Self { status, text, fault: Some(fault) }
+    }
+
+    /// A call that the tool answered.
+    pub(super) fn answered(text: String, is_error: bool) -> Self {
+        let status = if is_error { ToolCallStatus::Error } else { ToolCallStatus::Ok };
+        Self { status, text, fault: None }
+    }
+}
+
+/// Calls a tool. The call is sent again only where the server said that it did not run: because headers that mirror its
+/// arguments did not fit (-32020), or because it wants more input first.
+pub(super) async fn call(
+    client: &Client,
+    caller: &Caller,
+    config: &ServerConfig,
+    tool: &str,
+    arguments: Map<String, Value>,
+    outgoing: &Outgoing,
+) -> CallOutcome {
+    let exchange = Exchange::within(outgoing.clone(), config.timeouts.call);
+    let mut params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+    let mut listed_again = false;
+    let mut rounds = 0;
+    loop {
+        match send(client, caller, &exchange, params.clone()).await {
+            Ok(ServerResult::InputRequiredResult(asked)) if rounds < MAX_ROUNDS => {
+                rounds += 1;
+                match with_input(params, asked) {
+                    Ok(again) => params = again,
+                    Err(refused) => return refused,
+                }
+            }
+            Err(Fault::Rpc { code, .. }) if code == ErrorCode::HEADER_MISMATCH.0 && !listed_again => {
+                listed_again = true;
+                client.forget_tools().await;
+                let listing = Exchange::within(outgoing.clone(), config.timeouts.startup);
+                if let Err(fault) = client.tools(&listing, config.tools_ttl, caller).await {
+                    return CallOutcome::failed(fault, false);
+                }
+            }
+            Ok(result) => return render::outcome(result),
+            Err(fault) => return CallOutcome::failed(fault, true),
+        }
+    }
+}
+
+async fn send(
+    client: &Client,
+    caller: &Caller,
+    exchange: &Arc<Exchange>,
+    params: CallToolRequestParams,
+) -> Result<ServerResult, Fault> {
+    let mut request: CallToolRequest = Request::new(params);
+    request.extensions.insert(exchange.clone());
+    client.request(ClientRequest::CallToolRequest(request), exchange, caller).await
+}
+
+/// The call once more, with what the tool asked for: nobody is there to answer, so elicitation is declined.
+fn with_input(
+    params: CallToolRequestParams,
+    asked: InputRequiredResult,
+) -> Result<CallToolRequestParams, CallOutcome> {
+    let responses = answer(asked.input_requests.unwrap_or_default())?;
+    let mut params = params;
+    params.input_responses = (!responses.is_empty()).then_some(responses);
+    params.request_state = asked.request_state;
+    Ok(params)
+}
+
+fn answer(requests: InputRequests) -> Result<InputResponses, CallOutcome> {
+    let mut responses = BTreeMap::new();
+    for (key, request) in requests {
+        let response = match request {
+            InputRequest::Elicitation(_) => json!({ "action": "decline" }),
+            InputRequest::ListRoots(_) => json!({ "roots": [] }),
+            _ => {
+                let text =
+                    "The tool was not run: it asks for a model's answer, which is not offered to tools.";
+                return Err(CallOutcome::answered(text.to_owned(), true));
+            }
+        };
+        responses.insert(key, response);
+    }
+    Ok(responses)
+}

@@ -1,0 +1,175 @@
+//! One open rmcp client, which belongs to one identity.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rmcp::{
+    RoleClient,
+    model::{
+        CancelledNotification, CancelledNotificationParam, ClientConfig, ClientNotification, ClientRequest,
+        Notification, RequestId, RequestMetaObject, ServerResult,
+    },
+    service::{Peer, PeerRequestOptions, RunningService, ServiceError},
+};
+use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Fault, ToolList,
+    backend::GOODBYE_TIMEOUT,
+    fault::UpstreamText,
+    slot::{Exchange, Lease, Slot},
+    tools,
+};
+use crate::trace::Outgoing;
+
+pub(super) type Service = RunningService<RoleClient, ClientConfig>;
+
+/// An open client. Without a lease of its slot it can do nothing.
+pub(super) struct Client {
+    pub(super) slot: Arc<Slot>,
+    pub(super) opened: Instant,
+    /// Whether the server gave it a session.
+    pub(super) session: bool,
+    peer: Peer<RoleClient>,
+    service: Mutex<Service>,
+    tools: Mutex<Option<KeptTools>>,
+}
+
+struct KeptTools {
+    list: Arc<ToolList>,
+    until: Instant,
+}
+
+/// Who uses a client: its lease, and where its last words are waited for.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) lease: Lease,
+    pub(super) goodbyes: TaskTracker,
+}
+
+impl Client {
+    pub(super) fn new(service: Service, slot: Arc<Slot>, session: bool) -> Self {
+        Self {
+            slot,
+            opened: Instant::now(),
+            session,
+            peer: service.peer().clone(),
+            service: Mutex::new(service),
+            tools: Mutex::default(),
+        }
+    }
+
+    /// Whether it can still be used.
+    pub(super) fn is_open(&self) -> bool {
+        !self.peer.is_transport_closed()
+    }
+
+    /// Sends a request and waits for its answer. Dropping the future, or running out of time, cancels the request at the
+    /// server, too.
+    pub(super) async fn request(
+        &self,
+        request: ClientRequest,
+        exchange: &Arc<Exchange>,
+        caller: &Caller,
+    ) -> Result<ServerResult, Fault> {
+        let options = PeerRequestOptions::no_options().with_meta(trace_meta(&exchange.outgoing));
+        let mut handle =
+            self.peer.send_request_with_option(request, options).await.map_err(|_| Fault::Broken)?;
+        let mut abandoned =
+            Abandoned { peer: &self.peer, id: Some(handle.id.clone()), outgoing: &exchange.outgoing, caller };
+        let answer = (&mut handle.rx).await.unwrap_or(Err(ServiceError::TransportClosed));
+        let result = answer.map_err(|error| fault(error, exchange));
+        if !matches!(result, Err(Fault::Timeout(_))) {
+            abandoned.id = None;
+        }
+        result
+    }
+
+    /// The tools that the server lists for this identity. `ttl` says how long a list is good that does not say itself.
+    pub(super) async fn tools(
+        &self,
+        exchange: &Arc<Exchange>,
+        ttl: Duration,
+        caller: &Caller,
+    ) -> Result<Arc<ToolList>, Fault> {
+        let mut kept = self.tools.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| Instant::now() < kept.until) {
+            return Ok(kept.list.clone());
+        }
+        let listed = tools::list(self, exchange, caller).await?;
+        let list = Arc::new(listed.list);
+        let until = Instant::now() + listed.ttl.unwrap_or(ttl).min(MAX_TTL);
+        *kept = Some(KeptTools { list: list.clone(), until });
+        Ok(list)
+    }
+
+    /// Forgets the tool list: the server does not stand by it any more.
+    pub(super) async fn forget_tools(&self) {
+        *self.tools.lock().await = None;
+    }
+
+    /// Ends the client, and its session at the server, in bounded time. The slot must be leased for the latter.
+    pub(super) async fn close(&self) {
+        // A client that does not close in time is closed when it is dropped.
+        let _ = self.service.lock().await.close_with_timeout(GOODBYE_TIMEOUT).await;
+    }
+}
+
+/// The longest time that a tool list is kept, whatever a server says.
+const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Tells the server about a request that nobody waits for any more.
+struct Abandoned<'a> {
+    peer: &'a Peer<RoleClient>,
+    id: Option<RequestId>,
+    outgoing: &'a Outgoing,
+    caller: &'a Caller,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        let Some(id) = self.id.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (peer, caller) = (self.peer.clone(), self.caller.clone());
+        let exchange = Exchange::within(self.outgoing.clone(), GOODBYE_TIMEOUT);
+        let goodbye = async move {
+            // The server learns it or it does not; there is nobody left to tell.
+            let _ = peer.send_notification(cancelled(id, exchange)).await;
+            drop(caller.lease);
+        };
+        self.caller.goodbyes.spawn_on(goodbye, &runtime);
+    }
+}
+
+fn cancelled(id: RequestId, exchange: Arc<Exchange>) -> ClientNotification {
+    let params =
+        CancelledNotificationParam::new(Some(id), Some("the run does not need it any more".to_owned()));
+    let mut notification: CancelledNotification = Notification::new(params);
+    notification.extensions.insert(exchange);
+    ClientNotification::CancelledNotification(notification)
+}
+
+/// W3C trace context in `_meta`, where MCP reserves keys for it.
+fn trace_meta(outgoing: &Outgoing) -> RequestMetaObject {
+    let mut meta = RequestMetaObject::new();
+    if let Some(traceparent) = &outgoing.trace.traceparent {
+        meta.set_traceparent(traceparent);
+    }
+    if let Some(tracestate) = &outgoing.trace.tracestate {
+        meta.set_tracestate(tracestate);
+    }
+    meta
+}
+
+/// What the backend noted says more than what rmcp made of it.
+fn fault(error: ServiceError, exchange: &Exchange) -> Fault {
+    match error {
+        ServiceError::McpError(error) => {
+            Fault::Rpc { code: error.code.0, message: UpstreamText(error.message.into_owned()) }
+        }
+        _ => exchange.fault().unwrap_or(Fault::Broken),
+    }
+}

@@ -1,0 +1,179 @@
+//! How a request to an MCP server fails, as the HTTP backend sees it.
+//!
+//! rmcp carries errors through several layers and loses some on the way, so the backend notes each fault in the
+//! [`Exchange`](super::slot::Exchange) that the request belongs to. Nothing here holds a body, a URL or a header value.
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE};
+use http_auth::{ChallengeRef, parser::ChallengeParser};
+use thiserror::Error;
+
+use crate::headers::Merged;
+
+/// Why a request to an MCP server has no answer.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Fault {
+    /// 401.
+    #[error("the server answered 401")]
+    Unauthorized(Challenge),
+    /// 403.
+    #[error("the server answered 403")]
+    Forbidden(Challenge),
+    /// 404 to a request of a session.
+    #[error("the server does not know the session any more")]
+    SessionExpired,
+    /// Another status that is no answer.
+    #[error("the server answered HTTP {}", .0.as_u16())]
+    Status(StatusCode),
+    /// No connection could be made: the request was not sent.
+    #[error("no connection to the server could be made")]
+    Connect,
+    /// The connection broke after the request may have been sent.
+    #[error("the connection to the server broke")]
+    Broken,
+    /// The server did not answer in time.
+    #[error("the server did not answer within {0:?}")]
+    Timeout(Duration),
+    /// The answer is over the registration's `max_body_bytes`.
+    #[error("the server's answer is over {0} bytes")]
+    TooLarge(usize),
+    /// The answer is no MCP message, or answers another request.
+    #[error("the server's answer is no MCP message: {0}")]
+    Malformed(&'static str),
+    /// A JSON-RPC error.
+    #[error("the server answered JSON-RPC error {code}")]
+    Rpc {
+        /// Its code.
+        code: i32,
+        /// The server's words. They are for the model alone.
+        message: UpstreamText,
+    },
+    /// The server speaks no revision of MCP that is known here.
+    #[error("{0}")]
+    Protocol(String),
+    /// No run leases the client: the request was not sent.
+    #[error("the run has ended")]
+    NoLease,
+}
+
+/// A server's own words: they may be passed on to the model, and are never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UpstreamText(pub String);
+
+impl fmt::Debug for UpstreamText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UpstreamText(..)")
+    }
+}
+
+/// The parameters of a WWW-Authenticate header (RFC 9110 section 11.6.1) that callers need. What held a header value of
+/// the run, or is no short printable text, is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Challenge {
+    /// The scheme, e.g. `Bearer`.
+    pub scheme: String,
+    /// `error` (RFC 6750 section 3).
+    pub error: String,
+    /// `scope` (RFC 6750 section 3).
+    pub scope: String,
+    /// `resource_metadata` (RFC 9728 section 5.1).
+    pub resource_metadata: String,
+}
+
+impl Fault {
+    /// Whether the request surely never reached the server.
+    pub fn is_unsent(&self) -> bool {
+        matches!(self, Self::Connect | Self::NoLease)
+    }
+}
+
+impl Challenge {
+    /// The longest parameter that is passed on, in bytes.
+    const MAX_BYTES: usize = 512;
+
+    /// Reads the challenge of an answer to a request with `sent` headers. Of several, the first Bearer one counts.
+    pub fn read(answer: &HeaderMap, sent: &HeaderMap) -> Self {
+        let texts: Vec<&str> =
+            answer.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).collect();
+        let challenges: Vec<ChallengeRef<'_>> =
+            texts.iter().flat_map(|text| ChallengeParser::new(text).map_while(Result::ok)).collect();
+        let bearer = challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"));
+        bearer.or(challenges.first()).map(|challenge| Self::of(challenge, sent)).unwrap_or_default()
+    }
+
+    fn of(challenge: &ChallengeRef<'_>, sent: &HeaderMap) -> Self {
+        let parameter = |name: &str| {
+            let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| presentable(&value.to_unescaped(), sent)).unwrap_or_default()
+        };
+        Self {
+            scheme: presentable(challenge.scheme, sent),
+            error: parameter("error"),
+            scope: parameter("scope"),
+            resource_metadata: parameter("resource_metadata"),
+        }
+    }
+}
+
+/// A server's text, unless it is long, odd, or holds a value that it was sent.
+fn presentable(text: &str, sent: &HeaderMap) -> String {
+    let plain = text.len() <= Challenge::MAX_BYTES && text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if plain && !reflects(text, sent) { text.to_owned() } else { String::new() }
+}
+
+/// Whether `text` holds a sent value, or the part of one behind its scheme, of at least 8 bytes.
+fn reflects(text: &str, sent: &HeaderMap) -> bool {
+    sent.values().filter_map(|value| value.to_str().ok()).any(|value| {
+        let secret = value.rsplit_once(' ').map_or(value, |(_, secret)| secret);
+        secret.len() >= 8 && text.contains(secret)
+    })
+}
+
+/// The layer of the credential that a server refused: Authorization's, else that of the first credential header.
+pub fn credential_layer(sent: &Merged) -> Option<crate::headers::Layer> {
+    let first = || sent.headers().iter().find(|h| crate::headers::rules::is_credential(h.name.as_str()));
+    sent.get("authorization").or_else(first).map(|header| header.layer)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn challenge(text: &'static str) -> Challenge {
+        let mut answer = HeaderMap::new();
+        answer.insert(WWW_AUTHENTICATE, HeaderValue::from_static(text));
+        let mut sent = HeaderMap::new();
+        sent.insert("authorization", HeaderValue::from_static("Bearer canary-12345678"));
+        Challenge::read(&answer, &sent)
+    }
+
+    #[test]
+    fn a_bearer_challenge_is_read() {
+        let read = challenge(
+            r#"Basic realm="x", Bearer error="invalid_token", scope="a b", resource_metadata="https://r/x""#,
+        );
+        let expected = Challenge {
+            scheme: "Bearer".into(),
+            error: "invalid_token".into(),
+            scope: "a b".into(),
+            resource_metadata: "https://r/x".into(),
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn a_reflected_value_is_left_out() {
+        let read = challenge(r#"Bearer error="canary-12345678 is bad", scope="ok""#);
+        assert_eq!((read.error.as_str(), read.scope.as_str()), ("", "ok"));
+    }
+
+    #[test]
+    fn junk_is_no_challenge() {
+        for junk in ["", "=", "Bearer error=\"unterminated", "\u{7f}"] {
+            assert_eq!(challenge(junk).error, "", "{junk}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Opening a client: finding out which era of MCP a server is of, and whether it gives sessions.
+//!
+//! Since 2026-07-28 there is no handshake; a client may ask `server/discover`. Before, there was `initialize`. rmcp can
+//! try the one and then the other, but gives up where an old server answers the first with something odd, with silence
+//! or with an error page. So both are tried from here, and what worked is remembered with the registration.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+use rmcp::{
+    model::{ClientConfig, Implementation, ProtocolVersion},
+    service::{ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt},
+    transport::{
+        StreamableHttpClientTransport, common::client_side_sse::FixedInterval,
+        streamable_http_client::StreamableHttpClientTransportConfig,
+    },
+};
+
+use super::{
+    Fault,
+    backend::Backend,
+    client::{Client, Service},
+    registration::{Era, Registration},
+    slot::{Exchange, Lease, Slot},
+};
+use crate::trace::Outgoing;
+
+/// The revisions with a handshake that are spoken, oldest first.
+const HANDSHAKE_REVISIONS: [ProtocolVersion; 3] =
+    [ProtocolVersion::V_2025_03_26, ProtocolVersion::V_2025_06_18, ProtocolVersion::V_2025_11_25];
+
+/// Opens a client for an identity. The requests that this takes carry the ids of the run that opens.
+pub(super) async fn open(
+    registration: &Arc<Registration>,
+    headers: &Arc<HeaderMap>,
+    outgoing: &Outgoing,
+) -> Result<Client, Fault> {
+    let known = registration.era();
+    if known == Era::Initialize {
+        match attempt(registration, headers, outgoing, Era::Initialize).await {
+            // The server may have been renewed since.
+            Err(fault) if may_be_of_another_era(&fault) => {}
+            result => return result,
+        }
+    }
+    match attempt(registration, headers, outgoing, Era::Discover).await {
+        Err(fault) if may_be_of_another_era(&fault) && known != Era::Initialize => {
+            attempt(registration, headers, outgoing, Era::Initialize)
+                .await
+                .map_err(|fault| unknown_protocol(fault))
+        }
+        result => result.map_err(unknown_protocol),
+    }
+}
+
+async fn attempt(
+    registration: &Arc<Registration>,
+    headers: &Arc<HeaderMap>,
+    outgoing: &Outgoing,
+    era: Era,
+) -> Result<Client, Fault> {
+    let slot = Arc::new(Slot::default());
+    let exchange = Exchange::new(outgoing.clone());
+    let _lease = Lease::new(&slot, headers, &exchange);
+    let backend = Backend::new(registration, &slot);
+    let transport =
+        StreamableHttpClientTransport::with_client(backend.clone(), transport_config(registration));
+    let service = us()
+        .serve_with_lifecycle(transport, lifecycle(era))
+        .await
+        .map_err(|error| exchange.fault().unwrap_or_else(|| fault(error)))?;
+    check_revision(&service, era)?;
+    service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
+    registration.remember_era(era);
+    registration.remember_sessions(backend.has_session());
+    Ok(Client::new(service, slot, backend.has_session()))
+}
+
+fn transport_config(registration: &Registration) -> StreamableHttpClientTransportConfig {
+    let mut config = StreamableHttpClientTransportConfig::with_uri(registration.uri.clone())
+        .max_concurrent_requests(registration.max_concurrent_requests)
+        .max_sse_event_size(registration.config.max_body_bytes)
+        // It would send a `tools/call` again by itself.
+        .reinit_on_expired_session(false);
+    let mut resumption = FixedInterval::default();
+    resumption.max_times = Some(3);
+    config.retry_config = Arc::new(resumption);
+    config
+}
+
+/// Who we are. We offer no capability: elicitation is declined, sampling and roots are not known.
+fn us() -> ClientConfig {
+    let implementation = Implementation::new("runwright", env!("CARGO_PKG_VERSION"));
+    ClientConfig::new(Default::default(), implementation)
+        .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
+}
+
+fn lifecycle(era: Era) -> ClientLifecycleMode {
+    match era {
+        Era::Initialize => ClientLifecycleMode::Initialize,
+        Era::Discover | Era::Unknown => {
+            ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
+        }
+    }
+}
+
+fn check_revision(service: &Service, era: Era) -> Result<(), Fault> {
+    let Some(revision) = service.peer().peer_info().map(|info| info.protocol_version.clone()) else {
+        return Err(Fault::Malformed("it names no revision of MCP"));
+    };
+    if era == Era::Discover || HANDSHAKE_REVISIONS.contains(&revision) {
+        return Ok(());
+    }
+    let which =
+        if revision == ProtocolVersion::V_2024_11_05 { "2024-11-05" } else { "of a revision not known here" };
+    Err(Fault::Protocol(format!("the server speaks MCP {which}; 2025-03-26 to 2026-07-28 are supported")))
+}
+
+/// Whether a fault may mean that the server understands only the other way to start.
+fn may_be_of_another_era(fault: &Fault) -> bool {
+    match fault {
+        Fault::Status(status) => !status.is_redirection() && *status != StatusCode::TOO_MANY_REQUESTS,
+        Fault::Timeout(_) | Fault::Malformed(_) | Fault::Protocol(_) | Fault::Rpc { .. } => true,
+        _ => false,
+    }
+}
+
+/// A server that answered both attempts, and neither with MCP.
+fn unknown_protocol(fault: Fault) -> Fault {
+    match fault {
+        Fault::Status(status) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+            Fault::Protocol(format!(
+                "the server answered HTTP {} to `server/discover` and to `initialize`: the URL is wrong, or it speaks \
+                 only MCP 2024-11-05 (HTTP+SSE), which is not supported",
+                status.as_u16()
+            ))
+        }
+        fault => fault,
+    }
+}
+
+/// What rmcp says where the backend saw nothing wrong.
+fn fault(error: ClientInitializeError) -> Fault {
+    let why = match error {
+        ClientInitializeError::JsonRpcError(error) => {
+            return Fault::Rpc {
+                code: error.code.0,
+                message: super::fault::UpstreamText(error.message.into_owned()),
+            };
+        }
+        ClientInitializeError::NoCompatibleProtocolVersion { .. } => {
+            "the server speaks no revision of MCP that is known here"
+        }
+        ClientInitializeError::ExpectedInitResult(_) => "the server's answer to the start is none of MCP's",
+        _ => return Fault::Broken,
+    };
+    Fault::Protocol(why.to_owned())
+}

@@ -1,0 +1,203 @@
+//! Kept clients: an open client serves the next run of its identity, and no other.
+//!
+//! A cold identity opens once: the runs that want it at the same time wait for one opening ([`Shared`]). What they
+//! await belongs to all of them, so it goes on while one of them lives, and ends with the last. If it turns out that the
+//! server gives sessions, the first of them takes the client for its own, and the others open their own.
+
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared, WeakShared},
+};
+use http::HeaderMap;
+use lru::LruCache;
+use parking_lot::Mutex;
+
+use super::{Fault, KeptClients, SessionScope, client::Client, open::open, registration::Registration};
+use crate::{headers::IdentityDigest, trace::Outgoing};
+
+/// Whose a client is: a registration in its revision, and the digest of the merged headers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    pub(super) registration: u64,
+    pub(super) headers: IdentityDigest,
+}
+
+/// The kept clients, and those that are being opened to be kept.
+pub(super) struct Pool {
+    entries: Mutex<LruCache<Identity, Entry>>,
+    bounds: KeptClients,
+}
+
+/// A client, and whether it is one run's own.
+pub(super) struct Acquired {
+    pub(super) client: Arc<Client>,
+    pub(super) own: bool,
+}
+
+/// Where a client is wanted from, for whom, and in whose name it is opened.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) registration: Arc<Registration>,
+    pub(super) identity: Identity,
+    pub(super) headers: Arc<HeaderMap>,
+    pub(super) outgoing: Outgoing,
+}
+
+enum Entry {
+    Opening(WeakShared<Opening>),
+    Kept { client: Arc<Client>, used: Instant },
+}
+
+type Opening = BoxFuture<'static, Result<Opened, Fault>>;
+
+/// What an opening that several runs wait for came to.
+#[derive(Clone)]
+enum Opened {
+    /// A client for all of them.
+    Kept(Arc<Client>),
+    /// A client for the first that takes it.
+    Own(Arc<Mutex<Option<Client>>>),
+}
+
+impl Pool {
+    pub(super) fn new(bounds: KeptClients) -> Self {
+        let max = NonZeroUsize::new(bounds.max).unwrap_or(NonZeroUsize::MIN);
+        Self { entries: Mutex::new(LruCache::new(max)), bounds }
+    }
+
+    /// A client for an identity: a kept one, or one that is opened.
+    pub(super) async fn acquire(self: &Arc<Self>, wanted: &Wanted) -> Result<Acquired, Fault> {
+        let scope = wanted.registration.config.session_scope;
+        if let Some(client) = self.kept(&wanted.identity) {
+            return Ok(Acquired { client, own: false });
+        }
+        let own = scope == SessionScope::Run
+            || (scope == SessionScope::Auto && wanted.registration.gives_sessions());
+        if own {
+            return self.open_own(wanted).await;
+        }
+        let unclaimed = match self.opening(wanted).await? {
+            Opened::Kept(client) => return Ok(Acquired { client, own: false }),
+            Opened::Own(unclaimed) => unclaimed,
+        };
+        let claimed = unclaimed.lock().take();
+        match claimed {
+            Some(client) => Ok(Acquired { client: Arc::new(client), own: true }),
+            None => self.open_own(wanted).await,
+        }
+    }
+
+    /// Gives up a client that can't be used any more.
+    pub(super) fn forget(&self, identity: &Identity, client: &Arc<Client>) {
+        let mut entries = self.entries.lock();
+        if matches!(entries.peek(identity), Some(Entry::Kept { client: kept, .. }) if Arc::ptr_eq(kept, client))
+        {
+            entries.pop(identity);
+        }
+    }
+
+    /// Gives up clients that have been idle for too long, for as long as the process lives.
+    pub(super) async fn sweep(&self) {
+        let mut interval = tokio::time::interval((self.bounds.idle / 4).clamp(MIN_SWEEP, MAX_SWEEP));
+        loop {
+            interval.tick().await;
+            self.sweep_once();
+        }
+    }
+
+    /// How many clients are kept.
+    pub(super) fn len(&self) -> usize {
+        self.entries.lock().len()
+    }
+
+    fn sweep_once(&self) {
+        let mut entries = self.entries.lock();
+        while entries.peek_lru().is_some_and(|(_, entry)| self.is_over(entry)) {
+            entries.pop_lru();
+        }
+    }
+
+    fn is_over(&self, entry: &Entry) -> bool {
+        match entry {
+            Entry::Opening(opening) => opening.upgrade().is_none(),
+            Entry::Kept { used, .. } => used.elapsed() >= self.bounds.idle,
+        }
+    }
+
+    fn kept(&self, identity: &Identity) -> Option<Arc<Client>> {
+        let mut entries = self.entries.lock();
+        let Entry::Kept { client, used } = entries.get_mut(identity)? else { return None };
+        let good = client.is_open()
+            && client.opened.elapsed() < self.bounds.age
+            && used.elapsed() < self.bounds.idle;
+        if good {
+            *used = Instant::now();
+            Some(client.clone())
+        } else {
+            entries.pop(identity);
+            None
+        }
+    }
+
+    /// The opening that is under way for an identity, or a new one.
+    fn opening(self: &Arc<Self>, wanted: &Wanted) -> Shared<Opening> {
+        let mut entries = self.entries.lock();
+        if let Some(Entry::Opening(opening)) = entries.get(&wanted.identity)
+            && let Some(opening) = opening.upgrade()
+        {
+            return opening;
+        }
+        let opening = self.clone().open_for_all(wanted.clone()).boxed().shared();
+        // It has not been polled, so it can be weakened.
+        if let Some(weak) = opening.downgrade() {
+            entries.put(wanted.identity, Entry::Opening(weak));
+        }
+        opening
+    }
+
+    async fn open_for_all(self: Arc<Self>, wanted: Wanted) -> Result<Opened, Fault> {
+        let opened = open(&wanted.registration, &wanted.headers, &wanted.outgoing).await;
+        let Ok(client) = opened else {
+            self.entries.lock().pop(&wanted.identity);
+            return opened.map(|client| Opened::Kept(Arc::new(client)));
+        };
+        if is_own(&client, &wanted) {
+            self.entries.lock().pop(&wanted.identity);
+            return Ok(Opened::Own(Arc::new(Mutex::new(Some(client)))));
+        }
+        Ok(Opened::Kept(self.keep(&wanted, client)))
+    }
+
+    async fn open_own(&self, wanted: &Wanted) -> Result<Acquired, Fault> {
+        let client = open(&wanted.registration, &wanted.headers, &wanted.outgoing).await?;
+        if is_own(&client, wanted) {
+            return Ok(Acquired { client: Arc::new(client), own: true });
+        }
+        Ok(Acquired { client: self.keep(wanted, client), own: false })
+    }
+
+    fn keep(&self, wanted: &Wanted, client: Client) -> Arc<Client> {
+        let client = Arc::new(client);
+        let entry = Entry::Kept { client: client.clone(), used: Instant::now() };
+        self.entries.lock().put(wanted.identity, entry);
+        client
+    }
+}
+
+const MIN_SWEEP: Duration = Duration::from_millis(100);
+const MAX_SWEEP: Duration = Duration::from_secs(30);
+
+/// Whether a client is one run's own, to be closed with it.
+fn is_own(client: &Client, wanted: &Wanted) -> bool {
+    match wanted.registration.config.session_scope {
+        SessionScope::Auto => client.session,
+        SessionScope::Run => true,
+        SessionScope::Identity => false,
+    }
+}

@@ -1,0 +1,175 @@
+//! Leases: how an open client comes to headers without ever keeping them.
+//!
+//! An open rmcp client lives on between the runs of its identity, and its own `custom_headers` would hold a token until
+//! it is closed. So they stay empty. Each client has a [`Slot`]; a run that uses the client leases it, and the first
+//! [`Lease`] puts the headers in, the last takes them out. The HTTP backend reads the slot for each request. An empty
+//! slot sends nothing, and what is being sent when it empties is broken off: no request outlives the lease whose
+//! headers it carries.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Fault, tools::DroppedTool};
+use crate::trace::Outgoing;
+
+/// Where a client's backend finds what to send. It is empty while no run leases it.
+#[derive(Default)]
+pub(super) struct Slot {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    leases: usize,
+    filled: Option<Filled>,
+}
+
+/// What a leased slot holds.
+#[derive(Clone)]
+pub(super) struct Filled {
+    /// The identity's merged headers.
+    pub(super) headers: Arc<HeaderMap>,
+    /// What requests belong to that rmcp makes itself: those of the run that leased first.
+    pub(super) exchange: Arc<Exchange>,
+    /// Cancelled when the last lease ends.
+    pub(super) vacated: CancellationToken,
+}
+
+/// A run's right to use a client. While one of them is held, the slot is filled.
+pub(super) struct Lease {
+    slot: Arc<Slot>,
+}
+
+/// One request of a run to an MCP server and its answer, over all the HTTP requests that this takes.
+pub(super) struct Exchange {
+    /// The ids that each of them carries.
+    pub(super) outgoing: Outgoing,
+    /// When the answer must be there; `None`: each HTTP request has a time of its own.
+    pub(super) deadline: Option<(Instant, Duration)>,
+    noted: Mutex<Noted>,
+}
+
+/// What the backend has to say of an exchange.
+#[derive(Default)]
+struct Noted {
+    fault: Option<Fault>,
+    resumptions: u32,
+    dropped: Vec<DroppedTool>,
+}
+
+impl Slot {
+    /// What to send; `None` while nobody leases it.
+    pub(super) fn filled(&self) -> Option<Filled> {
+        self.state.lock().filled.clone()
+    }
+}
+
+impl Lease {
+    /// Leases a slot. All leases of a slot have one identity, and so the same headers.
+    pub(super) fn new(slot: &Arc<Slot>, headers: &Arc<HeaderMap>, exchange: &Arc<Exchange>) -> Self {
+        let mut state = slot.state.lock();
+        state.leases += 1;
+        state.filled.get_or_insert_with(|| Filled {
+            headers: headers.clone(),
+            exchange: exchange.clone(),
+            vacated: CancellationToken::new(),
+        });
+        Self { slot: slot.clone() }
+    }
+}
+
+impl Clone for Lease {
+    fn clone(&self) -> Self {
+        self.slot.state.lock().leases += 1;
+        Self { slot: self.slot.clone() }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = self.slot.state.lock();
+        state.leases -= 1;
+        if state.leases == 0
+            && let Some(filled) = state.filled.take()
+        {
+            filled.vacated.cancel();
+        }
+    }
+}
+
+impl Exchange {
+    /// Resumptions of a broken SSE answer that one exchange may take.
+    const MAX_RESUMPTIONS: u32 = 3;
+
+    /// An exchange whose HTTP requests each have a time of their own.
+    pub(super) fn new(outgoing: Outgoing) -> Arc<Self> {
+        Arc::new(Self { outgoing, deadline: None, noted: Mutex::default() })
+    }
+
+    /// An exchange that must be over in `limit`.
+    pub(super) fn within(outgoing: Outgoing, limit: Duration) -> Arc<Self> {
+        let deadline = Some((Instant::now() + limit, limit));
+        Arc::new(Self { outgoing, deadline, noted: Mutex::default() })
+    }
+
+    /// Notes a fault. The first one counts, as others follow from it; but after a broken answer, what became of its
+    /// resumption says more.
+    pub(super) fn fail(&self, fault: Fault) {
+        let mut noted = self.noted.lock();
+        if matches!(noted.fault, None | Some(Fault::Broken)) {
+            noted.fault = Some(fault);
+        }
+    }
+
+    /// The fault that was noted.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.noted.lock().fault.clone()
+    }
+
+    /// Whether a broken answer may be resumed once more.
+    pub(super) fn may_resume(&self) -> bool {
+        let mut noted = self.noted.lock();
+        noted.resumptions += 1;
+        noted.resumptions <= Self::MAX_RESUMPTIONS
+    }
+
+    /// Notes tools that an answer listed but that can't be used.
+    pub(super) fn drop_tools(&self, dropped: Vec<DroppedTool>) {
+        self.noted.lock().dropped.extend(dropped);
+    }
+
+    /// Takes the noted tools.
+    pub(super) fn take_dropped_tools(&self) -> Vec<DroppedTool> {
+        std::mem::take(&mut self.noted.lock().dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{id::RequestId, trace::TraceHeaders};
+
+    #[test]
+    fn a_slot_is_filled_from_the_first_lease_to_the_last() {
+        let slot = Arc::new(Slot::default());
+        let outgoing = Outgoing { request_id: RequestId::generate(), trace: TraceHeaders::default() };
+        let (headers, exchange) = (Arc::new(HeaderMap::new()), Exchange::new(outgoing));
+        assert!(slot.filled().is_none());
+
+        let first = Lease::new(&slot, &headers, &exchange);
+        let second = Lease::new(&slot, &headers, &exchange);
+        let third = second.clone();
+        let vacated = slot.filled().unwrap().vacated;
+        drop(first);
+        drop(second);
+        assert!(slot.filled().is_some() && !vacated.is_cancelled());
+
+        drop(third);
+        assert!(slot.filled().is_none() && vacated.is_cancelled());
+        assert_eq!(Arc::strong_count(&headers), 1, "nothing keeps the headers");
+    }
+}

@@ -1,0 +1,292 @@
+//! The driver of a run: it does what the state machine says, and all that the run starts ends with it.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use futures_util::{StreamExt, future, stream::FuturesUnordered};
+use tokio::time::sleep_until;
+use tracing::{Instrument, Span};
+
+use super::{
+    Admitted, Error, Failure, RunRequest,
+    handle::Sink,
+    machine::{Machine, Next, Step},
+    record,
+    runner::Parts,
+    stop::Stop,
+    tools::{self, Naming, ToolTable},
+};
+use crate::{
+    agent::AgentServer,
+    event::{FinishReason, MAX_RESULT_BYTES, Progress, Report, What},
+    id::{ControlToken, RunId},
+    mcp::{CallOutcome, Connection, Problem, ToolList},
+    message::{ToolCall, ToolCallRecord, ToolCallStatus},
+    model::{Answer, Model, Piece, Request},
+    trace,
+};
+
+/// What a run has to work with.
+pub(super) struct Context {
+    pub(super) run_id: RunId,
+    pub(super) request: RunRequest,
+    pub(super) model: Arc<dyn Model>,
+    pub(super) sink: Sink,
+    pub(super) stop: Arc<Stop>,
+    pub(super) runner: Arc<Parts>,
+    pub(super) control_token: ControlToken,
+}
+
+/// What a run has come to have.
+struct Work {
+    machine: Machine,
+    tools: ToolTable,
+    connections: HashMap<String, Connection>,
+    unavailable: Vec<String>,
+}
+
+/// Performs a run, from its first event to its end, in a span of its own.
+pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
+    let span = trace::invoke_agent(&context.request.agent.name, context.run_id, &context.request.correlation);
+    async {
+        let began = Instant::now();
+        let mut work = Work::new(&mut context);
+        let result = tokio::select! {
+            biased;
+            cause = context.stop.stopped() => Err(cause),
+            () = sleep_until(context.request.deadline) => Err(Failure::Timeout),
+            result = work.perform(&context) => result,
+        };
+        // What was under way is dropped by now. The servers are told, and sessions deleted, before anybody hears of it.
+        future::join_all(work.connections.drain().map(|(_, connection)| connection.close())).await;
+        let result = work.conclude(&context, result);
+        record::end(&context.request, context.run_id, &result, began.elapsed());
+        result
+    }
+    .instrument(span)
+    .await
+}
+
+impl Work {
+    fn new(context: &mut Context) -> Self {
+        let request = &mut context.request;
+        let history = std::mem::take(&mut request.history);
+        Self {
+            machine: Machine::new(history, request.input.take(), request.max_turns),
+            tools: ToolTable::default(),
+            connections: connect(context),
+            unavailable: Vec::new(),
+        }
+    }
+
+    async fn perform(&mut self, context: &Context) -> Result<FinishReason, Failure> {
+        let started = || What::Started {
+            request_id: context.request.correlation.request_id.clone(),
+            control_token: context.control_token.clone(),
+            instance: context.runner.instance.clone(),
+        };
+        context.sink.emit(0, started).await?;
+        self.open(context).await?;
+        let mut next = self.machine.step(Step::Opened);
+        loop {
+            next = match next {
+                Next::Ask => self.ask(context).await?,
+                Next::Call(calls) => self.call(context, calls).await?,
+                // All calls of a turn are waited for in `call`.
+                Next::Wait => return Err(super::Run::incident("a run waits for nothing")),
+                Next::Finish(reason) => return Ok(reason),
+            }
+        }
+    }
+
+    /// Opens the agent's servers, all at once, and lists their tools.
+    async fn open(&mut self, context: &Context) -> Result<(), Failure> {
+        let agent = &context.request.agent;
+        let naming = Naming { single_server: agent.mcp_servers.len() == 1 };
+        let listings = agent.mcp_servers.iter().filter_map(|server| {
+            let connection = self.connections.get(&server.name)?;
+            Some(async move { Ok((server, list(server, connection).await?)) })
+        });
+        for (server, listed) in future::try_join_all(listings).await? {
+            match listed {
+                Ok(list) => self.tools.add(server, &list, naming, context.request.allowed_tools.as_ref()),
+                Err(reason) => {
+                    let mcp_server = server.name.clone();
+                    self.unavailable.push(mcp_server.clone());
+                    context.sink.emit(0, || What::McpServerUnavailable { mcp_server, reason }).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the model for the next turn.
+    async fn ask(&mut self, context: &Context) -> Result<Next, Failure> {
+        let turn = self.machine.turn();
+        context.sink.emit(turn, || What::TurnStarted).await?;
+        let model = &*context.model;
+        let span = trace::chat(model.model(), model.provider(), &context.request.correlation);
+        let answer = self.answer(context, turn, &span).instrument(span.clone()).await;
+        let answer = answer.inspect_err(|failure| {
+            span.record("error.type", failure.reason());
+        })?;
+        let usage = answer.usage;
+        span.record("gen_ai.usage.input_tokens", usage.input_tokens);
+        span.record("gen_ai.usage.output_tokens", usage.output_tokens);
+        context.sink.emit(turn, || What::TurnCompleted(usage)).await?;
+        let calls = answer.calls.into_iter().map(|asked| self.tools.resolve(asked)).collect();
+        Ok(self.machine.step(Step::Answered { text: answer.text, calls, stop: answer.stop, usage }))
+    }
+
+    async fn answer(&self, context: &Context, turn: u32, span: &Span) -> Result<Answer, Failure> {
+        let outgoing = context.request.correlation.outgoing(span);
+        let request = Request {
+            instructions: &context.request.agent.instructions,
+            messages: self.machine.messages(),
+            history: self.machine.history(),
+            turn,
+            tools: self.tools.specs(),
+            outgoing: &outgoing,
+        };
+        let failure = |error| Failure::Model { model: context.request.agent.model.clone(), error };
+        if !context.sink.is_stream() {
+            return context.model.complete(request).await.map_err(failure);
+        }
+        let mut pieces = context.model.stream(request);
+        while let Some(piece) = pieces.next().await {
+            match piece.map_err(failure)? {
+                Piece::Text(text) => context.sink.emit(turn, || What::TextDelta(text)).await?,
+                Piece::Done(answer) => return Ok(answer),
+            }
+        }
+        Err(failure(crate::model::Error::Unavailable("the answer was cut".to_owned())))
+    }
+
+    /// Makes a turn's calls, all at once.
+    async fn call(&mut self, context: &Context, calls: Vec<ToolCall>) -> Result<Next, Failure> {
+        let turn = self.machine.turn();
+        let mut under_way = FuturesUnordered::new();
+        for (at, call) in calls.into_iter().enumerate() {
+            let record = ToolCallRecord { call, ended: None };
+            context.sink.emit(turn, || What::ToolCallStarted(record.clone())).await?;
+            under_way.push(execute(context, &self.connections, at, record.call));
+        }
+        let mut next = Next::Wait;
+        while let Some(ended) = under_way.next().await {
+            let Ended { at, call, outcome, duration } = ended?;
+            let CallOutcome { status, text, .. } = outcome;
+            let completed = || completed(call, status, duration, &text);
+            context.sink.emit(turn, completed).await?;
+            next = self.machine.step(Step::Called { at, status, text, duration });
+        }
+        Ok(next)
+    }
+
+    fn conclude(self, context: &Context, result: Result<FinishReason, Failure>) -> Result<Report, Error> {
+        let request = &context.request;
+        let progress = Progress {
+            usage: self.machine.usage(),
+            turns: self.machine.turns(),
+            tool_calls: self.machine.calls().to_vec(),
+            applied_headers: applied(context),
+        };
+        let request_id = request.correlation.request_id.clone();
+        match result {
+            Ok(finish_reason) => {
+                let (final_output, new_messages) = self.machine.into_result();
+                Ok(Report {
+                    run_id: context.run_id,
+                    request_id,
+                    agent: request.agent.name.clone(),
+                    final_output,
+                    finish_reason,
+                    progress,
+                    new_messages,
+                    unavailable_mcp_servers: self.unavailable,
+                })
+            }
+            Err(failure) => {
+                let admitted = Some(Box::new(Admitted { run_id: context.run_id, progress }));
+                Err(Error { request_id, failure, admitted })
+            }
+        }
+    }
+}
+
+/// A call that has ended.
+struct Ended {
+    at: usize,
+    call: ToolCall,
+    outcome: CallOutcome,
+    duration: std::time::Duration,
+}
+
+/// Connects to the agent's servers; nothing is sent yet.
+fn connect(context: &Context) -> HashMap<String, Connection> {
+    let request = &context.request;
+    let outgoing = request.correlation.outgoing(&Span::current());
+    let connections = request.headers.iter().filter_map(|(name, sent)| {
+        let correlation = request.correlation.clone();
+        let connection = context.runner.servers.connect(name, sent.clone(), correlation, outgoing.clone())?;
+        Some((name.clone(), connection))
+    });
+    connections.collect()
+}
+
+/// A server's tools. An optional server that has none to give says why; but a refused credential is always a failure.
+async fn list(
+    server: &AgentServer,
+    connection: &Connection,
+) -> Result<Result<Arc<ToolList>, String>, Failure> {
+    match connection.tools().await {
+        Ok(list) => Ok(Ok(list)),
+        Err(error) if server.required || matches!(error.problem, Problem::Unauthorized(..)) => {
+            Err(Failure::Mcp(error))
+        }
+        Err(error) => Ok(Err(error.problem.to_string())),
+    }
+}
+
+async fn execute(
+    context: &Context,
+    connections: &HashMap<String, Connection>,
+    at: usize,
+    call: ToolCall,
+) -> Result<Ended, Failure> {
+    let began = Instant::now();
+    let span = trace::execute_tool(&call.name, &call.call_id, &context.request.correlation);
+    let outcome = call_tool(connections, &call).instrument(span.clone()).await?;
+    if outcome.status != ToolCallStatus::Ok {
+        span.record("error.type", "tool_error");
+    }
+    Ok(Ended { at, call, outcome, duration: began.elapsed() })
+}
+
+/// Calls a tool; one that the run does not have, or arguments that are none, never reach a server.
+async fn call_tool(
+    connections: &HashMap<String, Connection>,
+    call: &ToolCall,
+) -> Result<CallOutcome, Failure> {
+    let connection = call.tool.as_ref().and_then(|tool| Some((tool, connections.get(&tool.mcp_server)?)));
+    let Some((tool, connection)) = connection else {
+        return Ok(CallOutcome::refused(format!("There is no tool `{}`.", call.name)));
+    };
+    let Some(arguments) = tools::arguments(&call.arguments_json) else {
+        return Ok(CallOutcome::refused("The arguments are no JSON object.".to_owned()));
+    };
+    connection.call(&tool.tool, arguments).await.map_err(Failure::Mcp)
+}
+
+fn completed(call: ToolCall, status: ToolCallStatus, duration: std::time::Duration, text: &str) -> What {
+    let truncated = text.len() > MAX_RESULT_BYTES;
+    let kept = text.floor_char_boundary(MAX_RESULT_BYTES);
+    What::ToolCallCompleted {
+        call: ToolCallRecord { call, ended: Some((status, duration)) },
+        result_text: text[..kept].to_owned(),
+        truncated,
+    }
+}
+
+fn applied(context: &Context) -> std::collections::BTreeMap<String, crate::headers::Applied> {
+    let key = &context.runner.digest_key;
+    context.request.headers.iter().map(|(server, sent)| (server.clone(), sent.applied(key))).collect()
+}

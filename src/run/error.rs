@@ -1,0 +1,182 @@
+//! How a run fails, or is refused.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::{
+    event::Progress,
+    id::{RequestId, RunId},
+    mcp, model,
+};
+
+/// A failure, with the request that it belongs to.
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// The request's id.
+    pub request_id: RequestId,
+    /// What happened.
+    pub failure: Failure,
+    /// The run, if there was one; `None` means that nothing ran and no upstream was asked.
+    pub admitted: Option<Box<Admitted>>,
+}
+
+/// A run that failed.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The run.
+    pub run_id: RunId,
+    /// What it had done.
+    pub progress: Progress,
+}
+
+/// What can happen to a request. The texts that it gives rise to hold no upstream's words and no header value.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// Fields of the request are wrong: all of them.
+    Invalid(Vec<Violation>),
+    /// There is no such agent.
+    AgentNotFound(String),
+    /// There is no such live run here, or the token is not its own.
+    RunNotFound {
+        /// The process that answers.
+        instance: String,
+    },
+    /// The request is over the size limit.
+    RequestTooLarge,
+    /// An MCP server can't be used.
+    Mcp(mcp::Error),
+    /// The model gives no answer.
+    Model {
+        /// The model's configured name.
+        model: String,
+        /// Why.
+        error: model::Error,
+    },
+    /// There are too many runs in this process.
+    Overloaded {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The run's time is over.
+    Timeout,
+    /// `CancelRun`, with its reason.
+    Cancelled(String),
+    /// The caller ended its RPC; nobody reads this.
+    CallerGone,
+    /// The stream's reader took no event for too long.
+    StreamStalled,
+    /// This process is ending.
+    ShuttingDown,
+    /// A fault of ours. The log has the same incident.
+    Internal(Uuid),
+}
+
+/// A field of a request that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field's path.
+    pub field: String,
+    /// What is wrong, and the way out; never a value.
+    pub description: String,
+    /// The kind.
+    pub kind: ViolationKind,
+    /// The server and the header that it is about; empty where it is about none.
+    pub subject: (String, String),
+}
+
+/// The kinds of violations that have a reason of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViolationKind {
+    /// The field is wrong.
+    Field,
+    /// A server is not registered, or the agent does not use it.
+    UnknownMcpServer,
+    /// A header may not be sent to that server.
+    HeaderNotAllowed,
+}
+
+impl Violation {
+    /// A field that is wrong.
+    pub fn field(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            description: description.into(),
+            kind: ViolationKind::Field,
+            subject: Default::default(),
+        }
+    }
+}
+
+impl Error {
+    /// A request that is refused: nothing ran.
+    pub fn refused(request_id: RequestId, failure: Failure) -> Self {
+        Self { request_id, failure, admitted: None }
+    }
+
+    /// Whether a tool call had begun.
+    pub fn tool_calls_started(&self) -> usize {
+        self.admitted.as_ref().map_or(0, |admitted| admitted.progress.tool_calls.len())
+    }
+}
+
+impl Failure {
+    /// The name for logs and spans: the reason that the caller is told.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(violations) => invalid_reason(violations),
+            Self::AgentNotFound(_) => "AGENT_NOT_FOUND",
+            Self::RunNotFound { .. } => "RUN_NOT_FOUND",
+            Self::RequestTooLarge => "REQUEST_TOO_LARGE",
+            Self::Mcp(error) => mcp_reason(&error.problem),
+            Self::Model { error, .. } => model_reason(error),
+            Self::Overloaded { .. } => "OVERLOADED",
+            Self::Timeout => "RUN_TIMEOUT",
+            Self::Cancelled(_) | Self::CallerGone => "RUN_CANCELLED",
+            Self::StreamStalled => "STREAM_STALLED",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::Internal(_) => "INTERNAL",
+        }
+    }
+}
+
+/// One kind of violation gives its own reason; several are an invalid request.
+fn invalid_reason(violations: &[Violation]) -> &'static str {
+    let only = |kind| !violations.is_empty() && violations.iter().all(|violation| violation.kind == kind);
+    if only(ViolationKind::UnknownMcpServer) {
+        ViolationKind::UnknownMcpServer.reason()
+    } else if only(ViolationKind::HeaderNotAllowed) {
+        ViolationKind::HeaderNotAllowed.reason()
+    } else {
+        ViolationKind::Field.reason()
+    }
+}
+
+impl ViolationKind {
+    /// The reason that the caller is told.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Field => "INVALID_REQUEST",
+            Self::UnknownMcpServer => "UNKNOWN_MCP_SERVER",
+            Self::HeaderNotAllowed => "HEADER_NOT_ALLOWED",
+        }
+    }
+}
+
+fn mcp_reason(problem: &mcp::Problem) -> &'static str {
+    match problem {
+        mcp::Problem::Unauthorized(..) => "MCP_UNAUTHORIZED",
+        mcp::Problem::Forbidden(..) => "MCP_FORBIDDEN",
+        mcp::Problem::Unavailable(_) => "MCP_UNAVAILABLE",
+        mcp::Problem::Protocol(_) => "MCP_PROTOCOL_ERROR",
+    }
+}
+
+fn model_reason(error: &model::Error) -> &'static str {
+    match error {
+        model::Error::Unauthorized { .. } => "MODEL_UNAUTHORIZED",
+        model::Error::Rejected { .. } => "MODEL_REJECTED",
+        model::Error::RateLimited { .. } => "MODEL_RATE_LIMITED",
+        model::Error::Unavailable(_) => "MODEL_UNAVAILABLE",
+    }
+}

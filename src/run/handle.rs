@@ -1,0 +1,115 @@
+//! A run from outside: its events, and what it comes to.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::mpsc::{self, error::SendTimeoutError},
+    task::JoinHandle,
+};
+use tracing::error;
+use uuid::Uuid;
+
+use super::{Admitted, Error, Failure, Mode, stop::Stop};
+use crate::{
+    event::{Event, Progress, Report, What},
+    id::{RequestId, RunId},
+};
+
+/// How many events may wait for the reader of a stream.
+const MAX_WAITING_EVENTS: usize = 64;
+/// How long a reader may take no event while [`MAX_WAITING_EVENTS`] wait for it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A live run. Dropping it stops the run.
+pub struct Run {
+    run_id: RunId,
+    request_id: RequestId,
+    events: mpsc::Receiver<Event>,
+    task: JoinHandle<Result<Report, Error>>,
+    stop: Arc<Stop>,
+}
+
+/// Where a run's events go.
+pub(super) enum Sink {
+    /// Nowhere.
+    Silent,
+    /// To the run's reader.
+    Stream(mpsc::Sender<Event>),
+}
+
+impl Run {
+    pub(super) fn new(
+        run_id: RunId,
+        request_id: RequestId,
+        events: mpsc::Receiver<Event>,
+        task: JoinHandle<Result<Report, Error>>,
+        stop: Arc<Stop>,
+    ) -> Self {
+        Self { run_id, request_id, events, task, stop }
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> RunId {
+        self.run_id
+    }
+
+    /// The next event; `None` when there are no more. A unary run has none. Dropping the future loses no event.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// What the run comes to.
+    ///
+    /// # Errors
+    /// The run failed.
+    pub async fn outcome(&mut self) -> Result<Report, Error> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(_) => Err(Error {
+                request_id: self.request_id.clone(),
+                failure: Self::incident("a run panicked"),
+                admitted: Some(Box::new(Admitted { run_id: self.run_id, progress: Progress::default() })),
+            }),
+        }
+    }
+
+    /// A fault of ours: logged, with an incident id that the caller is told, too.
+    pub(super) fn incident(what: &'static str) -> Failure {
+        let incident_id = Uuid::now_v7();
+        error!(%incident_id, what, "A fault of the service");
+        Failure::Internal(incident_id)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.stop.stop(Failure::CallerGone);
+    }
+}
+
+impl Sink {
+    pub(super) fn new(mode: Mode) -> (Self, mpsc::Receiver<Event>) {
+        let (sender, receiver) = mpsc::channel(MAX_WAITING_EVENTS);
+        match mode {
+            Mode::Unary => (Self::Silent, receiver),
+            Mode::Streamed => (Self::Stream(sender), receiver),
+        }
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    /// Passes an event on, when its reader has room for it. `what` is not made for nobody.
+    pub(super) async fn emit(&self, turn: u32, what: impl FnOnce() -> What) -> Result<(), Failure> {
+        let Self::Stream(sender) = self else { return Ok(()) };
+        let event = Event { time: SystemTime::now(), turn, what: what() };
+        sender.send_timeout(event, STALL_TIMEOUT).await.map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => Failure::StreamStalled,
+            SendTimeoutError::Closed(_) => Failure::CallerGone,
+        })
+    }
+}

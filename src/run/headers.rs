@@ -1,0 +1,172 @@
+//! What a request's headers come to: what each of the agent's servers will be sent, and what is wrong with them.
+//!
+//! Runs, `ListTools` and `ExplainHeaders` all go through [`plan`].
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Violation, ViolationKind};
+use crate::{
+    agent::{Agent, AgentServer},
+    headers::{HeaderSet, Layer, Merged, Problem, merge, rules, rules::Refusal},
+    mcp::Servers,
+};
+
+/// A request's headers, as they came. They hold secrets: there is no `Debug`.
+#[derive(Default)]
+pub struct Requested {
+    /// `mcp_headers`.
+    pub all: RawSet,
+    /// `per_run_mcp_headers`.
+    pub by_server: BTreeMap<String, RawSet>,
+    /// `ignore_unused_headers`.
+    pub ignore_unused: bool,
+}
+
+/// A header set as it came.
+#[derive(Default)]
+pub struct RawSet {
+    /// The headers to set.
+    pub headers: BTreeMap<String, String>,
+    /// The names to take away.
+    pub remove: Vec<String>,
+}
+
+/// What each of an agent's servers is sent, by server name.
+pub type Plan = BTreeMap<String, Arc<Merged>>;
+
+/// Checks a request's headers and merges them over what is registered. The plan has what is right; the violations are
+/// all of what is not.
+pub fn plan(agent: &Agent, servers: &Servers, requested: &Requested) -> (Plan, Vec<Violation>) {
+    let mut check = Check { agent, servers, violations: Vec::new(), bytes: 0 };
+    let all = check.for_all_servers(&requested.all);
+    let mut by_server = BTreeMap::new();
+    for (server, raw) in &requested.by_server {
+        if let Some(set) = check.for_server(server, raw, requested.ignore_unused) {
+            by_server.insert(server.as_str(), set);
+        }
+    }
+    check.whole_run();
+    let violations = check.violations;
+    let plan = agent.mcp_servers.iter().map(|server| {
+        let merged = merge_layers(server, servers, &all, by_server.get(server.name.as_str()));
+        (server.name.clone(), Arc::new(merged))
+    });
+    (plan.collect(), violations)
+}
+
+fn merge_layers(server: &AgentServer, servers: &Servers, all: &HeaderSet, own: Option<&HeaderSet>) -> Merged {
+    let (defaults, agents) = (servers.default_headers(&server.name), server.headers.current());
+    let layers = [
+        (Layer::Server, Some(&defaults)),
+        (Layer::Agent, Some(&agents)),
+        (Layer::Run, Some(all)),
+        (Layer::RunServer, own),
+    ];
+    merge(layers.into_iter().filter_map(|(layer, set)| Some((layer, set?))))
+}
+
+/// A key of a map in a field's path: quoted, escaped, and cut where it is long.
+pub fn key(name: &str) -> String {
+    const MAX_CHARS: usize = 64;
+    let shown: String = name.chars().take(MAX_CHARS).flat_map(char::escape_debug).collect();
+    let cut = if name.chars().nth(MAX_CHARS).is_some() { "…" } else { "" };
+    format!("[\"{shown}{cut}\"]")
+}
+
+struct Check<'a> {
+    agent: &'a Agent,
+    servers: &'a Servers,
+    violations: Vec<Violation>,
+    bytes: usize,
+}
+
+impl Check<'_> {
+    fn for_all_servers(&mut self, raw: &RawSet) -> HeaderSet {
+        let set = self.parse("mcp_headers", "", raw);
+        if self.agent.mcp_servers.len() < 2 {
+            return set;
+        }
+        let (credentials, others): (Vec<_>, Vec<_>) =
+            set.headers().iter().cloned().partition(|(name, _)| rules::is_credential(name.as_str()));
+        if credentials.is_empty() {
+            return set;
+        }
+        for (name, _) in &credentials {
+            self.refuse_credential(name.as_str());
+        }
+        set.with_headers(others)
+    }
+
+    fn for_server(&mut self, server: &str, raw: &RawSet, ignore_unused: bool) -> Option<HeaderSet> {
+        let field = format!("per_run_mcp_headers{}", key(server));
+        if self.agent.server(server).is_none() {
+            let registered = self.servers.get(server).is_some();
+            if !(registered && ignore_unused) {
+                self.refuse_server(field, server, registered);
+            }
+            return None;
+        }
+        Some(self.parse(&field, server, raw))
+    }
+
+    fn parse(&mut self, field: &str, server: &str, raw: &RawSet) -> HeaderSet {
+        let headers = raw.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let (set, problems) = HeaderSet::parse(headers, raw.remove.iter().map(String::as_str));
+        self.bytes += set.size();
+        self.violations.extend(problems.into_iter().map(|problem| violation(field, server, problem)));
+        set
+    }
+
+    fn whole_run(&mut self) {
+        if self.bytes > rules::MAX_RUN_BYTES {
+            let description = Refusal::RunTooLarge.to_string();
+            self.violations.push(Violation::field("per_run_mcp_headers", description));
+        }
+    }
+
+    fn refuse_credential(&mut self, name: &str) {
+        self.violations.push(Violation {
+            field: format!("mcp_headers.headers{}", key(name)),
+            description:
+                "a credential would go to all of the agent's servers; put it into `per_run_mcp_headers` \
+                          for the one that it is for"
+                    .to_owned(),
+            kind: ViolationKind::HeaderNotAllowed,
+            subject: (String::new(), name.to_owned()),
+        });
+    }
+
+    fn refuse_server(&mut self, field: String, server: &str, registered: bool) {
+        let used: Vec<&str> = self.agent.server_names().collect();
+        let uses = if used.is_empty() { "none".to_owned() } else { used.join(", ") };
+        let description = if registered {
+            format!(
+                "agent `{}` does not use this MCP server (`ignore_unused_headers` allows it); it uses: {uses}",
+                self.agent.name
+            )
+        } else {
+            format!("no such MCP server is registered; agent `{}` uses: {uses}", self.agent.name)
+        };
+        self.violations.push(Violation {
+            field,
+            description,
+            kind: ViolationKind::UnknownMcpServer,
+            subject: (server.chars().take(64).collect(), String::new()),
+        });
+    }
+}
+
+fn violation(field: &str, server: &str, problem: Problem) -> Violation {
+    let part = if problem.in_remove { "remove" } else { "headers" };
+    let field = if problem.header.is_empty() && problem.refusal == Refusal::TooManyHeaders {
+        field.to_owned()
+    } else {
+        format!("{field}.{part}{}", key(&problem.header))
+    };
+    Violation {
+        field,
+        description: problem.refusal.to_string(),
+        kind: ViolationKind::Field,
+        subject: (server.to_owned(), problem.header.chars().take(64).collect()),
+    }
+}

@@ -1,0 +1,192 @@
+//! What runs agents: the catalogue of what may be run, admission, and the live runs.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures_util::future;
+use tokio::sync::{Semaphore, TryAcquireError};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument, Span};
+
+use super::{
+    Error, Failure, Limits, Plan, Run, RunRequest,
+    driver::{Context, drive},
+    handle::Sink,
+    live::LiveRuns,
+    stop::Stop,
+};
+use crate::{
+    agent::Agent,
+    headers::DigestKey,
+    id::{ControlToken, RunId},
+    mcp::{self, Servers, ToolList},
+    model::Model,
+    trace::Correlation,
+};
+
+/// When a refused caller should try again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What may be run, and what is running. Clones share it.
+#[derive(Clone)]
+pub struct Runner(Arc<Parts>, Arc<State>);
+
+/// What a runner is made of. Names in it are resolved.
+pub struct Parts {
+    /// The agents, by name.
+    pub agents: BTreeMap<String, Arc<Agent>>,
+    /// Their models, by configured name.
+    pub models: BTreeMap<String, Arc<dyn Model>>,
+    /// Their MCP servers.
+    pub servers: Servers,
+    /// Bounds on runs.
+    pub limits: Limits,
+    /// The key of the digests of header values.
+    pub digest_key: DigestKey,
+    /// The name of this process.
+    pub instance: String,
+}
+
+struct State {
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+    ending: CancellationToken,
+    live: LiveRuns,
+}
+
+/// Whether a run says what happens in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Only what it comes to.
+    Unary,
+    /// All its events.
+    Streamed,
+}
+
+/// A server's tools for a caller, or why there are none.
+pub struct ServerTools {
+    /// The server's registered name.
+    pub mcp_server: String,
+    /// The tools that the agent may use.
+    pub tools: Result<Arc<ToolList>, mcp::Error>,
+}
+
+impl Runner {
+    /// A runner with nothing running.
+    pub fn new(parts: Parts) -> Self {
+        let state = State {
+            places: Arc::new(Semaphore::new(parts.limits.max_concurrent_runs)),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            live: LiveRuns::default(),
+        };
+        Self(Arc::new(parts), Arc::new(state))
+    }
+
+    /// The catalogue.
+    pub fn parts(&self) -> &Parts {
+        &self.0
+    }
+
+    /// An agent, by its name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn agent(&self, name: &str) -> Result<Arc<Agent>, Failure> {
+        let agent = self.0.agents.get(name).cloned();
+        agent.ok_or_else(|| Failure::AgentNotFound(name.chars().take(64).collect()))
+    }
+
+    /// Starts a run: from here on it comes to exactly one end, and is told to stop when the [`Run`] is dropped.
+    ///
+    /// # Errors
+    /// There are too many runs, or this process is ending. Nothing was asked of any upstream.
+    pub fn start(&self, request: RunRequest, mode: Mode) -> Result<Run, Error> {
+        let refuse = |failure| Error::refused(request.correlation.request_id.clone(), failure);
+        let Self(parts, state) = self;
+        let place = state.places.clone().try_acquire_owned().map_err(|error| {
+            refuse(match error {
+                TryAcquireError::NoPermits => Failure::Overloaded { retry_after: RETRY_AFTER },
+                TryAcquireError::Closed => Failure::ShuttingDown,
+            })
+        })?;
+        let model = parts.models.get(&request.agent.model).cloned();
+        let model = model.ok_or_else(|| refuse(Run::incident("the agent's model is not there")))?;
+        let token = ControlToken::generate().map_err(|_| refuse(Run::incident("no random bits")))?;
+
+        let run_id = RunId::generate();
+        let stop = Arc::new(Stop::new(&state.ending));
+        let (sink, events) = Sink::new(mode);
+        let live = (mode == Mode::Streamed).then(|| state.live.enter(run_id, token.clone(), stop.clone()));
+        let request_id = request.correlation.request_id.clone();
+        let context = Context {
+            run_id,
+            request,
+            model,
+            sink,
+            stop: stop.clone(),
+            runner: parts.clone(),
+            control_token: token,
+        };
+        let work = async move {
+            let result = drive(context).await;
+            drop((live, place));
+            result
+        };
+        let task = state.tasks.spawn(work.instrument(Span::current()));
+        Ok(Run::new(run_id, request_id, events, task, stop))
+    }
+
+    /// Ends a live streamed run.
+    ///
+    /// # Errors
+    /// This process holds no such run, or the token is not its own.
+    pub fn cancel(&self, run_id: &str, control_token: &str, reason: String) -> Result<(), Failure> {
+        let run = RunId::parse(run_id).and_then(|id| self.1.live.find(id, control_token));
+        let stop = run.ok_or_else(|| Failure::RunNotFound { instance: self.0.instance.clone() })?;
+        stop.stop(Failure::Cancelled(reason));
+        Ok(())
+    }
+
+    /// Asks some of an agent's servers for their tools, with a caller's headers.
+    pub async fn list_tools(
+        &self,
+        agent: &Agent,
+        plan: &Plan,
+        only: &[String],
+        correlation: &Correlation,
+    ) -> Vec<ServerTools> {
+        let wanted = agent.mcp_servers.iter().filter(|s| only.is_empty() || only.contains(&s.name));
+        let listings = wanted.filter_map(|server| {
+            let outgoing = correlation.outgoing(&Span::current());
+            let sent = plan.get(&server.name)?.clone();
+            let connection = self.0.servers.connect(&server.name, sent, correlation.clone(), outgoing)?;
+            Some(async move {
+                let tools = connection.tools().await;
+                connection.close().await;
+                ServerTools { mcp_server: server.name.clone(), tools }
+            })
+        });
+        future::join_all(listings).await
+    }
+
+    /// Admits no more runs.
+    pub fn close(&self) {
+        self.1.places.close();
+        self.1.tasks.close();
+    }
+
+    /// Waits until no run is live. Only after [`close`](Self::close).
+    pub async fn drained(&self) {
+        self.1.tasks.wait().await;
+    }
+
+    /// The number of live runs.
+    pub fn live_runs(&self) -> usize {
+        self.1.tasks.len()
+    }
+
+    /// Ends all live runs.
+    pub fn end(&self) {
+        self.1.ending.cancel();
+    }
+}

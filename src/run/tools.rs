@@ -1,0 +1,139 @@
+//! The tools of a run, and their names for the model.
+//!
+//! A model's provider allows `^[a-zA-Z0-9_-]{1,64}$`. Where the agent has one MCP server, a tool has its own name; else
+//! always `server__tool`, so that no server's later tool can take another's name. A server's name has no underscore, so
+//! the two parts can't be confused. What does not fit is replaced and cut, and a digest keeps it apart.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    agent::AgentServer,
+    mcp::ToolList,
+    message::{ToolCall, ToolRef},
+    model::{AskedCall, ToolSpec},
+};
+
+const MAX_NAME: usize = 64;
+
+/// The tools that a run offers its model.
+#[derive(Default)]
+pub(super) struct ToolTable {
+    specs: Vec<ToolSpec>,
+    by_name: HashMap<String, usize>,
+}
+
+/// How an agent's tools are named.
+#[derive(Clone, Copy)]
+pub struct Naming {
+    /// Whether the agent has one MCP server.
+    pub single_server: bool,
+}
+
+impl Naming {
+    /// The tool's name for the model. It depends on the tool alone.
+    pub fn name(self, tool: &ToolRef) -> String {
+        let name = if self.single_server {
+            tool.tool.clone()
+        } else {
+            format!("{}__{}", tool.mcp_server, tool.tool)
+        };
+        let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_allowed);
+        if fits { name } else { fitted(&name) }
+    }
+}
+
+impl ToolTable {
+    /// Adds a server's tools, as far as the agent and the request allow them.
+    pub(super) fn add(
+        &mut self,
+        server: &AgentServer,
+        list: &ToolList,
+        naming: Naming,
+        allowed: Option<&HashSet<ToolRef>>,
+    ) {
+        for tool in &list.tools {
+            let reference = ToolRef { mcp_server: server.name.clone(), tool: tool.name.clone() };
+            let by_agent = server.tools.as_ref().is_none_or(|tools| tools.contains(&tool.name));
+            if !by_agent || allowed.is_some_and(|allowed| !allowed.contains(&reference)) {
+                continue;
+            }
+            let name = naming.name(&reference);
+            self.by_name.insert(name.clone(), self.specs.len());
+            self.specs.push(ToolSpec {
+                name,
+                tool: reference,
+                description: tool.description.clone(),
+                input_schema: tool.input_schema.clone(),
+            });
+        }
+    }
+
+    /// The tools as the model is offered them.
+    pub(super) fn specs(&self) -> &[ToolSpec] {
+        &self.specs
+    }
+
+    /// The call that a model asks for; it names no tool where the run has none of that name.
+    pub(super) fn resolve(&self, asked: AskedCall) -> ToolCall {
+        let tool = self.by_name.get(&asked.name).map(|&at| self.specs[at].tool.clone());
+        ToolCall { call_id: asked.call_id, name: asked.name, tool, arguments_json: asked.arguments_json }
+    }
+}
+
+/// A call's arguments: a JSON object, or nothing for none.
+pub(super) fn arguments(json: &str) -> Option<Map<String, Value>> {
+    if json.trim().is_empty() {
+        return Some(Map::new());
+    }
+    serde_json::from_str(json).ok()
+}
+
+fn is_allowed(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+fn fitted(name: &str) -> String {
+    let digest = Sha256::digest(name.as_bytes());
+    let tag: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let replaced = name.bytes().map(|byte| if is_allowed(byte) { char::from(byte) } else { '_' });
+    let kept: String = replaced.take(MAX_NAME - 1 - tag.len()).collect();
+    format!("{kept}_{tag}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tool(server: &str, tool: &str) -> ToolRef {
+        ToolRef { mcp_server: server.into(), tool: tool.into() }
+    }
+
+    #[test]
+    fn one_server_keeps_the_names_and_several_qualify_them() {
+        assert_eq!(Naming { single_server: true }.name(&tool("crm", "whoami")), "whoami");
+        assert_eq!(Naming { single_server: false }.name(&tool("crm", "whoami")), "crm__whoami");
+    }
+
+    #[test]
+    fn a_name_that_does_not_fit_is_valid_and_its_own() {
+        let naming = Naming { single_server: true };
+        let odd = ["a.b", "a/b", "", "ü", &"x".repeat(65), &format!("{}y", "x".repeat(64))];
+        let names: HashSet<String> = odd.iter().map(|name| naming.name(&tool("crm", name))).collect();
+        assert_eq!(names.len(), odd.len());
+        for name in names {
+            assert!((1..=64).contains(&name.len()) && name.bytes().all(is_allowed), "{name}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_an_object_or_nothing() {
+        assert_eq!(arguments(" "), Some(Map::new()));
+        assert_eq!(arguments(r#"{"a":1}"#).unwrap()["a"], 1);
+        for bad in ["[]", "1", "{", "null"] {
+            assert_eq!(arguments(bad), None, "{bad}");
+        }
+    }
+}
