@@ -16,8 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ])?;
 
     let mut config = tonic_prost_build::Config::new();
-    config.skip_debug(WITHOUT_DEBUG).btree_map(["."]);
-    tonic_prost_build::configure().compile_fds_with_config(protos.file_descriptor_set(), config)?;
+    config.skip_debug(WITHOUT_DEBUG).btree_map(["."]).enable_type_names();
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .compile_fds_with_config(protos.file_descriptor_set(), config)?;
 
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("runwright.v1.bin");
     fs::write(descriptors, protos.encode_file_descriptor_set())?;

@@ -17,6 +17,7 @@ pub mod config;
 pub mod credential;
 pub mod egress;
 pub mod event;
+pub mod grpc;
 pub mod headers;
 pub mod id;
 pub mod mcp;

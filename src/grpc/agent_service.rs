@@ -1,0 +1,70 @@
+//! `runwright.v1.AgentService`.
+
+use std::pin::Pin;
+
+use futures_util::Stream;
+use tonic::Request;
+use tracing::Instrument;
+
+use super::{
+    decode, encode, metadata,
+    proto::{self, agent_service_server::AgentService},
+    rpc::Rpc,
+    status::{Item, Reply},
+    stream,
+};
+use crate::{
+    run::{Error, Mode, Run, Runner},
+    trace::Correlation,
+};
+
+/// The handlers of `AgentService`.
+pub struct AgentHandlers(Runner);
+
+impl AgentHandlers {
+    /// Handlers over a runner.
+    pub fn new(runner: Runner) -> Self {
+        Self(runner)
+    }
+
+    fn start(
+        &self,
+        request: Request<proto::RunRequest>,
+        correlation: Correlation,
+        mode: Mode,
+    ) -> Result<Run, Error> {
+        let deadline = metadata::deadline(request.extensions());
+        let request = decode::run_request(request.into_inner(), &self.0, correlation, deadline)?;
+        self.0.start(request, mode)
+    }
+}
+
+#[tonic::async_trait]
+impl AgentService for AgentHandlers {
+    type RunStreamedStream = Pin<Box<dyn Stream<Item = Item<proto::RunEvent>> + Send>>;
+
+    async fn run(&self, request: Request<proto::RunRequest>) -> Reply<proto::RunResponse> {
+        let rpc = Rpc::begin("runwright.v1.AgentService/Run", &request)?;
+        let work = async {
+            let mut run = self.start(request, rpc.correlation.clone(), Mode::Unary)?;
+            run.outcome().await.map(encode::report)
+        };
+        let result = work.instrument(rpc.span.clone()).await;
+        rpc.end(result)
+    }
+
+    async fn run_streamed(&self, request: Request<proto::RunRequest>) -> Reply<Self::RunStreamedStream> {
+        let rpc = Rpc::begin("runwright.v1.AgentService/RunStreamed", &request)?;
+        let run = rpc.span.in_scope(|| self.start(request, rpc.correlation.clone(), Mode::Streamed));
+        let events = run.map(|run| stream::events(run, rpc.span.clone()));
+        rpc.end(events.map(|events| Box::pin(events) as Self::RunStreamedStream))
+    }
+
+    async fn cancel_run(&self, request: Request<proto::CancelRunRequest>) -> Reply<proto::CancelRunResponse> {
+        let rpc = Rpc::begin("runwright.v1.AgentService/CancelRun", &request)?;
+        let proto::CancelRunRequest { run_id, control_token, reason } = request.into_inner();
+        let reason = reason.chars().take(256).collect();
+        let result = self.0.cancel(&run_id, &control_token, reason);
+        rpc.refuse_or(result.map(|()| proto::CancelRunResponse {}))
+    }
+}

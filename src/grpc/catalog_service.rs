@@ -1,0 +1,151 @@
+//! `runwright.v1.CatalogService`.
+
+use tonic::Request;
+use tracing::Instrument;
+
+use super::{
+    decode, encode, metadata,
+    page::page,
+    proto::{self, catalog_service_server::CatalogService},
+    rpc::Rpc,
+    status::Reply,
+};
+use crate::{
+    agent::Agent,
+    mcp::ServerConfig,
+    run::{Failure, Runner, ServerTools, plan},
+};
+
+/// How long `ListTools` may take, whatever its caller's deadline is.
+const LIST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The handlers of `CatalogService`.
+pub struct CatalogHandlers(Runner);
+
+impl CatalogHandlers {
+    /// Handlers over a runner.
+    pub fn new(runner: Runner) -> Self {
+        Self(runner)
+    }
+
+    fn agents(&self, request: &proto::ListAgentsRequest) -> Result<proto::ListAgentsResponse, Failure> {
+        let agents = self.0.parts().agents.values().map(|agent| &**agent);
+        let (agents, next_page_token) =
+            page(agents, |agent| &agent.name, request.page_size, &request.page_token)?;
+        Ok(proto::ListAgentsResponse { agents: agents.into_iter().map(agent).collect(), next_page_token })
+    }
+
+    fn servers(
+        &self,
+        request: &proto::ListMcpServersRequest,
+    ) -> Result<proto::ListMcpServersResponse, Failure> {
+        let servers = self.0.parts().servers.iter();
+        let (servers, next_page_token) =
+            page(servers, |server| &server.name, request.page_size, &request.page_token)?;
+        let mcp_servers = servers.into_iter().map(mcp_server).collect();
+        Ok(proto::ListMcpServersResponse { mcp_servers, next_page_token })
+    }
+
+    fn explain(
+        &self,
+        request: proto::ExplainHeadersRequest,
+    ) -> Result<proto::ExplainHeadersResponse, Failure> {
+        let agent = self.0.agent(&request.agent)?;
+        let requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
+        let parts = self.0.parts();
+        let (plan, violations) = plan(&agent, &parts.servers, &requested);
+        let applied = plan.iter().map(|(server, sent)| (server.clone(), sent.applied(&parts.digest_key)));
+        Ok(proto::ExplainHeadersResponse {
+            applied_headers: encode::applied_headers(&applied.collect()),
+            problems: violations.into_iter().map(encode::header_problem).collect(),
+        })
+    }
+
+    async fn tools(
+        &self,
+        request: proto::ListToolsRequest,
+        rpc: &Rpc,
+        deadline: tokio::time::Instant,
+    ) -> Result<proto::ListToolsResponse, Failure> {
+        let agent = self.0.agent(&request.agent)?;
+        let requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
+        let (plan, mut violations) = plan(&agent, &self.0.parts().servers, &requested);
+        decode::check_servers("mcp_servers", &request.mcp_servers, &agent, &mut violations);
+        if !violations.is_empty() {
+            return Err(Failure::Invalid(violations));
+        }
+        let listing = self.0.list_tools(&agent, &plan, &request.mcp_servers, &rpc.correlation);
+        let listed = tokio::time::timeout_at(deadline, listing).await.map_err(|_| Failure::Timeout)?;
+        let servers = listed.into_iter().map(|tools| server_tools(tools, &agent, request.include_schemas));
+        Ok(proto::ListToolsResponse { servers: servers.collect() })
+    }
+}
+
+#[tonic::async_trait]
+impl CatalogService for CatalogHandlers {
+    async fn list_agents(
+        &self,
+        request: Request<proto::ListAgentsRequest>,
+    ) -> Reply<proto::ListAgentsResponse> {
+        let rpc = Rpc::begin("runwright.v1.CatalogService/ListAgents", &request)?;
+        let result = self.agents(request.get_ref());
+        rpc.refuse_or(result)
+    }
+
+    async fn list_mcp_servers(
+        &self,
+        request: Request<proto::ListMcpServersRequest>,
+    ) -> Reply<proto::ListMcpServersResponse> {
+        let rpc = Rpc::begin("runwright.v1.CatalogService/ListMcpServers", &request)?;
+        let result = self.servers(request.get_ref());
+        rpc.refuse_or(result)
+    }
+
+    async fn list_tools(&self, request: Request<proto::ListToolsRequest>) -> Reply<proto::ListToolsResponse> {
+        let rpc = Rpc::begin("runwright.v1.CatalogService/ListTools", &request)?;
+        let own = tokio::time::Instant::now() + LIST_TIMEOUT;
+        let deadline = metadata::deadline(request.extensions()).map_or(own, |callers| callers.min(own));
+        let result = self.tools(request.into_inner(), &rpc, deadline).instrument(rpc.span.clone()).await;
+        rpc.refuse_or(result)
+    }
+
+    async fn explain_headers(
+        &self,
+        request: Request<proto::ExplainHeadersRequest>,
+    ) -> Reply<proto::ExplainHeadersResponse> {
+        let rpc = Rpc::begin("runwright.v1.CatalogService/ExplainHeaders", &request)?;
+        let result = self.explain(request.into_inner());
+        rpc.refuse_or(result)
+    }
+}
+
+fn agent(agent: &Agent) -> proto::Agent {
+    proto::Agent {
+        name: agent.name.clone(),
+        description: agent.description.clone(),
+        model: agent.model.clone(),
+        mcp_servers: agent.server_names().map(str::to_owned).collect(),
+    }
+}
+
+fn mcp_server(server: &ServerConfig) -> proto::McpServer {
+    let mut default_header_names: Vec<String> = server.headers.names().map(str::to_owned).collect();
+    default_header_names.sort_unstable();
+    proto::McpServer { name: server.name.clone(), origin: server.origin(), default_header_names }
+}
+
+fn server_tools(listed: ServerTools, agent: &Agent, schemas: bool) -> proto::McpServerTools {
+    let ServerTools { mcp_server, tools } = listed;
+    let list = match tools {
+        Ok(list) => list,
+        Err(error) => return encode::tools_problem(mcp_server, error),
+    };
+    let allowed = agent.server(&mcp_server).and_then(|server| server.tools.as_ref());
+    let tools = list.tools.iter().filter(|tool| allowed.is_none_or(|names| names.contains(&tool.name)));
+    proto::McpServerTools {
+        tools: tools.map(|tool| encode::tool(tool, schemas)).collect(),
+        dropped_tools: list.dropped.iter().map(encode::dropped_tool).collect(),
+        problem: None,
+        mcp_server,
+    }
+}

@@ -1,0 +1,165 @@
+//! Wire to domain: what a request says, checked. All violations come at once; the agent is looked up first.
+
+mod messages;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::proto;
+use crate::{
+    agent::Agent,
+    message::ToolRef,
+    run::{Error, Failure, Naming, RawSet, Requested, RunRequest, Runner, Violation, key, plan},
+    trace::Correlation,
+};
+
+const MAX_LABELS: usize = 16;
+const MAX_LABEL_BYTES: usize = 256;
+const MAX_ALLOWED_TOOLS: usize = 1024;
+
+/// A request for a run. `deadline` is the caller's own.
+///
+/// # Errors
+/// There is no such agent, or fields are wrong.
+pub(super) fn run_request(
+    request: proto::RunRequest,
+    runner: &Runner,
+    correlation: Correlation,
+    deadline: Option<Instant>,
+) -> Result<RunRequest, Error> {
+    let refuse = |failure| Error::refused(correlation.request_id.clone(), failure);
+    let agent = runner.agent(&request.agent).map_err(refuse)?;
+    let mut violations = Vec::new();
+    let options = request.options.unwrap_or_default();
+    let requested = headers(request.per_run_mcp_headers, request.mcp_headers, options.ignore_unused_headers);
+    let (plan, header_violations) = plan(&agent, &runner.parts().servers, &requested);
+    violations.extend(header_violations);
+    let naming = Naming { single_server: agent.mcp_servers.len() == 1 };
+    let history = messages::decode(request.messages, naming, &mut violations);
+    let input = Some(request.input).filter(|input| !input.is_empty());
+    check_input(&input, history.is_empty(), &mut violations);
+    let max_turns = max_turns(options.max_turns, &agent, &mut violations);
+    let timeout = timeout(options.timeout, &mut violations);
+    let allowed_tools = allowed_tools(options.allowed_tools, &agent, &mut violations);
+    check_labels(&request.labels, &mut violations);
+    if !violations.is_empty() {
+        return Err(refuse(Failure::Invalid(violations)));
+    }
+    let limit = timeout.unwrap_or(Duration::MAX).min(agent.timeout).min(runner.parts().limits.run_timeout);
+    let own = Instant::now() + limit;
+    Ok(RunRequest {
+        history,
+        input,
+        headers: plan,
+        max_turns,
+        deadline: deadline.map_or(own, |callers| callers.min(own)),
+        allowed_tools,
+        labels: request.labels,
+        correlation,
+        agent,
+    })
+}
+
+/// A request's headers.
+pub(super) fn headers(
+    by_server: BTreeMap<String, proto::HeaderSet>,
+    all: Option<proto::HeaderSet>,
+    ignore_unused: bool,
+) -> Requested {
+    Requested {
+        all: all.map(raw).unwrap_or_default(),
+        by_server: by_server.into_iter().map(|(server, set)| (server, raw(set))).collect(),
+        ignore_unused,
+    }
+}
+
+/// Names of servers in a filter that the agent does not use.
+pub(super) fn check_servers(field: &str, names: &[String], agent: &Agent, violations: &mut Vec<Violation>) {
+    for (at, name) in names.iter().enumerate() {
+        if agent.server(name).is_none() {
+            violations.push(unused_server(format!("{field}[{at}]"), agent));
+        }
+    }
+}
+
+fn raw(set: proto::HeaderSet) -> RawSet {
+    RawSet { headers: set.headers, remove: set.remove }
+}
+
+fn check_input(input: &Option<String>, no_messages: bool, violations: &mut Vec<Violation>) {
+    if input.is_none() && no_messages {
+        violations.push(Violation::field("input", "say something: `input` and `messages` are both empty"));
+    }
+}
+
+fn max_turns(asked: i32, agent: &Agent, violations: &mut Vec<Violation>) -> u32 {
+    match u32::try_from(asked) {
+        Ok(0) => agent.max_turns,
+        Ok(turns) => turns.min(agent.max_turns),
+        Err(_) => {
+            violations
+                .push(Violation::field("options.max_turns", "it is not negative; 0 is the agent's limit"));
+            0
+        }
+    }
+}
+
+fn timeout(asked: Option<prost_types::Duration>, violations: &mut Vec<Violation>) -> Option<Duration> {
+    let asked = asked?;
+    match Duration::try_from(asked) {
+        Ok(timeout) if !timeout.is_zero() => Some(timeout),
+        _ => {
+            let description = "it is longer than nothing; leave it out for the agent's limit";
+            violations.push(Violation::field("options.timeout", description));
+            None
+        }
+    }
+}
+
+fn allowed_tools(
+    asked: Vec<proto::ToolRef>,
+    agent: &Arc<Agent>,
+    violations: &mut Vec<Violation>,
+) -> Option<HashSet<ToolRef>> {
+    if asked.len() > MAX_ALLOWED_TOOLS {
+        violations.push(Violation::field("options.allowed_tools", "at most 1024 tools can be named"));
+        return None;
+    }
+    for (at, tool) in asked.iter().enumerate() {
+        let field = |name| format!("options.allowed_tools[{at}].{name}");
+        if agent.server(&tool.mcp_server).is_none() {
+            violations.push(unused_server(field("mcp_server"), agent));
+        }
+        if tool.tool.is_empty() {
+            violations.push(Violation::field(field("tool"), "name the tool"));
+        }
+    }
+    let tools = asked.into_iter().map(|tool| ToolRef { mcp_server: tool.mcp_server, tool: tool.tool });
+    Some(tools.collect()).filter(|tools: &HashSet<_>| !tools.is_empty())
+}
+
+fn unused_server(field: String, agent: &Agent) -> Violation {
+    let used: Vec<&str> = agent.server_names().collect();
+    Violation::field(
+        field,
+        format!("agent `{}` uses no such MCP server; it uses: {}", agent.name, used.join(", ")),
+    )
+}
+
+fn check_labels(labels: &BTreeMap<String, String>, violations: &mut Vec<Violation>) {
+    if labels.len() > MAX_LABELS {
+        violations.push(Violation::field("labels", "there are at most 16 labels"));
+        return;
+    }
+    for (name, value) in labels {
+        if name.is_empty() || name.len() > MAX_LABEL_BYTES || value.len() > MAX_LABEL_BYTES {
+            let description = "a label's name has 1 to 256 bytes, and its value at most 256";
+            violations.push(Violation::field(format!("labels{}", key(name)), description));
+        }
+    }
+}

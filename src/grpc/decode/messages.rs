@@ -1,0 +1,148 @@
+//! A conversation that a caller sends: checked, so that every provider takes it.
+
+use std::collections::HashSet;
+
+use crate::{
+    grpc::proto::{self, part::Part},
+    message::{Message, ToolCall, ToolRef, ToolResult},
+    run::{Naming, Violation},
+};
+
+const MAX_MESSAGES: usize = 10_000;
+
+/// The messages that are right; what is wrong goes to `violations`.
+pub(super) fn decode(
+    messages: Vec<proto::Message>,
+    naming: Naming,
+    violations: &mut Vec<Violation>,
+) -> Vec<Message> {
+    if messages.len() > MAX_MESSAGES {
+        violations.push(Violation::field("messages", "there are at most 10000 messages"));
+        return Vec::new();
+    }
+    let mut decoder = Decoder { naming, violations, open: HashSet::new(), decoded: Vec::new() };
+    for (at, message) in messages.into_iter().enumerate() {
+        decoder.message(at, message);
+    }
+    decoder.end()
+}
+
+struct Decoder<'a> {
+    naming: Naming,
+    violations: &'a mut Vec<Violation>,
+    /// The ids of the last assistant message's calls that have no result yet.
+    open: HashSet<String>,
+    decoded: Vec<Message>,
+}
+
+impl Decoder<'_> {
+    fn message(&mut self, at: usize, message: proto::Message) {
+        let field = format!("messages[{at}]");
+        let role = message.role();
+        if message.parts.is_empty() {
+            self.refuse(format!("{field}.parts"), "a message has at least one part");
+            return;
+        }
+        if role != proto::MessageRole::Tool && !self.open.is_empty() {
+            self.refuse(
+                field.clone(),
+                "a tool call of the message before has no result; send one for each call",
+            );
+            self.open.clear();
+        }
+        let parts = message.parts.into_iter().map(|part| part.part);
+        match role {
+            proto::MessageRole::User => self.user(&field, parts),
+            proto::MessageRole::Assistant => self.assistant(&field, parts),
+            proto::MessageRole::Tool => self.tool(&field, parts),
+            proto::MessageRole::Unspecified => {
+                self.refuse(format!("{field}.role"), "say who the message is from: user, assistant or tool");
+            }
+        }
+    }
+
+    fn user(&mut self, field: &str, parts: impl Iterator<Item = Option<Part>>) {
+        let mut texts = Vec::new();
+        for (at, part) in parts.enumerate() {
+            match part {
+                Some(Part::Text(text)) => texts.push(text),
+                _ => self.refuse(format!("{field}.parts[{at}]"), "a user's message has text parts only"),
+            }
+        }
+        self.decoded.push(Message::User { text: texts.join("\n") });
+    }
+
+    fn assistant(&mut self, field: &str, parts: impl Iterator<Item = Option<Part>>) {
+        let (mut texts, mut calls) = (Vec::new(), Vec::new());
+        for (at, part) in parts.enumerate() {
+            match part {
+                Some(Part::Text(text)) => texts.push(text),
+                Some(Part::ToolCall(call)) => {
+                    let field = format!("{field}.parts[{at}].tool_call");
+                    calls.extend(self.call(&field, call));
+                }
+                _ => self.refuse(
+                    format!("{field}.parts[{at}]"),
+                    "an assistant's message has text and tool_call parts only",
+                ),
+            }
+        }
+        self.decoded.push(Message::Assistant { text: texts.concat(), calls });
+    }
+
+    fn call(&mut self, field: &str, call: proto::ToolCall) -> Option<ToolCall> {
+        if call.call_id.is_empty() || !self.open.insert(call.call_id.clone()) {
+            self.refuse(format!("{field}.call_id"), "each call has an id of its own");
+            return None;
+        }
+        if call.tool.is_empty() {
+            self.refuse(format!("{field}.tool"), "name the tool");
+            return None;
+        }
+        // A call of a tool that the run did not have names no server.
+        let tool = Some(ToolRef { mcp_server: call.mcp_server, tool: call.tool.clone() })
+            .filter(|tool| !tool.mcp_server.is_empty());
+        let name = tool.as_ref().map_or(call.tool, |tool| self.naming.name(tool));
+        Some(ToolCall { call_id: call.call_id, name, tool, arguments_json: call.arguments_json })
+    }
+
+    fn tool(&mut self, field: &str, parts: impl Iterator<Item = Option<Part>>) {
+        let mut results = Vec::new();
+        for (at, part) in parts.enumerate() {
+            let Some(Part::ToolResult(result)) = part else {
+                self.refuse(format!("{field}.parts[{at}]"), "a tool's message has tool_result parts only");
+                continue;
+            };
+            if !self.open.remove(&result.call_id) {
+                self.refuse(
+                    format!("{field}.parts[{at}].tool_result.call_id"),
+                    "it answers no tool call of the message before",
+                );
+                continue;
+            }
+            results.push(ToolResult {
+                call_id: result.call_id,
+                text: result.text,
+                is_error: result.is_error,
+            });
+        }
+        match (self.decoded.last_mut(), results.is_empty()) {
+            // The results of a turn may come in several messages.
+            (Some(Message::Tool { results: before }), _) => before.extend(results),
+            (_, false) => self.decoded.push(Message::Tool { results }),
+            _ => {}
+        }
+    }
+
+    fn end(self) -> Vec<Message> {
+        if !self.open.is_empty() {
+            let description = "a tool call of the last message has no result; send one for each call";
+            self.violations.push(Violation::field("messages", description));
+        }
+        self.decoded
+    }
+
+    fn refuse(&mut self, field: String, description: &str) {
+        self.violations.push(Violation::field(field, description));
+    }
+}

@@ -1,0 +1,306 @@
+//! Domain to wire. Pure, and never a header's value.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use prost::Message;
+
+use super::proto;
+use crate::{
+    event::{Event, FinishReason, Progress, Report, What},
+    headers::{Applied, Layer},
+    id::RunId,
+    mcp,
+    message::{self, ToolCallRecord, ToolCallStatus, Usage},
+    run::{Failure, Violation},
+};
+
+/// The largest message that is sent, in bytes: clients take 4 MiB by default.
+const MAX_MESSAGE_BYTES: usize = 3 * 1024 * 1024;
+/// The most bytes of one text of an event.
+const MAX_EVENT_TEXT_BYTES: usize = 1024 * 1024;
+
+/// An event of a run, numbered.
+pub(super) fn event(run_id: RunId, sequence: i32, event: Event) -> proto::RunEvent {
+    proto::RunEvent {
+        run_id: run_id.to_string(),
+        sequence,
+        event_time: Some(event.time.into()),
+        turn: event.turn.try_into().unwrap_or(i32::MAX),
+        event: Some(what(event.what)),
+    }
+}
+
+/// A run that ended well.
+pub(super) fn report(report: Report) -> proto::RunResponse {
+    let progress = progress(&report.progress);
+    let mut response = proto::RunResponse {
+        run_id: report.run_id.to_string(),
+        request_id: report.request_id.to_string(),
+        agent: report.agent,
+        final_output: report.final_output,
+        finish_reason: finish_reason(report.finish_reason).into(),
+        usage: progress.usage,
+        turns: progress.turns,
+        tool_calls: progress.tool_calls,
+        applied_headers: progress.applied_headers,
+        new_messages: report.new_messages.into_iter().map(message).collect(),
+        unavailable_mcp_servers: report.unavailable_mcp_servers,
+    };
+    fit(&mut response);
+    response
+}
+
+/// What a run has done.
+pub(super) fn progress(progress: &Progress) -> proto::RunProgress {
+    proto::RunProgress {
+        usage: Some(usage(progress.usage)),
+        turns: progress.turns.try_into().unwrap_or(i32::MAX),
+        tool_calls: progress.tool_calls.iter().map(tool_call).collect(),
+        applied_headers: applied_headers(&progress.applied_headers),
+    }
+}
+
+/// What each server is sent.
+pub(super) fn applied_headers(
+    applied: &BTreeMap<String, Applied>,
+) -> BTreeMap<String, proto::AppliedHeaders> {
+    applied.iter().map(|(server, applied)| (server.clone(), applied_to_one(applied))).collect()
+}
+
+/// A reason why a run would be refused.
+pub(super) fn header_problem(violation: Violation) -> proto::HeaderProblem {
+    let (mcp_server, header) = violation.subject;
+    proto::HeaderProblem {
+        mcp_server,
+        header,
+        reason: violation.kind.reason().to_owned(),
+        field: violation.field,
+        description: violation.description,
+    }
+}
+
+/// A server's refusal of a credential, if that is what the error is.
+pub(super) fn auth_challenge(error: &mcp::Error) -> Option<proto::AuthChallenge> {
+    let (mcp::Problem::Unauthorized(challenge, refused) | mcp::Problem::Forbidden(challenge, refused)) =
+        &error.problem
+    else {
+        return None;
+    };
+    let phase = match error.phase {
+        mcp::Phase::Opening => proto::AuthPhase::Opening,
+        mcp::Phase::Listing => proto::AuthPhase::Listing,
+        mcp::Phase::Calling => proto::AuthPhase::Calling,
+    };
+    let credential_layer = refused.map_or(proto::HeaderLayer::Unspecified, layer);
+    Some(proto::AuthChallenge {
+        mcp_server: error.mcp_server.clone(),
+        phase: phase.into(),
+        scheme: challenge.scheme.clone(),
+        error: challenge.error.clone(),
+        scope: challenge.scope.clone(),
+        resource_metadata: challenge.resource_metadata.clone(),
+        credential_layer: credential_layer.into(),
+    })
+}
+
+/// Why a server's tools could not be listed.
+pub(super) fn tools_problem(mcp_server: String, error: mcp::Error) -> proto::McpServerTools {
+    let auth_challenge = auth_challenge(&error);
+    let message = error.problem.to_string();
+    let reason = Failure::Mcp(error).reason().to_owned();
+    let problem = proto::ToolsProblem { reason, message, auth_challenge };
+    proto::McpServerTools { mcp_server, problem: Some(problem), ..proto::McpServerTools::default() }
+}
+
+/// A tool.
+pub(super) fn tool(tool: &mcp::Tool, schema: bool) -> proto::Tool {
+    let schema = if schema { tool.input_schema.get() } else { "" };
+    proto::Tool {
+        name: tool.name.clone(),
+        description: tool.description.to_string(),
+        input_schema_json: schema.to_owned(),
+    }
+}
+
+/// A tool that can't be used.
+pub(super) fn dropped_tool(tool: &mcp::DroppedTool) -> proto::DroppedTool {
+    proto::DroppedTool { name: tool.name.clone(), reason: tool.reason.to_owned() }
+}
+
+fn what(what: What) -> proto::run_event::Event {
+    use proto::run_event::Event as Wire;
+    match what {
+        What::Started { request_id, control_token, instance } => Wire::RunStarted(proto::RunStarted {
+            request_id: request_id.to_string(),
+            control_token: control_token.reveal(),
+            instance,
+        }),
+        What::TurnStarted => Wire::TurnStarted(proto::TurnStarted {}),
+        What::TextDelta(text) => Wire::TextDelta(proto::TextDelta { text }),
+        What::ToolCallStarted(call) => Wire::ToolCallStarted(event_call(&call)),
+        What::ToolCallCompleted { call, result_text, truncated } => {
+            Wire::ToolCallCompleted(proto::ToolCallCompleted {
+                tool_call: Some(event_call(&call)),
+                result_text,
+                result_truncated: truncated,
+            })
+        }
+        What::McpServerUnavailable { mcp_server, reason } => {
+            Wire::McpServerUnavailable(proto::McpServerUnavailable { mcp_server, reason })
+        }
+        What::TurnCompleted(consumed) => {
+            Wire::TurnCompleted(proto::TurnCompleted { usage: Some(usage(consumed)) })
+        }
+    }
+}
+
+fn event_call(record: &ToolCallRecord) -> proto::ToolCall {
+    let mut call = tool_call(record);
+    cut(&mut call.arguments_json, MAX_EVENT_TEXT_BYTES);
+    call
+}
+
+fn tool_call(record: &ToolCallRecord) -> proto::ToolCall {
+    let (status, duration) = match record.ended {
+        None => (proto::ToolCallStatus::Unspecified, None),
+        Some((status, duration)) => (tool_call_status(status), wire_duration(duration)),
+    };
+    proto::ToolCall { status: status.into(), duration, ..call(record.call.clone()) }
+}
+
+fn call(call: message::ToolCall) -> proto::ToolCall {
+    let (mcp_server, tool) = match call.tool {
+        Some(tool) => (tool.mcp_server, tool.tool),
+        None => (String::new(), call.name),
+    };
+    proto::ToolCall {
+        call_id: call.call_id,
+        mcp_server,
+        tool,
+        arguments_json: call.arguments_json,
+        ..proto::ToolCall::default()
+    }
+}
+
+fn message(message: message::Message) -> proto::Message {
+    use proto::part::Part;
+    let (role, parts): (_, Vec<Part>) = match message {
+        message::Message::User { text } => (proto::MessageRole::User, vec![Part::Text(text)]),
+        message::Message::Assistant { text, calls } => {
+            let text = Some(text).filter(|text| !text.is_empty()).map(Part::Text);
+            let calls = calls.into_iter().map(|asked| Part::ToolCall(call(asked)));
+            (proto::MessageRole::Assistant, text.into_iter().chain(calls).collect())
+        }
+        message::Message::Tool { results } => {
+            (proto::MessageRole::Tool, results.into_iter().map(tool_result).collect())
+        }
+    };
+    let parts = parts.into_iter().map(|part| proto::Part { part: Some(part) });
+    proto::Message { role: role.into(), parts: parts.collect() }
+}
+
+fn tool_result(result: message::ToolResult) -> proto::part::Part {
+    proto::part::Part::ToolResult(proto::ToolResult {
+        call_id: result.call_id,
+        text: result.text,
+        is_error: result.is_error,
+    })
+}
+
+fn usage(usage: Usage) -> proto::Usage {
+    proto::Usage {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        total_tokens: usage.total_tokens,
+        cached_input_tokens: usage.cached_input_tokens,
+        reasoning_tokens: usage.reasoning_tokens,
+        model_requests: usage.model_requests,
+    }
+}
+
+fn applied_to_one(applied: &Applied) -> proto::AppliedHeaders {
+    let headers = applied.headers.iter().map(|header| proto::AppliedHeader {
+        name: header.name.clone(),
+        layer: layer(header.layer).into(),
+        digest: header.digest.clone(),
+    });
+    proto::AppliedHeaders { headers: headers.collect(), removed: applied.removed.clone() }
+}
+
+fn layer(layer: Layer) -> proto::HeaderLayer {
+    match layer {
+        Layer::Server => proto::HeaderLayer::Server,
+        Layer::Agent => proto::HeaderLayer::Agent,
+        Layer::Run => proto::HeaderLayer::Run,
+        Layer::RunServer => proto::HeaderLayer::RunServer,
+    }
+}
+
+fn tool_call_status(status: ToolCallStatus) -> proto::ToolCallStatus {
+    match status {
+        ToolCallStatus::Ok => proto::ToolCallStatus::Ok,
+        ToolCallStatus::Error => proto::ToolCallStatus::Error,
+        ToolCallStatus::Unknown => proto::ToolCallStatus::Unknown,
+    }
+}
+
+fn finish_reason(reason: FinishReason) -> proto::FinishReason {
+    match reason {
+        FinishReason::Stop => proto::FinishReason::Stop,
+        FinishReason::TurnLimit => proto::FinishReason::TurnLimit,
+        FinishReason::OutputTokenLimit => proto::FinishReason::OutputTokenLimit,
+        FinishReason::ContentFilter => proto::FinishReason::ContentFilter,
+    }
+}
+
+fn wire_duration(duration: Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(duration).ok()
+}
+
+/// Brings a response under [`MAX_MESSAGE_BYTES`]: tool results give way first, then all long texts.
+fn fit(response: &mut proto::RunResponse) {
+    for kib in [256, 64, 16, 4, 1] {
+        if response.encoded_len() <= MAX_MESSAGE_BYTES {
+            return;
+        }
+        for text in texts(response, false) {
+            cut(text, kib * 1024);
+        }
+    }
+    for kib in [256, 16, 1] {
+        if response.encoded_len() <= MAX_MESSAGE_BYTES {
+            return;
+        }
+        for text in texts(response, true) {
+            cut(text, kib * 1024);
+        }
+    }
+}
+
+/// The texts of a response that may be cut: the tool results, or all.
+fn texts(response: &mut proto::RunResponse, all: bool) -> Vec<&mut String> {
+    use proto::part::Part;
+    let mut texts = Vec::new();
+    for part in response.new_messages.iter_mut().flat_map(|message| &mut message.parts) {
+        match &mut part.part {
+            Some(Part::ToolResult(result)) => texts.push(&mut result.text),
+            Some(Part::Text(text)) if all => texts.push(text),
+            Some(Part::ToolCall(call)) if all => texts.push(&mut call.arguments_json),
+            _ => {}
+        }
+    }
+    if all {
+        texts.extend(response.tool_calls.iter_mut().map(|call| &mut call.arguments_json));
+        texts.push(&mut response.final_output);
+    }
+    texts
+}
+
+fn cut(text: &mut String, max: usize) {
+    if text.len() > max {
+        let kept = text.floor_char_boundary(max);
+        let left_out = text.len() - kept;
+        text.truncate(kept);
+        text.push_str(&format!(" [cut: {left_out} bytes left out]"));
+    }
+}

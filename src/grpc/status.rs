@@ -1,0 +1,269 @@
+//! The only place where a gRPC status is made.
+//!
+//! Every error carries `google.rpc.ErrorInfo`; which code, reason and further details a failure gets stands in
+//! [`describe`], one exhaustive match. Details are held under 4 KiB: clients limit metadata to 8 or 16 KiB, and an error
+//! that is over it arrives as something else.
+
+#![allow(clippy::disallowed_types, reason = "this is the place")]
+
+use std::time::Duration;
+
+use prost::{Message, Name};
+use prost_types::Any;
+use tonic::{
+    Code, Status,
+    metadata::{AsciiMetadataValue, MetadataMap},
+};
+use tonic_types::pb::{self as rpc, bad_request::FieldViolation};
+
+use super::{encode, metadata, proto};
+use crate::{
+    mcp,
+    run::{Admitted, Error, Failure, Violation, ViolationKind},
+};
+
+/// What a unary handler answers with.
+pub type Reply<T> = Result<tonic::Response<T>, Status>;
+/// What a stream's items are.
+pub type Item<T> = Result<T, Status>;
+
+/// The domain of every reason.
+const DOMAIN: &str = "runwright.dev";
+/// The most bytes of an error's encoded details.
+const MAX_DETAIL_BYTES: usize = 4 * 1024;
+/// The most bytes of an error's message.
+const MAX_MESSAGE_BYTES: usize = 512;
+
+/// A failure as gRPC has it.
+struct Described {
+    code: Code,
+    message: String,
+    metadata: Vec<(&'static str, String)>,
+    details: Vec<Any>,
+}
+
+/// The status of an error.
+pub fn status(error: &Error) -> Status {
+    let mut described = describe(&error.failure);
+    let started = error.tool_calls_started();
+    // Sending again would run the tools again.
+    if described.code == Code::Unavailable && started > 0 {
+        described.code = Code::Aborted;
+    }
+    described.metadata.push(("request_id", error.request_id.to_string()));
+    described.metadata.push(("admitted", error.admitted.is_some().to_string()));
+    if let Some(admitted) = &error.admitted {
+        described.metadata.push(("run_id", admitted.run_id.to_string()));
+        described.metadata.push(("tool_calls_started", started.to_string()));
+    }
+    let details = described.encode(error);
+    let mut metadata = MetadataMap::new();
+    metadata::name_request(&mut metadata, &error.request_id);
+    if error.admitted.is_some() {
+        metadata.insert("grpc-retry-pushback-ms", AsciiMetadataValue::from_static("-1"));
+    }
+    let message = cut(described.message);
+    Status::with_details_and_metadata(described.code, message, details.into(), metadata)
+}
+
+/// The gRPC status code's name, for spans.
+pub(super) fn code_name(error: &Error) -> String {
+    format!("{:?}", status(error).code())
+}
+
+fn describe(failure: &Failure) -> Described {
+    match failure {
+        Failure::Invalid(violations) => invalid(violations),
+        Failure::AgentNotFound(agent) => {
+            let message = format!("there is no agent `{agent}`; CatalogService.ListAgents lists them");
+            Described::new(Code::NotFound, message).with("agent", agent)
+        }
+        Failure::RunNotFound { instance } => {
+            let message = format!(
+                "instance {instance} holds no such live run, or the control token is not the run's; control calls go \
+                 over the connection of the run's stream"
+            );
+            Described::new(Code::NotFound, message).with("instance", instance)
+        }
+        Failure::RequestTooLarge => Described::new(
+            Code::ResourceExhausted,
+            "the request is over the size limit (limits.max_request_bytes)",
+        ),
+        Failure::Mcp(error) => mcp_failure(error),
+        Failure::Model { model, error } => model_failure(model, error),
+        Failure::Overloaded { retry_after } => {
+            Described::new(Code::Unavailable, "this instance runs as many agents as it may; try again")
+                .retry_after(*retry_after)
+        }
+        Failure::Timeout => Described::new(Code::DeadlineExceeded, "the run's time is over"),
+        Failure::Cancelled(reason) if reason.is_empty() => {
+            Described::new(Code::Aborted, "the run was cancelled")
+        }
+        Failure::Cancelled(reason) => {
+            Described::new(Code::Aborted, format!("the run was cancelled: {reason}"))
+        }
+        Failure::CallerGone => Described::new(Code::Aborted, "the caller ended its call"),
+        Failure::StreamStalled => {
+            Described::new(Code::Aborted, "the stream's reader took no event for too long")
+        }
+        Failure::ShuttingDown => {
+            Described::new(Code::Unavailable, "this instance is shutting down; another one may take the run")
+        }
+        Failure::Internal(incident) => {
+            Described::new(Code::Internal, "a fault of the service; its log has the incident")
+                .with("incident_id", incident)
+        }
+    }
+}
+
+fn invalid(violations: &[Violation]) -> Described {
+    let message = match violations {
+        [only] => format!("{}: {}", only.field, only.description),
+        [first, others @ ..] => {
+            format!("{}: {} (and {} more, see details)", first.field, first.description, others.len())
+        }
+        [] => "the request is not valid".to_owned(),
+    };
+    let described = Described::new(Code::InvalidArgument, message);
+    let servers = violations.iter().filter(|violation| violation.kind == ViolationKind::UnknownMcpServer);
+    match servers.map(|violation| violation.subject.0.as_str()).next() {
+        Some(server) => described.with("mcp_server", server),
+        None => described,
+    }
+}
+
+fn mcp_failure(error: &mcp::Error) -> Described {
+    let code = match &error.problem {
+        mcp::Problem::Unauthorized(..) | mcp::Problem::Forbidden(..) | mcp::Problem::Protocol(_) => {
+            Code::FailedPrecondition
+        }
+        mcp::Problem::Unavailable(_) => Code::Unavailable,
+    };
+    let described = Described::new(code, error.to_string()).with("mcp_server", &error.mcp_server);
+    match encode::auth_challenge(error) {
+        Some(challenge) => described.detail(&challenge),
+        None => described,
+    }
+}
+
+fn model_failure(model: &str, error: &crate::model::Error) -> Described {
+    use crate::model::Error::{RateLimited, Rejected, Unauthorized, Unavailable};
+    let message = format!("model `{model}`: {error}");
+    let described = match error {
+        Unauthorized { .. } | Rejected { .. } => Described::new(Code::FailedPrecondition, message),
+        RateLimited { retry_after } => Described::new(Code::Unavailable, message)
+            .retry_after(retry_after.unwrap_or(Duration::from_secs(1))),
+        Unavailable(_) => Described::new(Code::Unavailable, message),
+    };
+    described.with("model", model)
+}
+
+impl Described {
+    fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), metadata: Vec::new(), details: Vec::new() }
+    }
+
+    fn with(mut self, key: &'static str, value: impl ToString) -> Self {
+        self.metadata.push((key, value.to_string()));
+        self
+    }
+
+    fn detail<M: Message + Name>(mut self, detail: &M) -> Self {
+        self.details.push(any(detail));
+        self
+    }
+
+    fn retry_after(mut self, delay: Duration) -> Self {
+        let retry_delay = prost_types::Duration::try_from(delay).ok();
+        self.details.push(rpc_any("RetryInfo", &rpc::RetryInfo { retry_delay }));
+        self
+    }
+
+    /// The `google.rpc.Status` with all details that fit.
+    fn encode(&self, error: &Error) -> Vec<u8> {
+        let metadata = self.metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+        let info = rpc::ErrorInfo {
+            reason: error.failure.reason().to_owned(),
+            domain: DOMAIN.to_owned(),
+            metadata: metadata.collect(),
+        };
+        let mut status = rpc::Status {
+            code: self.code as i32,
+            message: cut(self.message.clone()),
+            details: vec![rpc_any("ErrorInfo", &info)],
+        };
+        status.details.extend(self.details.iter().cloned());
+        if let Failure::Invalid(violations) = &error.failure {
+            let room = MAX_DETAIL_BYTES.saturating_sub(status.encoded_len());
+            status.details.push(bad_request(violations, room));
+        }
+        if let Some(admitted) = &error.admitted {
+            let room = MAX_DETAIL_BYTES.saturating_sub(status.encoded_len());
+            status.details.push(any(&progress(admitted, room)));
+        }
+        status.encode_to_vec()
+    }
+}
+
+/// As many violations as fit; then one that says how many are left out.
+fn bad_request(violations: &[Violation], room: usize) -> Any {
+    /// Room for the message around the violations, and for the last one.
+    const RESERVE: usize = 160;
+    let mut request = rpc::BadRequest::default();
+    let mut bytes = RESERVE;
+    for (at, violation) in violations.iter().enumerate() {
+        let field = FieldViolation {
+            field: violation.field.clone(),
+            description: violation.description.clone(),
+            reason: violation.kind.reason().to_owned(),
+            localized_message: None,
+        };
+        bytes += field.encoded_len() + 4;
+        if bytes > room {
+            let left = violations.len() - at;
+            request.field_violations.push(FieldViolation {
+                description: format!("{left} more violations are left out"),
+                ..FieldViolation::default()
+            });
+            break;
+        }
+        request.field_violations.push(field);
+    }
+    rpc_any("BadRequest", &request)
+}
+
+/// What a failed run had done, as far as it fits; of its calls, the last ones.
+fn progress(admitted: &Admitted, room: usize) -> proto::RunProgress {
+    /// Room for the message around.
+    const RESERVE: usize = 96;
+    let mut whole = encode::progress(&admitted.progress);
+    let calls = std::mem::take(&mut whole.tool_calls);
+    if whole.encoded_len() + RESERVE > room {
+        whole.applied_headers.clear();
+    }
+    let mut bytes = whole.encoded_len() + RESERVE;
+    let mut kept: Vec<proto::ToolCall> = calls
+        .into_iter()
+        .rev()
+        .take_while(|call| {
+            bytes += call.encoded_len() + 4;
+            bytes <= room
+        })
+        .collect();
+    kept.reverse();
+    whole.tool_calls = kept;
+    whole
+}
+
+fn any<M: Message + Name>(message: &M) -> Any {
+    Any { type_url: format!("type.googleapis.com/{}", M::full_name()), value: message.encode_to_vec() }
+}
+
+fn rpc_any<M: Message>(name: &str, message: &M) -> Any {
+    Any { type_url: format!("type.googleapis.com/google.rpc.{name}"), value: message.encode_to_vec() }
+}
+
+fn cut(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+    message
+}
