@@ -1,16 +1,41 @@
 //! The configuration: YAML in a file or a folder of files, checked whole.
 //!
-//! Serde stops at the first error, so the files are read into trees that know their lines ([`yaml`]), and a decoder that
-//! collects ([`decode`]) takes them apart, one section a file. Each component owns its own `Config`; this fills them.
+//! Serde stops at the first error, so [`files`] reads the files into one tree that knows its lines ([`yaml`]), and a
+//! decoder that collects ([`mod@decode`]) takes it apart, one section a file. What can be decoded is, whatever else is wrong:
+//! an operator sees every problem at once. No problem's text holds a value, for any value may be a secret.
+//!
+//! Each component owns its own `Config`; this fills them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use crate::{agent::Agent, mcp, model, run, server, telemetry};
+use crate::{agent::Agent, mcp, model, run};
+use decode::{At, Context};
+use names::Names;
+
+mod agents;
+mod decode;
+mod endpoint;
+mod files;
+mod kept_clients;
+mod limits;
+mod mcp_servers;
+mod models;
+mod names;
+mod problem;
+mod server;
+mod source;
+mod telemetry;
+#[cfg(test)]
+mod tests;
+mod units;
+mod yaml;
+
+pub use problem::Problem;
 
 /// The whole configuration. Names in it are resolved: each agent's model and MCP servers are there.
 pub struct Config {
     /// Addresses and the process's life.
-    pub server: server::Config,
+    pub server: crate::server::Config,
     /// Bounds on runs.
     pub limits: run::Limits,
     /// Bounds on kept MCP clients.
@@ -22,5 +47,44 @@ pub struct Config {
     /// The agents, by name.
     pub agents: BTreeMap<String, Agent>,
     /// Logs and spans.
-    pub telemetry: telemetry::Config,
+    pub telemetry: crate::telemetry::Config,
+}
+
+/// The sections.
+const KEYS: [&str; 7] = ["server", "limits", "kept_clients", "models", "mcp_servers", "agents", "telemetry"];
+
+/// Reads a configuration: a file, or the `.yaml`, `.yml` and `.json` files of a folder, hidden ones and folders in it
+/// left out. The files of a folder may have parts of the same section.
+///
+/// `environment` gives the variables that `env` sources name. Files that sources name are read, relative to the folder
+/// of the file that names them.
+///
+/// # Errors
+/// All that is wrong, in the order of its places.
+pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
+    let files = files::read(path);
+    let context = Context::new(environment, files.problems);
+    let config = decode(&At::root(&context, &files.root), files.whole);
+    let problems = context.into_problems();
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// Takes the whole tree; `whole`: whether it is all there, so that a name that is not in it is one too many.
+fn decode(root: &At<'_>, whole: bool) -> Config {
+    let root = root.fields(&KEYS);
+    let (models, mcp_servers) = (root.entries("models"), root.entries("mcp_servers"));
+    let model_names = Names::new("model", &models, whole);
+    let server_names = Names::new("MCP server", &mcp_servers, whole);
+    let limits = limits::decode(&root);
+    let run_timeout = limits.run_timeout;
+    let known = agents::Known { models: &model_names, servers: &server_names, run_timeout };
+    Config {
+        server: server::decode(&root, run_timeout),
+        limits,
+        kept_clients: kept_clients::decode(&root),
+        models: models::decode(&models, &server_names),
+        mcp_servers: mcp_servers::decode(&mcp_servers),
+        agents: agents::decode(&root.entries("agents"), &known),
+        telemetry: telemetry::decode(&root),
+    }
 }

@@ -1,0 +1,72 @@
+//! URLs of MCP servers and of models' providers.
+
+use url::{Host, Url};
+
+use super::decode::{At, Fields};
+
+const NOT_HTTP: &str = "expected a URL that begins with https:// or http:// and has a host";
+const PLAINTEXT: &str = "http:// to another host than loopback would send headers in the clear; use https://, or set \
+                         `allow_plaintext: true`";
+
+/// The URL of a mapping's `key`, with the mapping's `allow_plaintext`. The text of a URL is never shown: its query may be a
+/// secret.
+pub fn decode(fields: &Fields<'_>, key: &str) -> Option<Url> {
+    let allow_plaintext = fields.or("allow_plaintext", At::flag, false);
+    fields.required(key, |at| {
+        let url = Url::parse(at.text()?).ok();
+        let wrong = url.as_ref().map_or(Some(NOT_HTTP), |url| wrong(url, allow_plaintext));
+        if let Some(wrong) = wrong {
+            at.problem(wrong);
+        }
+        url.filter(|_| wrong.is_none())
+    })
+}
+
+/// What is wrong with a URL.
+fn wrong(url: &Url, allow_plaintext: bool) -> Option<&'static str> {
+    if !matches!(url.scheme(), "http" | "https") {
+        Some(NOT_HTTP)
+    } else if !url.username().is_empty() || url.password().is_some() {
+        Some("the URL may have no user or password; give a credential in a header")
+    } else if url.fragment().is_some() {
+        Some("the URL may have no fragment (#)")
+    } else if url.scheme() == "http" && !is_loopback(url) && !allow_plaintext {
+        Some(PLAINTEXT)
+    } else {
+        None
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plaintext_stays_on_the_machine() {
+        for (url, loopback) in [
+            ("http://localhost/", true),
+            ("http://LOCALHOST:8080/mcp", true),
+            ("http://127.0.0.1/", true),
+            ("http://127.200.0.9:9/", true),
+            ("http://[::1]:9/", true),
+            ("http://localhost.example.com/", false),
+            ("http://127.0.0.1.example.com/", false),
+            ("http://0.0.0.0/", false),
+            ("http://10.0.0.1/", false),
+            ("http://[::2]/", false),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(wrong(&url, false).is_none(), loopback, "{url}");
+            assert_eq!(wrong(&url, true), None, "{url}");
+        }
+    }
+}

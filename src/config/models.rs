@@ -1,0 +1,121 @@
+//! The section `models`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{
+    decode::{At, Fields},
+    endpoint,
+    names::{self, Names},
+    source,
+    yaml::{Kind, Node},
+};
+use crate::{
+    message::ToolRef,
+    model::{Config, openai_chat, scripted},
+};
+
+const OPENAI_CHAT_KEYS: [&str; 5] = ["provider", "base_url", "allow_plaintext", "model", "api_key"];
+const SCRIPTED_KEYS: [&str; 2] = ["provider", "script"];
+const STEP_KEYS: [&str; 2] = ["call", "say"];
+const CALL_KEYS: [&str; 3] = ["mcp_server", "tool", "arguments"];
+const PROVIDERS: [(&str, Provider); 2] =
+    [("openai_chat", Provider::OpenAiChat), ("scripted", Provider::Scripted)];
+
+#[derive(Clone, Copy)]
+enum Provider {
+    OpenAiChat,
+    Scripted,
+}
+
+/// Takes the section's entries; `servers` are those that scripts may name.
+pub fn decode(entries: &[(&str, At<'_>)], servers: &Names<'_>) -> BTreeMap<String, Config> {
+    entries.iter().filter_map(|(name, at)| model(name, at, servers)).collect()
+}
+
+fn model(name: &str, at: &At<'_>, servers: &Names<'_>) -> Option<(String, Config)> {
+    let name = names::name(name, at);
+    let config = match provider(at) {
+        Some(Provider::OpenAiChat) => openai_chat(&at.fields(&OPENAI_CHAT_KEYS)).map(Config::OpenAiChat),
+        Some(Provider::Scripted) => scripted(&at.fields(&SCRIPTED_KEYS), servers).map(Config::Scripted),
+        None => {
+            // All that any provider has.
+            at.fields(&[&OPENAI_CHAT_KEYS[..], &SCRIPTED_KEYS[1..]].concat());
+            None
+        }
+    };
+    Some((name?, config?))
+}
+
+/// The provider, which decides what keys there are.
+fn provider(at: &At<'_>) -> Option<Provider> {
+    let entries = at.entries();
+    let Some((_, provider)) = entries.iter().find(|(name, _)| *name == "provider") else {
+        at.lacks("provider");
+        return None;
+    };
+    provider.one_of(&PROVIDERS)
+}
+
+fn openai_chat(fields: &Fields<'_>) -> Option<openai_chat::Config> {
+    let base_url = endpoint::decode(fields, "base_url");
+    let model = fields.required("model", names::provider_model);
+    let authorization = fields.optional("api_key", |at| source::decode_with_prefix(at, "Bearer "));
+    Some(openai_chat::Config { base_url: base_url?, model: model?, authorization })
+}
+
+fn scripted(fields: &Fields<'_>, servers: &Names<'_>) -> Option<scripted::Config> {
+    let steps = fields.required("script", |at| {
+        let steps = at.items()?;
+        if steps.is_empty() {
+            at.problem("a script has at least one step");
+        }
+        Some(steps)
+    })?;
+    Some(scripted::Config { script: steps.iter().map(|at| step(at, servers)).collect() })
+}
+
+fn step(at: &At<'_>, servers: &Names<'_>) -> scripted::Step {
+    let fields = at.fields(&STEP_KEYS);
+    if fields.get("call").is_none() && fields.get("say").is_none() {
+        at.key_problem("a step has `call`, `say` or both");
+    }
+    let calls = fields.optional("call", At::items).unwrap_or_default();
+    scripted::Step {
+        calls: calls.iter().filter_map(|at| call(at, servers)).collect(),
+        say: fields.optional("say", At::text).unwrap_or_default().to_owned(),
+    }
+}
+
+fn call(at: &At<'_>, servers: &Names<'_>) -> Option<(ToolRef, Map<String, Value>)> {
+    let fields = at.fields(&CALL_KEYS);
+    let mcp_server = fields.required("mcp_server", |at| servers.resolve(at));
+    let tool = fields.required("tool", names::tool);
+    let arguments = fields.or("arguments", object, Map::new());
+    Some((ToolRef { mcp_server: mcp_server?, tool: tool? }, arguments))
+}
+
+/// A JSON object.
+fn object(at: &At<'_>) -> Option<Map<String, Value>> {
+    match json(at.node()) {
+        Value::Object(object) => Some(object),
+        _ => {
+            at.expected("a mapping");
+            None
+        }
+    }
+}
+
+fn json(node: &Node) -> Value {
+    match &node.kind {
+        Kind::Null => Value::Null,
+        Kind::Bool(value) => Value::Bool(*value),
+        Kind::Number(value) => Value::Number(value.clone()),
+        Kind::Text(value) => Value::String(value.clone()),
+        Kind::List(items) => Value::Array(items.iter().map(json).collect()),
+        Kind::Mapping(entries) => {
+            Value::Object(entries.iter().map(|(key, node)| (key.name.clone(), json(node))).collect())
+        }
+    }
+}

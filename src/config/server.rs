@@ -1,0 +1,44 @@
+//! The section `server`.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use super::{
+    decode::{At, Fields},
+    source, units,
+};
+use crate::{credential::Source, server::Config};
+
+const KEYS: [&str; 4] = ["listen", "admin_listen", "drain_timeout", "digest_key"];
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+/// The shortest key of digests, in bytes.
+const MIN_DIGEST_KEY_BYTES: usize = 16;
+
+/// Takes the section; `run_timeout` is the default of `drain_timeout`.
+pub fn decode(root: &Fields<'_>, run_timeout: Duration) -> Config {
+    let fields = root.fields("server", &KEYS);
+    Config {
+        listen: fields.or("listen", address, LISTEN),
+        admin_listen: fields.or("admin_listen", address, ADMIN_LISTEN),
+        drain_timeout: fields.or("drain_timeout", units::duration, run_timeout),
+        digest_key: fields.optional("digest_key", digest_key),
+    }
+}
+
+fn address(at: &At<'_>) -> Option<SocketAddr> {
+    let what = "an IP address and a port, such as 127.0.0.1:50051";
+    let address = at.text_of(what)?.parse();
+    address.map_err(|_| at.problem(format!("expected {what}"))).ok()
+}
+
+fn digest_key(at: &At<'_>) -> Option<Source> {
+    let source = source::decode(at)?;
+    if source.current().as_bytes().len() < MIN_DIGEST_KEY_BYTES {
+        at.problem(format!("the key has under {MIN_DIGEST_KEY_BYTES} bytes"));
+        return None;
+    }
+    Some(source)
+}

@@ -1,0 +1,241 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    mcp::SessionScope,
+    message::ToolRef,
+    model::{Config as Model, openai_chat, scripted::Step},
+    telemetry::LogFormat,
+};
+
+const WHOLE: &str = r#"
+server:
+  listen: 127.0.0.1:50052
+  admin_listen: "[::1]:9465"
+  drain_timeout: 9m
+  digest_key: 0123456789abcdef
+limits: { max_concurrent_runs: 9000, run_timeout: 11m, max_request_bytes: 3MiB }
+kept_clients: { max: 8000, idle: 4m, age: 2h }
+models:
+  main: { provider: openai_chat, base_url: https://api.openai.com/v1, model: gpt-5, api_key: { env: OPENAI_API_KEY } }   # api_key may be absent
+  demo:
+    provider: scripted
+    script:                          # one entry a turn; the last repeats
+      - call: [{ mcp_server: crm, tool: whoami, arguments: {} }]
+      - say: "You are {{ results.0.text }}."
+mcp_servers:
+  crm:
+    url: https://crm.example.com/mcp # http:// to another host than loopback needs allow_plaintext: true
+    headers:
+      X-Api-Version: "2"
+      X-Service-Key: { file: secrets/key }
+    session_scope: run
+    tools_ttl: 6m
+    max_body_bytes: 1MiB
+    timeouts: { connect: 4s, startup: 9s, call: 61s }
+agents:
+  support:
+    description: Answers questions about a customer.
+    instructions: You are a helpful support agent.    # or { file: … }
+    model: main
+    max_turns: 12
+    timeout: 5m
+    mcp_servers:
+      - { name: crm, required: false, tools: [whoami, find_orders], headers: { X-Agent: support } }
+telemetry:
+  logs: { format: pretty, filter: "warn,runwright=debug" }
+  spans: false
+"#;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn openai<'a>(config: &'a Config, name: &str) -> &'a openai_chat::Config {
+    match &config.models[name] {
+        Model::OpenAiChat(model) => model,
+        Model::Scripted(_) => panic!("{name} is scripted"),
+    }
+}
+
+fn script<'a>(config: &'a Config, name: &str) -> &'a [Step] {
+    match &config.models[name] {
+        Model::Scripted(model) => &model.script,
+        Model::OpenAiChat(_) => panic!("{name} is not scripted"),
+    }
+}
+
+#[test]
+fn a_whole_document_fills_every_field() {
+    let files = [("c.yaml", WHOLE), ("secrets/key", "file-key\n")];
+    let config = load_in(&files, "c.yaml").unwrap_or_else(|problems| panic!("{problems:#?}"));
+
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:50052");
+    assert_eq!(config.server.admin_listen.to_string(), "[::1]:9465");
+    assert_eq!(config.server.drain_timeout, seconds(540));
+    assert_eq!(config.server.digest_key.as_ref().map(shown).as_deref(), Some("0123456789abcdef"));
+    assert_eq!(config.limits.max_concurrent_runs, 9000);
+    assert_eq!(config.limits.run_timeout, seconds(660));
+    assert_eq!(config.limits.max_request_bytes, 3 * 1024 * 1024);
+    assert_eq!(config.kept_clients.max, 8000);
+    assert_eq!(config.kept_clients.idle, seconds(240));
+    assert_eq!(config.kept_clients.age, seconds(7200));
+    assert_eq!(config.telemetry.format, LogFormat::Pretty);
+    assert_eq!(config.telemetry.filter, "warn,runwright=debug");
+    assert!(!config.telemetry.spans);
+
+    assert_eq!(config.models.keys().collect::<Vec<_>>(), ["demo", "main"]);
+    let main = openai(&config, "main");
+    assert_eq!((main.base_url.as_str(), main.model.as_str()), ("https://api.openai.com/v1", "gpt-5"));
+    assert_eq!(main.authorization.as_ref().map(shown).as_deref(), Some("Bearer sk-from-the-environment"));
+    let whoami = ToolRef { mcp_server: "crm".to_owned(), tool: "whoami".to_owned() };
+    let steps = [
+        Step { calls: vec![(whoami, serde_json::Map::new())], say: String::new() },
+        Step { calls: vec![], say: "You are {{ results.0.text }}.".to_owned() },
+    ];
+    assert_eq!(script(&config, "demo"), steps);
+
+    let crm = &config.mcp_servers["crm"];
+    assert_eq!((crm.name.as_str(), crm.url.as_str()), ("crm", "https://crm.example.com/mcp"));
+    let headers = [("x-api-version", "2"), ("x-service-key", "file-key")];
+    assert_eq!(sent(&crm.headers), headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(crm.session_scope, SessionScope::Run);
+    assert_eq!((crm.tools_ttl, crm.max_body_bytes), (seconds(360), 1024 * 1024));
+    let timeouts = (crm.timeouts.connect, crm.timeouts.startup, crm.timeouts.call);
+    assert_eq!(timeouts, (seconds(4), seconds(9), seconds(61)));
+
+    let support = &config.agents["support"];
+    assert_eq!((support.name.as_str(), support.model.as_str()), ("support", "main"));
+    assert_eq!(support.description, "Answers questions about a customer.");
+    assert_eq!(support.instructions, "You are a helpful support agent.");
+    assert_eq!((support.max_turns, support.timeout), (12, seconds(300)));
+    let [used] = support.mcp_servers.as_slice() else { panic!("one server") };
+    assert_eq!((used.name.as_str(), used.required), ("crm", false));
+    assert_eq!(used.tools.as_deref(), Some(["whoami".to_owned(), "find_orders".to_owned()].as_slice()));
+    assert_eq!(sent(&used.headers), [("x-agent".to_owned(), "support".to_owned())]);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = good(
+        "limits: { run_timeout: 7m }\n\
+         models: { m: { provider: openai_chat, base_url: 'http://localhost:8000/v1', model: qwen } }\n\
+         mcp_servers: { crm: { url: 'http://127.0.0.1:1/mcp' } }\n\
+         agents: { a: { model: m, mcp_servers: [crm] }, bare: { model: m } }\n",
+    );
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
+    assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.server.drain_timeout, seconds(420), "as run_timeout");
+    assert!(config.server.digest_key.is_none());
+    assert_eq!(config.limits, crate::run::Limits { run_timeout: seconds(420), ..Default::default() });
+    assert_eq!(config.kept_clients, crate::mcp::KeptClients::default());
+    assert_eq!(config.telemetry, crate::telemetry::Config::default());
+    assert!(openai(&config, "m").authorization.is_none());
+
+    let crm = &config.mcp_servers["crm"];
+    assert_eq!(crm.session_scope, SessionScope::Auto);
+    assert_eq!((crm.tools_ttl, crm.max_body_bytes), (seconds(300), 2 * 1024 * 1024));
+    assert_eq!(crm.timeouts, crate::mcp::Timeouts::default());
+    assert_eq!(crm.headers.names().count(), 0);
+
+    let agent = &config.agents["a"];
+    assert_eq!((agent.max_turns, agent.timeout), (10, seconds(420)));
+    assert_eq!((agent.description.as_str(), agent.instructions.as_str()), ("", ""));
+    let [used] = agent.mcp_servers.as_slice() else { panic!("one server") };
+    assert_eq!((used.name.as_str(), used.required, &used.tools), ("crm", true, &None));
+    assert!(config.agents["bare"].mcp_servers.is_empty());
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    for text in ["", "# nothing\n", "---\n", "agents:\n", "agents: {}\nmcp_servers:\nserver:\n", "{}"] {
+        assert!(good(text).agents.is_empty(), "{text:?}");
+    }
+}
+
+#[test]
+fn json_is_yaml() {
+    let config = good(
+        "{\n\t\"models\": {\"demo\": {\"provider\": \"scripted\", \"script\": [{\"call\": [{\"mcp_server\": \"crm\",\n\
+         \t\t\"tool\": \"find\", \"arguments\": {\"q\": \"a\\u00e9\\n\\/\", \"n\": 1.5, \"big\": 18446744073709551615,\n\
+         \"ok\": true, \"no\": null, \"list\": [-1, {}]}}]}]}},\n\
+         \"mcp_servers\":{\"crm\":{\"url\":\"https://crm.example.com/\"}}, \"agents\": {}}\n",
+    );
+    let expected = json!({
+        "q": "aé\n/", "n": 1.5, "big": u64::MAX, "ok": true, "no": null, "list": [-1, {}]
+    });
+    let (_, arguments) = &script(&config, "demo")[0].calls[0];
+    assert_eq!(serde_json::Value::Object(arguments.clone()), expected);
+    assert!(load_in(&[("c.json", "{\"limits\": {\"max_concurrent_runs\": 1}}")], "c.json").is_ok());
+}
+
+#[test]
+fn sources_give_values() {
+    let key = |source: &str| {
+        let model =
+            format!("m: {{ provider: openai_chat, base_url: 'https://h/v1', model: x, api_key: {source} }}");
+        let files =
+            [("conf/c.yaml", format!("models: {{ {model} }}")), ("conf/key", "in-a-file\n".to_owned())];
+        let files = files.each_ref().map(|(name, content)| (*name, content.as_str()));
+        let config = load_in(&files, "conf/c.yaml").unwrap_or_else(|problems| panic!("{problems:#?}"));
+        shown(openai(&config, "m").authorization.as_ref().unwrap())
+    };
+    for (source, value) in [
+        ("literal", "Bearer literal"),
+        ("'123'", "Bearer 123"),
+        ("!!str 123", "Bearer 123"),
+        ("{ env: OPENAI_API_KEY }", "Bearer sk-from-the-environment"),
+        ("{ env: TRAILING_NEWLINE }", "Bearer trimmed"),
+        ("{ env: OPENAI_API_KEY, prefix: 'Token ' }", "Token sk-from-the-environment"),
+        ("{ env: OPENAI_API_KEY, prefix: '' }", "sk-from-the-environment"),
+        ("{ file: key }", "Bearer in-a-file"),
+        ("{ file: ./key, prefix: 'Token ' }", "Token in-a-file"),
+    ] {
+        assert_eq!(key(source), value, "{source}");
+    }
+}
+
+#[test]
+fn header_sources_have_no_prefix_unless_given() {
+    let config = good(
+        "mcp_servers: { crm: { url: 'https://h/', headers: { \
+           A: { env: OPENAI_API_KEY }, Authorization: { env: OPENAI_API_KEY, prefix: 'Bearer ' } } } }",
+    );
+    let expected = [("a", "sk-from-the-environment"), ("authorization", "Bearer sk-from-the-environment")];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(sent(&config.mcp_servers["crm"].headers), expected);
+}
+
+#[test]
+fn instructions_may_be_a_file() {
+    let models = "models: { m: { provider: scripted, script: [{ say: hi }] } }\n";
+    let agents = "agents: { a: { model: m, instructions: { file: prompts/a.md } } }\n";
+    let files = [("c.yaml", &*format!("{models}{agents}")), ("prompts/a.md", "Be kind.\nBe brief.\n")];
+    let config = load_in(&files, "c.yaml").unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!(config.agents["a"].instructions, "Be kind.\nBe brief.\n");
+}
+
+#[test]
+fn aliases_stand_for_their_anchors() {
+    let config = good(
+        "mcp_servers:\n  one: &crm { url: 'https://h/', headers: &headers { X-A: a } }\n  two: *crm\n  \
+         three:\n    url: https://i/\n    headers: *headers\n",
+    );
+    for name in ["one", "two", "three"] {
+        assert_eq!(sent(&config.mcp_servers[name].headers), [("x-a".to_owned(), "a".to_owned())], "{name}");
+    }
+    assert_eq!(config.mcp_servers["two"].url.as_str(), "https://h/");
+}
+
+#[test]
+fn plaintext_and_zero_are_allowed_where_said() {
+    let config = good(
+        "models: { m: { provider: openai_chat, base_url: 'http://vllm:8000/v1', allow_plaintext: true, model: x } }\n\
+         mcp_servers: { crm: { url: 'http://crm/mcp?key=1', allow_plaintext: true, tools_ttl: 0s } }\n",
+    );
+    assert_eq!(config.mcp_servers["crm"].tools_ttl, Duration::ZERO);
+    assert_eq!(config.mcp_servers["crm"].url.query(), Some("key=1"));
+    assert_eq!(openai(&config, "m").base_url.host_str(), Some("vllm"));
+}
