@@ -12,6 +12,10 @@ use std::{
 
 use reqwest::{Client, redirect::Policy};
 
+mod body;
+
+pub use body::{BodyError, read_capped};
+
 /// What makes connections differ. Registrations with the same profile share a client and its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Profile {
