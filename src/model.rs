@@ -11,6 +11,8 @@ use crate::{
     trace::Outgoing,
 };
 
+#[cfg(test)]
+mod asked;
 pub mod openai_chat;
 pub mod scripted;
 
@@ -44,6 +46,16 @@ pub struct Request<'a> {
     pub tools: &'a [ToolSpec],
     /// What the request to the provider carries of the run's correlation.
     pub outgoing: &'a Outgoing,
+}
+
+impl Request<'_> {
+    /// Whether a call of the conversation has this id, so that a new one may not.
+    pub fn has_call(&self, call_id: &str) -> bool {
+        self.messages.iter().any(|message| match message {
+            Message::Assistant { calls, .. } => calls.iter().any(|call| call.call_id == call_id),
+            Message::User { .. } | Message::Tool { .. } => false,
+        })
+    }
 }
 
 /// A tool as a model is offered it.

@@ -28,7 +28,7 @@ pub enum Error<E> {
 /// The events of a body. An event, and a line, may have `max_event_bytes`; an unfinished event at the end is dropped.
 ///
 /// # Errors
-/// See [`Error`]. Nothing comes after an error.
+/// See [`enum@Error`]. Nothing comes after an error.
 pub fn events<S, E>(bytes: S, max_event_bytes: usize) -> impl Stream<Item = Result<Sse, Error<E>>>
 where
     S: Stream<Item = Result<Bytes, E>>,
@@ -190,7 +190,7 @@ mod tests {
         let mut chunks: Vec<&[u8]> = vec![b"data: 1\r\n"];
         chunks.resize(10_000, b": still here\r\n");
         chunks.push(b"\r\n");
-        assert_eq!(read(&chunks, 16).await, [ok("1")]);
+        assert_eq!(read(&chunks, 20).await, [ok("1")]);
     }
 
     #[tokio::test]

@@ -1,8 +1,35 @@
 //! OpenAI's Chat Completions API, which vLLM, Ollama, LiteLLM and Azure speak, too.
+//!
+//! Reference: <https://platform.openai.com/docs/api-reference/chat>. What is sent keeps to it; what comes back is read
+//! leniently, as those servers differ: see `answer` and `assembly`. An answer is bounded, whole (8 MiB) or streamed (8 MiB
+//! of text and calls, 1 MiB an event), and has at most 128 calls.
 
+use bytes::Bytes;
+use futures_util::{
+    FutureExt, StreamExt, TryFutureExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
+};
+use reqwest::{Client, Response};
 use url::Url;
 
-use crate::credential;
+use super::{Answer, Error, Model, Piece, Request};
+use crate::{credential, egress, trace::Outgoing};
+
+mod answer;
+mod assembly;
+mod error;
+mod request;
+mod stream_answer;
+#[cfg(test)]
+mod tests;
+
+/// The largest answer: the bytes of a whole one, the text and the calls of a streamed one.
+const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// An endpoint and a model behind it.
 #[derive(Clone)]
@@ -13,4 +40,97 @@ pub struct Config {
     pub model: String,
     /// The whole `Authorization` header, `Bearer ` included; `None`: none is sent.
     pub authorization: Option<credential::Source>,
+}
+
+/// A model behind a Chat Completions endpoint.
+pub struct OpenAiChat {
+    url: Url,
+    model: String,
+    authorization: Option<credential::Source>,
+    client: Client,
+}
+
+impl OpenAiChat {
+    /// The model; `client` is one of [`egress::Egress`], which follows no redirect.
+    pub fn new(config: Config, client: Client) -> Self {
+        let Config { base_url: mut url, model, authorization } = config;
+        let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        Self { url, model, authorization, client }
+    }
+
+    /// Sends a request; the response is a success.
+    async fn send(&self, request: &Request<'_>, streamed: bool) -> Result<Response, Error> {
+        let body = request::body(&self.model, request, streamed)?;
+        let post =
+            self.client.post(self.url.clone()).headers(self.headers(request.outgoing, streamed)).body(body);
+        let response = post.send().await.map_err(|e| error::transport(&e))?;
+        if response.status().is_success() { Ok(response) } else { Err(error::refusal(response).await) }
+    }
+
+    fn headers(&self, outgoing: &Outgoing, streamed: bool) -> HeaderMap {
+        let accept = if streamed { "text/event-stream, application/json" } else { "application/json" };
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        if let Some(source) = &self.authorization {
+            headers.insert(AUTHORIZATION, source.current().as_header().clone());
+        }
+        let correlation = [
+            ("x-request-id", Some(outgoing.request_id.as_str())),
+            ("traceparent", outgoing.trace.traceparent.as_deref()),
+            ("tracestate", outgoing.trace.tracestate.as_deref()),
+        ];
+        for (name, value) in correlation {
+            if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        headers
+    }
+
+    async fn ask<'a>(&'a self, request: Request<'a>) -> Result<Answer, Error> {
+        let response = self.send(&request, false).await?;
+        answer::whole(&read(response).await?, &request)
+    }
+
+    async fn ask_streamed<'a>(&'a self, request: Request<'a>) -> Result<Pieces<'a>, Error> {
+        let response = self.send(&request, true).await?;
+        if !is_json(&response) {
+            return Ok(stream_answer::pieces(response, request).boxed());
+        }
+        let answer = answer::whole(&read(response).await?, &request)?;
+        let text = (!answer.text.is_empty()).then(|| Piece::Text(answer.text.clone()));
+        Ok(stream::iter(text.into_iter().chain([Piece::Done(answer)]).map(Ok)).boxed())
+    }
+}
+
+type Pieces<'a> = BoxStream<'a, Result<Piece, Error>>;
+
+impl Model for OpenAiChat {
+    fn provider(&self) -> &'static str {
+        "openai"
+    }
+
+    fn model(&self) -> &str {
+        &self.model
+    }
+
+    fn complete<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, Error>> {
+        self.ask(request).boxed()
+    }
+
+    fn stream<'a>(&'a self, request: Request<'a>) -> BoxStream<'a, Result<Piece, Error>> {
+        self.ask_streamed(request).try_flatten_stream().boxed()
+    }
+}
+
+async fn read(response: Response) -> Result<Bytes, Error> {
+    egress::read_capped(response, MAX_ANSWER_BYTES).await.map_err(error::body)
+}
+
+/// Whether a server that was asked for a stream gives a whole answer, as some do where there are tools.
+fn is_json(response: &Response) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    content_type.get(..16).is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"))
 }

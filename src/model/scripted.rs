@@ -1,8 +1,18 @@
 //! A model that follows a script: for demonstrations and tests, with no provider.
 
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{self, BoxFuture},
+    stream::{self, BoxStream},
+};
 use serde_json::{Map, Value};
 
-use crate::message::ToolRef;
+use super::{Answer, AskedCall, Error, Model, Piece, Request, Stop};
+use crate::message::{Message, ToolRef, Usage};
+
+mod template;
+#[cfg(test)]
+mod tests;
 
 /// A script. Each turn of a run takes the next step; the last one repeats.
 #[derive(Clone, Debug)]
@@ -18,4 +28,98 @@ pub struct Step {
     pub calls: Vec<(ToolRef, Map<String, Value>)>,
     /// Its text; `{{ results.N.text }}` stands for the text of the run's tool result number N, from 0. Empty: none.
     pub say: String,
+}
+
+/// A model that follows a script. Its answers do not fail; words count as tokens.
+pub struct Scripted {
+    script: Vec<Step>,
+}
+
+impl Scripted {
+    /// The model; without a step it has nothing to say.
+    pub fn new(config: Config) -> Self {
+        Self { script: config.script }
+    }
+
+    fn answer(&self, request: &Request<'_>) -> Answer {
+        let last = self.script.len().saturating_sub(1);
+        let turn = usize::try_from(request.turn.saturating_sub(1)).unwrap_or(usize::MAX);
+        let Some(step) = self.script.get(turn.min(last)) else { return Answer::default() };
+        let run = request.messages.get(request.history..).unwrap_or_default();
+        let text = template::render(&step.say, run);
+        let usage = usage(request, &text);
+        Answer { text, calls: calls(step, request), stop: Stop::End, usage }
+    }
+}
+
+impl Model for Scripted {
+    fn provider(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn model(&self) -> &str {
+        "scripted"
+    }
+
+    fn complete<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, Error>> {
+        future::ready(Ok(self.answer(&request))).boxed()
+    }
+
+    fn stream<'a>(&'a self, request: Request<'a>) -> BoxStream<'a, Result<Piece, Error>> {
+        let answer = self.answer(&request);
+        let words = answer.text.split_inclusive(char::is_whitespace);
+        let mut pieces: Vec<_> = words.map(|word| Ok(Piece::Text(word.to_owned()))).collect();
+        pieces.push(Ok(Piece::Done(answer)));
+        stream::iter(pieces).boxed()
+    }
+}
+
+fn calls(step: &Step, request: &Request<'_>) -> Vec<AskedCall> {
+    let asked = step.calls.iter().enumerate();
+    asked
+        .map(|(index, (tool, arguments))| AskedCall {
+            call_id: call_id(index, request),
+            name: name(tool, request),
+            arguments_json: Value::Object(arguments.clone()).to_string(),
+        })
+        .collect()
+}
+
+/// The call's turn and place, and a counter where an earlier run of the conversation has had these.
+fn call_id(index: usize, request: &Request<'_>) -> String {
+    let id = format!("call_{}_{index}", request.turn);
+    if !request.has_call(&id) {
+        return id;
+    }
+    let mut again = (2..).map(|count: u64| format!("{id}_{count}"));
+    again.find(|id| !request.has_call(id)).unwrap_or(id)
+}
+
+/// The tool's name in this run; one that the run does not have gets a name that it will not know.
+fn name(tool: &ToolRef, request: &Request<'_>) -> String {
+    let offered = request.tools.iter().find(|offered| offered.tool == *tool);
+    offered.map_or_else(|| format!("{}__{}", tool.mcp_server, tool.tool), |offered| offered.name.clone())
+}
+
+fn usage(request: &Request<'_>, text: &str) -> Usage {
+    let asked: i64 = request.messages.iter().map(message_words).sum();
+    let (input, output) = (words(request.instructions) + asked, words(text));
+    Usage {
+        input_tokens: input,
+        output_tokens: output,
+        total_tokens: input + output,
+        model_requests: 1,
+        ..Usage::default()
+    }
+}
+
+fn message_words(message: &Message) -> i64 {
+    match message {
+        Message::User { text } | Message::Assistant { text, .. } => words(text),
+        Message::Tool { results } => results.iter().map(|result| words(&result.text)).sum(),
+    }
+}
+
+fn words(text: &str) -> i64 {
+    i64::try_from(text.split_whitespace().count()).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,232 @@
+//! An answer as providers write it, whole or in chunks. Both are read with the same types: a whole answer is one large
+//! chunk. Fields that are absent, null or unknown are no error; nor is a usage that makes no sense.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+use serde_json::value::RawValue;
+
+use super::{assembly::Assembly, error};
+use crate::{
+    message,
+    model::{Answer, Error, Request, Stop},
+};
+
+/// Reads a whole answer.
+///
+/// # Errors
+/// [`Error::Unavailable`]: it can't be read, or is an error.
+pub(super) fn whole(body: &[u8], request: &Request<'_>) -> Result<Answer, Error> {
+    let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|_| error::unreadable())?;
+    if chunk.error.is_none() && chunk.choice().is_none() {
+        return Err(error::unreadable());
+    }
+    let mut assembly = Assembly::default();
+    assembly.add(chunk)?;
+    assembly.finish(request)
+}
+
+/// A whole answer, or a chunk of a streamed one.
+#[derive(Deserialize)]
+pub(super) struct Chunk<'a> {
+    #[serde(borrow, default)]
+    choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(default)]
+    pub(super) error: Option<IgnoredAny>,
+}
+
+/// One of several answers; only one is ever asked for.
+#[derive(Deserialize)]
+pub(super) struct Choice<'a> {
+    #[serde(borrow, default)]
+    message: Option<Delta<'a>>,
+    #[serde(borrow, default)]
+    delta: Option<Delta<'a>>,
+    #[serde(default)]
+    finish_reason: Option<String>,
+}
+
+/// A message or a piece of it.
+#[derive(Default, Deserialize)]
+pub(super) struct Delta<'a> {
+    #[serde(default)]
+    content: Text,
+    #[serde(default)]
+    refusal: Text,
+    #[serde(borrow, default)]
+    pub(super) tool_calls: Option<Vec<CallDelta<'a>>>,
+}
+
+/// A tool call or a piece of it.
+#[derive(Deserialize)]
+pub(super) struct CallDelta<'a> {
+    #[serde(default)]
+    pub(super) index: Option<i64>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(borrow, default)]
+    function: Option<Function<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Function<'a> {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+}
+
+/// Text: a string, null, a part `{"text": …}`, or an array of these.
+#[derive(Default)]
+struct Text(String);
+
+#[derive(Deserialize)]
+struct TextPart {
+    #[serde(default)]
+    text: Text,
+    #[serde(default)]
+    refusal: Text,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Usage {
+    prompt_tokens: Option<f64>,
+    completion_tokens: Option<f64>,
+    total_tokens: Option<f64>,
+    prompt_tokens_details: Option<InputDetails>,
+    completion_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct InputDetails {
+    cached_tokens: Option<f64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OutputDetails {
+    reasoning_tokens: Option<f64>,
+}
+
+impl<'a> Chunk<'a> {
+    fn choice(&self) -> Option<&Choice<'a>> {
+        self.choices.as_deref().and_then(<[_]>::first)
+    }
+
+    /// What the chunk says of tokens, and its choice.
+    pub(super) fn into_parts(self) -> (Option<message::Usage>, Option<Choice<'a>>) {
+        let usage = self.usage.and_then(|raw| serde_json::from_str::<Usage>(raw.get()).ok()).map(Into::into);
+        (usage, self.choices.and_then(|choices| choices.into_iter().next()))
+    }
+}
+
+impl<'a> Choice<'a> {
+    /// Why the answer ends, if it does; a reason that is not known is as good as `stop`.
+    pub(super) fn stop(&self) -> Option<Stop> {
+        match self.finish_reason.as_deref()? {
+            "" => None,
+            "length" => Some(Stop::OutputLimit),
+            "content_filter" => Some(Stop::ContentFilter),
+            _ => Some(Stop::End),
+        }
+    }
+
+    /// The piece. The calls of a whole message are numbered by their place.
+    pub(super) fn into_delta(self) -> Delta<'a> {
+        let mut whole = self.message.unwrap_or_default();
+        for (place, call) in (0..).zip(whole.tool_calls.iter_mut().flatten()) {
+            call.index = Some(place);
+        }
+        self.delta.unwrap_or(whole)
+    }
+}
+
+impl Delta<'_> {
+    /// The text, a refusal's included, taken out.
+    pub(super) fn take_text(&mut self) -> String {
+        let text = std::mem::take(&mut self.content.0);
+        if self.refusal.0.is_empty() { text } else { text + &self.refusal.0 }
+    }
+}
+
+impl CallDelta<'_> {
+    /// The id, the name and the arguments of the call or of its piece; what is absent is empty.
+    ///
+    /// # Errors
+    /// The arguments are a string that can't be read.
+    pub(super) fn into_texts(self) -> Result<[String; 3], Error> {
+        let (name, arguments) = self.function.map(|f| (f.name, f.arguments)).unwrap_or_default();
+        let arguments = match arguments.map(RawValue::get) {
+            None => String::new(),
+            Some(text) if text.starts_with('"') => {
+                serde_json::from_str(text).map_err(|_| error::unreadable())?
+            }
+            Some(object) => object.to_owned(),
+        };
+        Ok([self.id.unwrap_or_default(), name.unwrap_or_default(), arguments])
+    }
+}
+
+impl From<Usage> for message::Usage {
+    fn from(usage: Usage) -> Self {
+        let (input, output) = (count(usage.prompt_tokens), count(usage.completion_tokens));
+        let total = count(usage.total_tokens);
+        Self {
+            input_tokens: input,
+            output_tokens: output,
+            total_tokens: if total > 0 { total } else { input.saturating_add(output) },
+            cached_input_tokens: count(usage.prompt_tokens_details.and_then(|d| d.cached_tokens)),
+            reasoning_tokens: count(usage.completion_tokens_details.and_then(|d| d.reasoning_tokens)),
+            model_requests: 1,
+        }
+    }
+}
+
+/// A count of tokens; the cast saturates.
+fn count(tokens: Option<f64>) -> i64 {
+    tokens.map_or(0, |tokens| (tokens as i64).max(0))
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text or parts of text")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Text, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text, A::Error> {
+        let mut whole = String::new();
+        while let Some(Text(part)) = parts.next_element()? {
+            whole.push_str(&part);
+        }
+        Ok(Text(whole))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, part: A) -> Result<Text, A::Error> {
+        let TextPart { text, refusal } = TextPart::deserialize(MapAccessDeserializer::new(part))?;
+        Ok(Text(text.0 + &refusal.0))
+    }
+}

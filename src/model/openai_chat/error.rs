@@ -1,0 +1,179 @@
+//! What goes wrong, in words of ours: nothing that a provider wrote is passed on but an error code of a narrow form.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use reqwest::Response;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    egress::{self, BodyError},
+    model::Error,
+    sse,
+};
+
+/// The largest body of a refusal that is searched for a code, in bytes.
+const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+/// The longest time that a provider may ask to wait.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: Details,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    #[serde(default)]
+    code: Value,
+    #[serde(default, rename = "type")]
+    kind: Value,
+}
+
+/// A failure in these words.
+pub(super) fn unavailable(text: &str) -> Error {
+    Error::Unavailable(text.to_owned())
+}
+
+/// The answer is not what the API says.
+pub(super) fn unreadable() -> Error {
+    unavailable("its answer can't be read")
+}
+
+/// The answer is over its limit.
+pub(super) fn too_large() -> Error {
+    unavailable("its answer is too large")
+}
+
+/// The answer ends before its end.
+pub(super) fn cut() -> Error {
+    unavailable("its answer was cut short")
+}
+
+/// A request or a body that failed on its way. Of the error only its kind is told: its text has the URL.
+pub(super) fn transport(error: &reqwest::Error) -> Error {
+    unavailable(if error.is_connect() {
+        "no connection could be made"
+    } else if error.is_timeout() {
+        "it did not answer in time"
+    } else if error.is_body() || error.is_decode() {
+        return cut();
+    } else {
+        "the connection failed before it answered"
+    })
+}
+
+/// A whole body that was not read.
+pub(super) fn body(error: BodyError) -> Error {
+    match error {
+        BodyError::TooLarge => too_large(),
+        BodyError::Transport(error) => transport(&error),
+    }
+}
+
+/// An event stream that broke off.
+pub(super) fn events(error: sse::Error<reqwest::Error>) -> Error {
+    match error {
+        sse::Error::TooLarge => too_large(),
+        sse::Error::Body(error) => transport(&error),
+        sse::Error::Malformed => unreadable(),
+    }
+}
+
+/// A response that is no success.
+pub(super) async fn refusal(response: Response) -> Error {
+    let status = response.status();
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized { status: status.as_u16() },
+        StatusCode::TOO_MANY_REQUESTS => {
+            Error::RateLimited { retry_after: retry_after(response.headers(), SystemTime::now()) }
+        }
+        status if status.is_client_error() => {
+            Error::Rejected { status: status.as_u16(), code: code(response).await }
+        }
+        status if status.is_redirection() => {
+            unavailable("it answered with a redirect, which is never followed")
+        }
+        status => Error::Unavailable(format!("it answered with HTTP {}", status.as_u16())),
+    }
+}
+
+/// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date; a time gone by is zero, a long one is cut to an hour.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let delay = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
+    };
+    Some(delay.min(MAX_RETRY_AFTER))
+}
+
+/// `error.code`, or else `error.type`, of a refusal's body.
+async fn code(response: Response) -> Option<String> {
+    let body = egress::read_capped(response, MAX_REFUSAL_BYTES).await.ok()?;
+    let Refusal { error: Details { code, kind } } = serde_json::from_slice(&body).ok()?;
+    [code, kind].iter().filter_map(Value::as_str).find(|code| is_code(code)).map(str::to_owned)
+}
+
+fn is_code(text: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_retry_after_is_seconds_or_a_date_of_at_most_an_hour() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let cases = [
+            ("0", Some(0)),
+            ("7", Some(7)),
+            (" 7 ", Some(7)),
+            ("3601", Some(3600)),
+            ("99999999999999999999999999", Some(3600)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
+            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+            ("Sun Nov  6 08:50:37 1994", Some(60)),
+            ("Sun, 06 Nov 1994 08:49:36 GMT", Some(0)),
+            ("Sat, 06 Nov 2094 08:49:37 GMT", Some(3600)),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("Sun, 66 Nov 1994 08:49:37 GMT", None),
+        ];
+        for (text, seconds) in cases {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
+            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{text:?}");
+        }
+        let opaque = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_bytes(b"\xff").unwrap())]);
+        assert_eq!(retry_after(&opaque, now), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[tokio::test]
+    async fn a_code_is_taken_in_a_narrow_form_only() {
+        let long = "x".repeat(65);
+        let cases = [
+            (r#"{"error":{"code":"context_length_exceeded","type":"t"}}"#, Some("context_length_exceeded")),
+            (r#"{"error":{"code":null,"type":"invalid_request_error"}}"#, Some("invalid_request_error")),
+            (r#"{"error":{"code":400,"type":"a.b-c"}}"#, Some("a.b-c")),
+            (r#"{"error":{"code":"Not A Code","type":"t"}}"#, Some("t")),
+            (r#"{"error":{"message":"m"}}"#, None),
+            (r#"{"error":"text"}"#, None),
+            (r#"{"code":"top_level"}"#, None),
+            (&format!(r#"{{"error":{{"code":"{long}"}}}}"#), None),
+            ("<html>", None),
+        ];
+        for (body, expected) in cases {
+            let response = Response::from(http::Response::new(body.to_owned()));
+            assert_eq!(code(response).await.as_deref(), expected, "{body}");
+        }
+    }
+}

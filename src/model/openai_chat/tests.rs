@@ -1,0 +1,6 @@
+//! Whole exchanges with a provider on the loopback.
+
+mod exchange;
+mod fault;
+mod leniency;
+mod loopback;

@@ -1,0 +1,184 @@
+use std::{future, io, time::Duration};
+
+use axum::{body::Body, http::Response};
+use futures_util::{StreamExt, stream};
+use tokio::net::TcpListener;
+
+use super::loopback::{CANARY, Loopback, all_pieces, clean, endless, model, pieces, streamed, whole};
+use crate::model::{Error, Model, Piece, asked::Asked, openai_chat::MAX_ANSWER_BYTES, openai_chat::error};
+
+fn unavailable<T>(text: &str) -> Result<T, Error> {
+    Err(error::unavailable(text))
+}
+
+/// Asks for a whole answer and for a stream; both fail alike.
+async fn refused(server: &Loopback) -> Error {
+    let error = clean(server.model().complete(Asked::saying("hi").request()).await).unwrap_err();
+    assert_eq!(all_pieces(&server.model()).await, [Err(error.clone())]);
+    error
+}
+
+#[tokio::test]
+async fn refusals() {
+    let rejected = |status, code: Option<&str>| Error::Rejected { status, code: code.map(str::to_owned) };
+    let other = |status: u16| Error::Unavailable(format!("it answered with HTTP {status}"));
+    let cases = [
+        (401, Error::Unauthorized { status: 401 }),
+        (403, Error::Unauthorized { status: 403 }),
+        (400, rejected(400, Some("context_length_exceeded"))),
+        (404, rejected(404, Some("context_length_exceeded"))),
+        (413, rejected(413, Some("context_length_exceeded"))),
+        (418, rejected(418, Some("context_length_exceeded"))),
+        (422, rejected(422, Some("context_length_exceeded"))),
+        (429, Error::RateLimited { retry_after: Some(Duration::from_secs(7)) }),
+        (500, other(500)),
+        (503, other(503)),
+        (529, other(529)),
+    ];
+    let body = format!(
+        r#"{{"error":{{"message":"{CANARY}","code":"context_length_exceeded","param":"{CANARY}"}}}}"#
+    );
+    for (status, expected) in cases {
+        let headers = [("retry-after", "7"), ("www-authenticate", CANARY), ("x-canary", CANARY)];
+        let server = Loopback::answering(status, &headers, &body).await;
+        assert_eq!(refused(&server).await, expected, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_is_too_large_has_no_code() {
+    let server =
+        Loopback::start(|| future::ready(Response::builder().status(400).body(endless(CANARY)).unwrap()))
+            .await;
+    assert_eq!(refused(&server).await, Error::Rejected { status: 400, code: None });
+}
+
+#[tokio::test]
+async fn a_rate_limit_without_a_time() {
+    for junk in ["soon", CANARY] {
+        let server = Loopback::answering(429, &[("retry-after", junk)], "").await;
+        assert_eq!(refused(&server).await, Error::RateLimited { retry_after: None });
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}/{CANARY}", listener.local_addr().unwrap());
+    drop(listener);
+    let answer = clean(model(&base_url).complete(Asked::saying("hi").request()).await);
+    assert_eq!(answer, unavailable("no connection could be made"));
+    assert_eq!(all_pieces(&model(&base_url)).await, [unavailable("no connection could be made")]);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_before_it_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}/{CANARY}", listener.local_addr().unwrap());
+    let (model, asked) = (model(&base_url), Asked::saying("hi"));
+    let accept_and_close = async { drop(listener.accept().await) };
+    let (answer, ()) = tokio::join!(model.complete(asked.request()), accept_and_close);
+    assert_eq!(clean(answer), unavailable("the connection failed before it answered"));
+}
+
+/// A server that breaks its connection after some bytes.
+async fn breaking(content_type: &'static str, text: &'static str) -> Loopback {
+    Loopback::start(move || {
+        let bytes = stream::iter([Ok(text)]).chain(stream::once(async {
+            tokio::task::yield_now().await;
+            Err(io::Error::other("broken"))
+        }));
+        let response = Response::builder().header("content-type", content_type);
+        future::ready(response.body(Body::from_stream(bytes)).unwrap())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks() {
+    let server = breaking("application/json", r#"{"choices":["#).await;
+    assert_eq!(refused(&server).await, error::cut());
+
+    let server =
+        breaking("text/event-stream", "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n").await;
+    let pieces = all_pieces(&server.model()).await;
+    assert_eq!(pieces, [Ok(Piece::Text("a".to_owned())), Err(error::cut())]);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_behind_the_answers_end_does_no_harm() {
+    let text = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n";
+    let pieces = all_pieces(&breaking("text/event-stream", text).await.model()).await;
+    assert_eq!(pieces.len(), 2);
+    assert!(matches!(&pieces[1], Ok(Piece::Done(answer)) if answer.text == "a"), "{pieces:?}");
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_too_early_was_cut() {
+    let text = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
+    for events in [&[][..], &[text]] {
+        assert_eq!(streamed(events).await, Err(error::cut()), "{events:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_read() {
+    let deep = "[".repeat(100_000);
+    for body in ["", "null", "{}", CANARY, r#"{"choices":[]}"#, r#"{"choices":{}}"#, &deep] {
+        assert_eq!(whole(body).await, Err(error::unreadable()), "{body:.80}");
+    }
+    let nameless = r#"{"choices":[{"message":{"tool_calls":[{"id":"c","function":{"arguments":"{}"}}]}}]}"#;
+    assert_eq!(whole(nameless).await, Err(error::unreadable()));
+    for event in [CANARY, "null", "{", r#"{"choices":1}"#, &deep] {
+        assert_eq!(streamed(&[event]).await, Err(error::unreadable()), "{event:.80}");
+    }
+    assert_eq!(pieces(&format!("<html>{CANARY}</html>\n\n")).await, [Err(error::unreadable())]);
+}
+
+#[tokio::test]
+async fn an_error_in_the_place_of_an_answer() {
+    let reported = || unavailable("it reported an error instead of an answer");
+    let error = format!(r#"{{"error":{{"message":"{CANARY}","code":429}}}}"#);
+    assert_eq!(whole(&error).await, reported());
+    assert_eq!(streamed(&[&error]).await, reported());
+    let text = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
+    assert_eq!(streamed(&[text, &error]).await, reported());
+    assert_eq!(
+        pieces(&format!("event: error\ndata: {CANARY}\n\n")).await,
+        [unavailable("it reported an error instead of an answer")]
+    );
+}
+
+#[tokio::test]
+async fn too_many_calls() {
+    let calls = |count| {
+        let call = r#"{"function":{"name":"t"}}"#;
+        format!(r#"{{"choices":[{{"message":{{"tool_calls":[{}]}}}}]}}"#, vec![call; count].join(","))
+    };
+    assert_eq!(whole(&calls(128)).await.unwrap().calls.len(), 128);
+    assert_eq!(whole(&calls(129)).await, unavailable("it asks for more than 128 tools at once"));
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_not_read_to_its_end() {
+    let too_large = || Err(error::too_large());
+    let json = ("content-type", "application/json");
+    let bodies = [("application/json", " "), ("text/event-stream", "data: x"), ("text/event-stream", ": x")];
+    for (content_type, text) in bodies {
+        let server = Loopback::start(move || {
+            let response = Response::builder().header("content-type", content_type);
+            future::ready(response.body(endless(text)).unwrap())
+        })
+        .await;
+        assert_eq!(all_pieces(&server.model()).await, [too_large()], "{text}");
+    }
+    let announced = Loopback::answering(200, &[json], &" ".repeat(MAX_ANSWER_BYTES + 1)).await;
+    let answer = announced.model().complete(Asked::saying("hi").request()).await;
+    assert_eq!(answer, Err(error::too_large()));
+
+    let event =
+        format!(r#"data: {{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(1_000_000)) + "\n\n";
+    let pieces = pieces(&event.repeat(9)).await;
+    assert_eq!(pieces.len(), 9, "eight pieces of a million bytes, then the error");
+    assert_eq!(pieces.last(), Some(&too_large()));
+}

@@ -1,0 +1,159 @@
+//! A provider on the loopback, for tests. What it writes holds [`CANARY`], which may appear in no error.
+
+use std::{convert::Infallible, fmt::Debug, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::ConnectInfo,
+    http::{HeaderMap, Response, Uri},
+    serve::ListenerExt,
+};
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    task::AbortHandle,
+};
+
+use crate::{
+    credential,
+    egress::{Egress, Profile},
+    model::{
+        Answer, Error, Model, Piece,
+        asked::Asked,
+        openai_chat::{Config, OpenAiChat},
+    },
+};
+
+/// What no error may hold.
+pub const CANARY: &str = "canary-7f3a9e";
+
+/// A server that gives every request the same answer.
+pub struct Loopback {
+    pub base_url: String,
+    pub seen: UnboundedReceiver<Seen>,
+    task: AbortHandle,
+}
+
+/// A request that arrived.
+pub struct Seen {
+    pub peer: SocketAddr,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+/// Tells that what it was moved into is gone.
+pub struct Gone(pub UnboundedSender<()>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
+}
+
+impl Drop for Loopback {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Loopback {
+    /// Starts a server; `answer` makes each response.
+    pub async fn start<F, R>(answer: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Response<Body>> + Send,
+    {
+        let (sender, seen) = unbounded_channel();
+        let answer = Arc::new(answer);
+        let handler =
+            move |ConnectInfo(peer): ConnectInfo<SocketAddr>, uri: Uri, headers: HeaderMap, body: Bytes| {
+                let body = serde_json::from_slice(&body).unwrap();
+                let _ = sender.send(Seen { peer, uri, headers, body });
+                let answer = Arc::clone(&answer);
+                async move { answer().await }
+            };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        // Without it the end of a body waits for the client's delayed ACK.
+        let listener = listener.tap_io(|stream| stream.set_nodelay(true).unwrap());
+        let app = Router::new().fallback(handler).into_make_service_with_connect_info::<SocketAddr>();
+        let task = tokio::spawn(async move { axum::serve(listener, app).await }).abort_handle();
+        Self { base_url, seen, task }
+    }
+
+    /// Starts a server whose responses have this status, these headers and this body.
+    pub async fn answering(status: u16, headers: &[(&'static str, &str)], body: &str) -> Self {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let body = body.to_owned();
+        Self::start(move || {
+            let mut response = Response::builder().status(status);
+            for (name, value) in &headers {
+                response = response.header(*name, value);
+            }
+            std::future::ready(response.body(Body::from(body.clone())).unwrap())
+        })
+        .await
+    }
+
+    /// The model behind this server.
+    pub fn model(&self) -> OpenAiChat {
+        model(&self.base_url)
+    }
+}
+
+/// A model at a base URL, with a key.
+pub fn model(base_url: &str) -> OpenAiChat {
+    model_with(base_url, credential::Source::fixed("Bearer key-1").ok())
+}
+
+/// A model at a base URL, with this key or none.
+pub fn model_with(base_url: &str, authorization: Option<credential::Source>) -> OpenAiChat {
+    let client = Egress::default().client(Profile { connect_timeout: Duration::from_secs(5) }).unwrap();
+    OpenAiChat::new(Config { base_url: base_url.parse().unwrap(), model: "m1".into(), authorization }, client)
+}
+
+/// A whole answer to a body of status 200.
+pub async fn whole(body: &str) -> Result<Answer, Error> {
+    let server = Loopback::answering(200, &[("content-type", "application/json")], body).await;
+    clean(server.model().complete(Asked::saying("hi").request()).await)
+}
+
+/// The pieces that a body of events gives.
+pub async fn pieces(body: &str) -> Vec<Result<Piece, Error>> {
+    let server = Loopback::answering(200, &[("content-type", "text/event-stream")], body).await;
+    all_pieces(&server.model()).await
+}
+
+/// The pieces that a model streams.
+pub async fn all_pieces(model: &OpenAiChat) -> Vec<Result<Piece, Error>> {
+    model.stream(Asked::saying("hi").request()).map(clean).collect().await
+}
+
+/// The end of a stream of events, each of which is given without `data: ` and line ends.
+pub async fn streamed(events: &[&str]) -> Result<Answer, Error> {
+    let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+    match pieces(&body).await.pop().unwrap()? {
+        Piece::Done(answer) => Ok(answer),
+        Piece::Text(text) => panic!("the last piece is {text:?}"),
+    }
+}
+
+/// A body that begins with this text and never ends.
+pub fn endless(text: &'static str) -> Body {
+    let rest = stream::repeat(Bytes::from(" ".repeat(64 * 1024)));
+    Body::from_stream(stream::iter([Bytes::from(text)]).chain(rest).map(Ok::<_, Infallible>))
+}
+
+/// Fails where a result of ours holds what the provider wrote and no answer may.
+pub fn clean<T: Debug>(result: Result<T, Error>) -> Result<T, Error> {
+    if let Err(error) = &result {
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(CANARY), "{shown}");
+        assert!(!shown.contains("127.0.0.1"), "{shown}");
+    }
+    result
+}

@@ -1,0 +1,82 @@
+use serde_json::json;
+
+use super::*;
+use crate::{
+    message::ToolResult,
+    model::asked::{Asked, call, tool},
+};
+
+fn step(calls: &[(&str, &str, Value)], say: &str) -> Step {
+    let one = |(server, tool, arguments): &(&str, &str, Value)| {
+        let tool = ToolRef { mcp_server: (*server).to_owned(), tool: (*tool).to_owned() };
+        (tool, arguments.as_object().cloned().unwrap())
+    };
+    Step { calls: calls.iter().map(one).collect(), say: say.to_owned() }
+}
+
+fn scripted(script: Vec<Step>) -> Scripted {
+    Scripted::new(Config { script })
+}
+
+fn result(text: &str) -> Message {
+    Message::Tool { results: vec![ToolResult { call_id: "c".into(), text: text.into(), is_error: false }] }
+}
+
+async fn said(model: &Scripted, asked: &Asked) -> String {
+    model.complete(asked.request()).await.unwrap().text
+}
+
+#[tokio::test]
+async fn turns_take_their_step_and_the_last_repeats() {
+    let model = scripted(vec![step(&[], "one"), step(&[], "two")]);
+    for (turn, expected) in [(1, "one"), (2, "two"), (3, "two"), (u32::MAX, "two"), (0, "one")] {
+        assert_eq!(said(&model, &Asked { turn, ..Asked::saying("hi") }).await, expected, "turn {turn}");
+    }
+    assert_eq!(scripted(vec![]).complete(Asked::saying("hi").request()).await, Ok(Answer::default()));
+}
+
+#[tokio::test]
+async fn results_are_those_of_this_run() {
+    let model = scripted(vec![step(&[], "You are {{ results.0.text }}.")]);
+    let messages = vec![result("old"), Message::User { text: "who?".into() }, result("ada")];
+    let asked = Asked { messages, history: 2, ..Asked::saying("") };
+    assert_eq!(said(&model, &asked).await, "You are ada.");
+    assert_eq!(said(&model, &Asked { history: 3, ..asked }).await, "You are .");
+}
+
+#[tokio::test]
+async fn calls_name_the_offered_tool_or_one_that_the_run_does_not_have() {
+    let calls = [("crm", "whoami", json!({"a": 1})), ("crm", "gone", json!({})), ("hr", "whoami", json!({}))];
+    let model = scripted(vec![step(&calls, "")]);
+    let asked = Asked { tools: vec![tool("crm", "whoami", "crm__whoami_2", "{}")], ..Asked::saying("hi") };
+    let calls = model.complete(asked.request()).await.unwrap().calls;
+    let calls: Vec<_> = calls.iter().map(|c| [&c.call_id[..], &c.name, &c.arguments_json]).collect();
+    let expected = [
+        ["call_1_0", "crm__whoami_2", r#"{"a":1}"#],
+        ["call_1_1", "crm__gone", "{}"],
+        ["call_1_2", "hr__whoami", "{}"],
+    ];
+    assert_eq!(calls, expected);
+}
+
+#[tokio::test]
+async fn a_call_id_is_not_used_twice_in_a_conversation() {
+    let model = scripted(vec![step(&[("crm", "whoami", json!({}))], "")]);
+    let calls = vec![call("call_1_0", "t", ""), call("call_1_0_2", "t", "")];
+    let messages = vec![Message::Assistant { text: String::new(), calls }];
+    let answer = model.complete(Asked { messages, ..Asked::saying("") }.request()).await.unwrap();
+    assert_eq!(answer.calls[0].call_id, "call_1_0_3");
+}
+
+#[tokio::test]
+async fn a_streamed_answer_is_the_same_word_by_word() {
+    let model = scripted(vec![step(&[("crm", "whoami", json!({}))], "You  are\nada.")]);
+    let asked = Asked::saying("who am i");
+    let whole = model.complete(asked.request()).await.unwrap();
+    assert_eq!((whole.usage.input_tokens, whole.usage.output_tokens, whole.usage.total_tokens), (5, 3, 8));
+    assert_eq!(whole.usage.model_requests, 1);
+    let mut pieces: Vec<_> = model.stream(asked.request()).map(Result::unwrap).collect().await;
+    assert_eq!(pieces.pop(), Some(Piece::Done(whole)));
+    let words = ["You ", " ", "are\n", "ada."].map(|word| Piece::Text(word.to_owned()));
+    assert_eq!(pieces, words);
+}
