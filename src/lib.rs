@@ -13,6 +13,8 @@
 //! Where headers merge: [`headers::merge`]. Where they are sent: `mcp::backend`.
 
 pub mod agent;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod credential;
 pub mod egress;

@@ -9,6 +9,7 @@ use tokio::{
     sync::mpsc::{self, error::SendTimeoutError},
     task::JoinHandle,
 };
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::error;
 use uuid::Uuid;
 
@@ -30,6 +31,8 @@ pub struct Run {
     events: mpsc::Receiver<Event>,
     task: JoinHandle<Result<Report, Error>>,
     stop: Arc<Stop>,
+    /// Until it is dropped, the run's reader may not have heard of the end.
+    _live: TaskTrackerToken,
 }
 
 /// Where a run's events go.
@@ -47,8 +50,9 @@ impl Run {
         events: mpsc::Receiver<Event>,
         task: JoinHandle<Result<Report, Error>>,
         stop: Arc<Stop>,
+        live: TaskTrackerToken,
     ) -> Self {
-        Self { run_id, request_id, events, task, stop }
+        Self { run_id, request_id, events, task, stop, _live: live }
     }
 
     /// The run's id.

@@ -133,7 +133,7 @@ impl Runner {
             result
         };
         let task = state.tasks.spawn(work.instrument(Span::current()));
-        Ok(Run::new(run_id, request_id, events, task, stop))
+        Ok(Run::new(run_id, request_id, events, task, stop, state.tasks.token()))
     }
 
     /// Ends a live streamed run.
@@ -182,7 +182,7 @@ impl Runner {
 
     /// The number of live runs.
     pub fn live_runs(&self) -> usize {
-        self.1.tasks.len()
+        self.0.limits.max_concurrent_runs - self.1.places.available_permits()
     }
 
     /// Ends all live runs.

@@ -1,0 +1,124 @@
+//! The command line.
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
+use tracing::{error, info};
+
+use crate::{
+    app::{App, Error},
+    config::{self, Config},
+    telemetry,
+};
+
+/// The configuration is wrong (`EX_USAGE` of sysexits.h).
+const EXIT_CONFIG: u8 = 64;
+/// The service did not start, or failed.
+const EXIT_FAILED: u8 = 1;
+
+/// Executes LLM agents over gRPC; every run carries its caller's own MCP headers.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the configured agents.
+    Serve(Source),
+    /// Check a configuration and print every problem.
+    Check(Source),
+}
+
+#[derive(Args)]
+struct Source {
+    /// The configuration: a YAML file, or a folder of them.
+    #[arg(long, value_name = "PATH")]
+    config: PathBuf,
+}
+
+/// Runs the command line, and says what the process exits with.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(source) => match load(&source) {
+            Ok(config) => serve(config),
+            Err(code) => code,
+        },
+        Command::Check(source) => match load(&source) {
+            Ok(config) => check(&config),
+            Err(code) => code,
+        },
+    }
+}
+
+fn load(source: &Source) -> Result<Config, ExitCode> {
+    config::load(&source.config, &|name| env::var(name).ok()).map_err(|problems| {
+        for problem in &problems {
+            eprintln!("{problem}");
+        }
+        ExitCode::from(EXIT_CONFIG)
+    })
+}
+
+fn check(config: &Config) -> ExitCode {
+    println!(
+        "The configuration is valid: {} agents, {} models, {} MCP servers.",
+        config.agents.len(),
+        config.models.len(),
+        config.mcp_servers.len()
+    );
+    ExitCode::SUCCESS
+}
+
+fn serve(config: Config) -> ExitCode {
+    if let Err(error) = telemetry::install(&config.telemetry) {
+        eprintln!("{error}");
+        return ExitCode::from(EXIT_FAILED);
+    }
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error!(%error, "The async runtime can't be started");
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
+    let served = runtime.block_on(serve_until_signal(config));
+    // Whatever connection is still open ends with the process.
+    runtime.shutdown_background();
+    match served {
+        Ok(()) => {
+            info!("The service has ended");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            error!(%error, "The service failed");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+async fn serve_until_signal(config: Config) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let app = App::new(config)?;
+    let listeners = app.listen().await?;
+    info!(
+        listen = listeners.grpc.local_addr().ok().map(|address| address.to_string()),
+        admin_listen = listeners.admin.local_addr().ok().map(|address| address.to_string()),
+        version = env!("CARGO_PKG_VERSION"),
+        "The service takes runs"
+    );
+    let shutdown = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    app.serve(listeners, shutdown).await
+}

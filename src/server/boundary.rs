@@ -1,0 +1,133 @@
+//! What stands between HTTP/2 and the handlers.
+//!
+//! Coming in, the caller's deadline is stamped: tonic's own timer for `grpc-timeout` sits outside of all layers, ends a
+//! unary call without details, and does not end a stream at all. Going out, the two errors that tonic's codec makes by
+//! itself are made ours: a request over the size limit, which it calls OUT_OF_RANGE, and one that is no protobuf, which
+//! it calls INTERNAL.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderMap, Request, Response};
+use tonic::{Code, body::Body};
+use tower::{Layer, Service};
+
+use crate::{
+    grpc::{CallDeadline, status},
+    id::RequestId,
+    run::{Error, Failure, Violation},
+};
+
+/// Wraps all services.
+#[derive(Clone, Copy)]
+pub(super) struct BoundaryLayer;
+
+/// A service behind the boundary.
+#[derive(Clone)]
+pub(super) struct Boundary<S>(S);
+
+impl<S> Layer<S> for BoundaryLayer {
+    type Service = Boundary<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Boundary(inner)
+    }
+}
+
+impl<S> Service<Request<Body>> for Boundary<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(timeout) = grpc_timeout(request.headers()) {
+            request.extensions_mut().insert(CallDeadline::after(timeout));
+        }
+        let request_id = request.headers().get("x-request-id").cloned();
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            let Some(failure) = codec_failure(answer.headers()) else { return Ok(answer) };
+            let request_id = request_id.and_then(|id| RequestId::parse(id.to_str().ok()?));
+            let error = Error::refused(request_id.unwrap_or_else(RequestId::generate), failure);
+            Ok(status::status(&error).into_http())
+        })
+    }
+}
+
+/// What failed, if tonic's codec made this answer: our own statuses have details, and none is OUT_OF_RANGE.
+fn codec_failure(headers: &HeaderMap) -> Option<Failure> {
+    let code = Code::from_bytes(headers.get("grpc-status")?.as_bytes());
+    match code {
+        Code::OutOfRange => Some(Failure::RequestTooLarge),
+        Code::Internal if !headers.contains_key("grpc-status-details-bin") => {
+            let violation = Violation::field("", "the request's bytes are no message of this method");
+            Some(Failure::Invalid(vec![violation]))
+        }
+        _ => None,
+    }
+}
+
+/// `grpc-timeout`: at most 8 digits and a unit
+/// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &'static str) -> Option<Duration> {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-timeout", http::HeaderValue::from_static(text));
+        grpc_timeout(&headers)
+    }
+
+    #[test]
+    fn every_unit_of_grpc_timeout_is_read() {
+        let units = [
+            ("2H", 7_200_000_000_000),
+            ("3M", 180_000_000_000),
+            ("4S", 4_000_000_000),
+            ("500m", 500_000_000),
+            ("7u", 7_000),
+            ("99999999n", 99_999_999),
+        ];
+        for (text, nanos) in units {
+            assert_eq!(parsed(text), Some(Duration::from_nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_timeout_is_none() {
+        for junk in ["", "S", "1", "1X", "+1S", "123456789S", "-1S", "1.5S"] {
+            assert_eq!(parsed(junk), None, "{junk}");
+        }
+    }
+}
