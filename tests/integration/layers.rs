@@ -1,0 +1,120 @@
+//! The layers of DESIGN hold: nothing points up, and each foreign library is known to its own layer alone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A module, and what may not stand in it.
+const RULES: [(&str, &[&str]); 16] = [
+    (
+        "run",
+        &["tonic", "reqwest", "rmcp", "axum", "crate::grpc", "crate::server", "crate::config", "crate::app"],
+    ),
+    (
+        "mcp",
+        &["tonic", "axum", "crate::run", "crate::model", "crate::grpc", "crate::server", "crate::config"],
+    ),
+    (
+        "model",
+        &[
+            "tonic",
+            "rmcp",
+            "axum",
+            "crate::run",
+            "crate::mcp",
+            "crate::grpc",
+            "crate::server",
+            "crate::config",
+        ],
+    ),
+    ("grpc", &["reqwest", "rmcp", "axum", "crate::server", "crate::config", "crate::app", "crate::egress"]),
+    (
+        "server",
+        &["reqwest", "rmcp", "crate::config", "crate::app", "crate::mcp", "crate::model", "crate::egress"],
+    ),
+    ("telemetry", &["tonic", "reqwest", "rmcp", "crate::run", "crate::mcp", "crate::grpc", "crate::server"]),
+    ("config", &["tonic", "reqwest", "rmcp", "crate::grpc", "crate::app"]),
+    ("headers", &["tonic", "reqwest", "rmcp", "tokio", "crate::run", "crate::mcp", "crate::credential"]),
+    ("message", &["tonic", "reqwest", "rmcp", "tokio", "crate::"]),
+    ("event", &["tonic", "reqwest", "rmcp", "tokio", "crate::run", "crate::mcp", "crate::grpc"]),
+    ("agent", &["tonic", "reqwest", "rmcp", "tokio", "crate::run", "crate::mcp", "crate::model"]),
+    ("id", &["tonic", "reqwest", "rmcp", "tokio", "crate::"]),
+    ("credential", &["tonic", "reqwest", "rmcp", "crate::run", "crate::mcp", "crate::model", "crate::grpc"]),
+    ("trace", &["tonic", "reqwest", "rmcp", "crate::run", "crate::mcp", "crate::model", "crate::grpc"]),
+    ("egress", &["tonic", "rmcp", "crate::run", "crate::mcp", "crate::model", "crate::headers"]),
+    ("cli", &["tonic", "reqwest", "rmcp", "crate::grpc", "crate::run", "crate::mcp", "crate::model"]),
+];
+
+#[test]
+fn no_module_knows_what_is_above_it_or_beside_it() {
+    let mut broken = Vec::new();
+    for (module, forbidden) in RULES {
+        for file in files(module) {
+            let text = fs::read_to_string(&file).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for (number, line) in code.lines().enumerate() {
+                let line = line.trim_start();
+                if line.starts_with("//") {
+                    continue;
+                }
+                let line = &without_strings(line);
+                for name in forbidden.iter().filter(|name| names(line, name)) {
+                    broken.push(format!("{}:{}: `{name}` in `{module}`", file.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_rules_can_fail() {
+    assert!(names("use tonic::Status;", "tonic"));
+    assert!(names("    run::{Error, rmcp::model},", "rmcp"));
+    assert!(!names("let tonic_like = 1;", "tonic"));
+    assert!(names("use crate::mcp::Servers;", "crate::mcp"));
+}
+
+#[test]
+fn adapters_of_models_do_not_know_each_other() {
+    for (adapter, other) in [("openai_chat", "scripted"), ("scripted", "openai_chat")] {
+        for file in files(&format!("model/{adapter}")) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(!text.contains(other), "{} names {other}", file.display());
+        }
+    }
+}
+
+/// Whether a line of code names a crate or a module's path.
+fn names(line: &str, name: &str) -> bool {
+    let boundary = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    line.match_indices(name).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        let after = line[at + name.len()..].chars().next();
+        boundary(before) && (name.ends_with("::") || boundary(after))
+    })
+}
+
+/// A line without what stands in quotes.
+fn without_strings(line: &str) -> String {
+    line.split('"').step_by(2).collect()
+}
+
+/// A module's file, and all files in its folder.
+fn files(module: &str) -> Vec<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = vec![source.join(format!("{module}.rs"))];
+    let mut folders = vec![source.join(module)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("tests") {
+                folders.push(path);
+            } else if path.is_file() && !path.ends_with("tests.rs") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}

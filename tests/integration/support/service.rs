@@ -1,0 +1,131 @@
+//! The service under test: the whole of it, in this process, on ports of its own.
+
+use std::{fs, net::SocketAddr};
+
+use runwright::{
+    app::App,
+    config,
+    grpc::proto::{
+        RunEvent, RunRequest, RunResponse, agent_service_client::AgentServiceClient,
+        catalog_service_client::CatalogServiceClient, run_event::Event,
+    },
+};
+use tokio::{sync::oneshot, task::JoinHandle};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
+
+/// A running service. It ends when it is dropped.
+pub struct Service {
+    pub agents: AgentServiceClient<Channel>,
+    pub catalog: CatalogServiceClient<Channel>,
+    pub grpc: SocketAddr,
+    pub admin: SocketAddr,
+    pub channel: Channel,
+    pub runner: runwright::run::Runner,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<()>,
+}
+
+/// A configuration with one scripted agent `a`, which calls `whoami` on server `crm` and says what it got.
+pub fn whoami_config(mcp_url: &str) -> String {
+    format!(
+        r#"
+models:
+  scripted:
+    provider: scripted
+    script:
+      - call: [{{ mcp_server: crm, tool: whoami, arguments: {{}} }}]
+      - say: "{{{{ results.0.text }}}}"
+mcp_servers:
+  crm: {{ url: "{mcp_url}" }}
+agents:
+  a: {{ model: scripted, mcp_servers: [{{ name: crm }}] }}
+"#
+    )
+}
+
+impl Service {
+    /// Starts the service with a configuration; its addresses are chosen by the system.
+    pub async fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runwright.yaml");
+        let server = if yaml.contains("\nserver:") {
+            ""
+        } else {
+            "server: { listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0 }\n"
+        };
+        fs::write(&path, format!("{server}{yaml}")).unwrap();
+        let config = config::load(&path, &|_| None).unwrap_or_else(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            panic!("{}", problems.join("\n"))
+        });
+        let app = App::new(config).unwrap();
+        let listeners = app.listen().await.unwrap();
+        let grpc = listeners.grpc.local_addr().unwrap();
+        let admin = listeners.admin.local_addr().unwrap();
+        let runner = app.runner().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(async move {
+            let shutdown = async {
+                // A dropped sender stops it, too.
+                let _ = stopped.await;
+            };
+            app.serve(listeners, shutdown).await.unwrap();
+        });
+        let channel = Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap();
+        Self {
+            agents: AgentServiceClient::new(channel.clone()),
+            catalog: CatalogServiceClient::new(channel.clone()),
+            grpc,
+            admin,
+            channel,
+            runner,
+            stop: Some(stop),
+            serving,
+        }
+    }
+
+    /// A run, unary.
+    pub async fn run(&self, request: RunRequest) -> Result<RunResponse, Status> {
+        self.agents.clone().run(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// A run, streamed, to its end: all events, and the status of a failure.
+    pub async fn events(&self, request: RunRequest) -> (Vec<RunEvent>, Result<(), Status>) {
+        let mut events = Vec::new();
+        let mut stream = match self.agents.clone().run_streamed(request).await {
+            Ok(response) => response.into_inner(),
+            Err(status) => return (events, Err(status)),
+        };
+        loop {
+            match stream.message().await {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => return (events, Ok(())),
+                Err(status) => return (events, Err(status)),
+            }
+        }
+    }
+
+    /// A run, streamed, that ends well.
+    pub async fn run_streamed(&self, request: RunRequest) -> Result<RunResponse, Status> {
+        let (mut events, end) = self.events(request).await;
+        end?;
+        match events.pop().and_then(|event| event.event) {
+            Some(Event::RunCompleted(response)) => Ok(response),
+            other => panic!("a stream that ends with OK ends with run_completed, not {other:?}"),
+        }
+    }
+
+    /// Begins the shutdown.
+    pub fn stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Waits until the service has ended.
+    pub async fn ended(self) {
+        let Self { serving, .. } = self;
+        super::soon("the service's end", serving).await.unwrap();
+    }
+}
