@@ -125,9 +125,8 @@ fn invalid(violations: &[Violation]) -> Described {
         [] => "the request is not valid".to_owned(),
     };
     let described = Described::new(Code::InvalidArgument, message);
-    let servers = violations.iter().filter(|violation| violation.kind == ViolationKind::UnknownMcpServer);
-    match servers.map(|violation| violation.subject.0.as_str()).next() {
-        Some(server) => described.with("mcp_server", server),
+    match violations.iter().find(|violation| violation.kind == ViolationKind::UnknownMcpServer) {
+        Some(violation) => described.with("mcp_servers", &violation.used_servers),
         None => described,
     }
 }
@@ -223,6 +222,7 @@ fn bad_request(violations: &[Violation], room: usize) -> Any {
             let left = violations.len() - at;
             request.field_violations.push(FieldViolation {
                 description: format!("{left} more violations are left out"),
+                reason: ViolationKind::Field.reason().to_owned(),
                 ..FieldViolation::default()
             });
             break;

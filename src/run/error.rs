@@ -83,6 +83,8 @@ pub struct Violation {
     pub kind: ViolationKind,
     /// The server and the header that it is about; empty where it is about none.
     pub subject: (String, String),
+    /// The servers that the agent uses, where it is about one that it does not; see `Agent::listed_servers`.
+    pub used_servers: String,
 }
 
 /// The kinds of violations that have a reason of their own.
@@ -104,6 +106,7 @@ impl Violation {
             description: description.into(),
             kind: ViolationKind::Field,
             subject: Default::default(),
+            used_servers: String::new(),
         }
     }
 }

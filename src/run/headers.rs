@@ -133,12 +133,13 @@ impl Check<'_> {
                     .to_owned(),
             kind: ViolationKind::HeaderNotAllowed,
             subject: (String::new(), name.to_owned()),
+            used_servers: String::new(),
         });
     }
 
     fn refuse_server(&mut self, field: String, server: &str, registered: bool) {
-        let used: Vec<&str> = self.agent.server_names().collect();
-        let uses = if used.is_empty() { "none".to_owned() } else { used.join(", ") };
+        let used = self.agent.listed_servers();
+        let uses = if used.is_empty() { "none" } else { &used };
         let description = if registered {
             format!(
                 "agent `{}` does not use this MCP server (`ignore_unused_headers` allows it); it uses: {uses}",
@@ -152,6 +153,7 @@ impl Check<'_> {
             description,
             kind: ViolationKind::UnknownMcpServer,
             subject: (server.chars().take(64).collect(), String::new()),
+            used_servers: used,
         });
     }
 }
@@ -168,5 +170,6 @@ fn violation(field: &str, server: &str, problem: Problem) -> Violation {
         description: problem.refusal.to_string(),
         kind: ViolationKind::Field,
         subject: (server.to_owned(), problem.header.chars().take(64).collect()),
+        used_servers: String::new(),
     }
 }
