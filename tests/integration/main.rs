@@ -4,5 +4,7 @@
 mod support;
 
 mod layers;
+mod refusals;
 mod routing;
 mod sessions;
+mod violations;
