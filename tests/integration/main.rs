@@ -3,8 +3,12 @@
 
 mod support;
 
+mod errors;
 mod layers;
 mod refusals;
 mod routing;
 mod sessions;
+mod slow_readers;
+mod streams;
+mod upstream_errors;
 mod violations;

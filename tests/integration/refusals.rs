@@ -1,7 +1,7 @@
 //! Headers that are refused: all of DESIGN's closed table, by form, by name and by size, before anything is asked of
 //! anybody; and what is allowed arrives as it was given.
 
-use runwright::grpc::proto::{HeaderSet, ListToolsRequest, RunOptions, RunRequest};
+use runwright::grpc::proto::{HeaderSet, ListToolsRequest, RunRequest};
 use tonic::{Code, Status};
 
 use crate::support::{

@@ -14,7 +14,7 @@ struct State {
 }
 
 /// A request that stands before the gate; where it is dropped there, its client has given it up.
-struct Held<'a>(&'a Gate);
+pub struct Held(Gate);
 
 impl Gate {
     pub fn closed() -> Self {
@@ -28,10 +28,15 @@ impl Gate {
 
     /// For a server's hook: waits until the gate is open.
     pub async fn pass(&self) {
-        self.0.send_modify(|state| state.entered += 1);
-        let held = Held(self);
+        let held = self.hold();
         self.until(|state| state.open).await;
         std::mem::forget(held);
+    }
+
+    /// For a body that does not end: stands before the gate for as long as it lives.
+    pub fn hold(&self) -> Held {
+        self.0.send_modify(|state| state.entered += 1);
+        Held(self.clone())
     }
 
     /// Waits until a number of requests have come to the gate.
@@ -49,7 +54,7 @@ impl Gate {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.0.send_modify(|state| state.given_up += 1);
     }

@@ -17,6 +17,8 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Notify};
 
+use super::gate::Gate;
+
 /// A request that came in.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -101,6 +103,21 @@ impl McpServer {
         R: Future<Output = Option<Response<Body>>> + Send + 'static,
     {
         Self::new(era, Some(Arc::new(move |seen| Box::pin(hook(seen))))).await
+    }
+
+    /// The same, but no tool answers before the gate is open.
+    pub async fn slow(era: Era, gate: &Gate) -> Self {
+        let gate = gate.clone();
+        let hold = move |seen: Seen| {
+            let gate = gate.clone();
+            async move {
+                if seen.method() == "tools/call" {
+                    gate.pass().await;
+                }
+                None
+            }
+        };
+        Self::with_hook(era, hold).await
     }
 
     async fn new(era: Era, hook: Option<Hook>) -> Self {
