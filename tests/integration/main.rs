@@ -8,6 +8,7 @@ mod layers;
 mod refusals;
 mod routing;
 mod sessions;
+mod sizes;
 mod slow_readers;
 mod streams;
 mod upstream_errors;

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, Method, Response, StatusCode},
 };
 use futures_util::future::BoxFuture;
@@ -130,7 +130,10 @@ impl McpServer {
             changed: Notify::new(),
             sessions: AtomicUsize::new(0),
         });
-        let router = axum::Router::new().fallback(answer).with_state(shared.clone());
+        let router = axum::Router::new()
+            .fallback(answer)
+            .layer(DefaultBodyLimit::disable())
+            .with_state(shared.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, shared, serving }
     }
