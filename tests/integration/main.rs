@@ -3,6 +3,7 @@
 
 mod support;
 
+mod conversation;
 mod errors;
 mod layers;
 mod refusals;
