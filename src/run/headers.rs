@@ -92,7 +92,8 @@ impl Check<'_> {
             return set;
         }
         for (name, _) in &credentials {
-            self.refuse_credential(name.as_str());
+            let given = raw.headers.keys().find(|given| given.eq_ignore_ascii_case(name.as_str()));
+            self.refuse_credential(given.map_or(name.as_str(), String::as_str));
         }
         set.with_headers(others)
     }
