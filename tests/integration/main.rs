@@ -3,8 +3,10 @@
 
 mod support;
 
+mod catalog;
 mod conversation;
 mod errors;
+mod ids;
 mod layers;
 mod refusals;
 mod routing;

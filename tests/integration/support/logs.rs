@@ -2,12 +2,19 @@
 
 use std::{
     io::{self, Write},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use runwright::telemetry::{Config, LogFormat, subscriber};
-use tracing::subscriber::DefaultGuard;
+use tracing::{
+    Dispatch,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 use tracing_subscriber::fmt::MakeWriter;
+
+/// Where there is one subscriber only, tracing asks the thread that comes to a place of logging first whether anybody
+/// cares, and keeps its answer for all threads. With this one there are always two.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
@@ -15,6 +22,7 @@ pub struct Logs(Arc<Mutex<Vec<u8>>>);
 
 /// Catches this thread's logs until the guard is dropped. Everything is asked for; what comes is what may.
 pub fn catch() -> (Logs, DefaultGuard) {
+    LazyLock::force(&ANOTHER);
     let logs = Logs::default();
     let config = Config { format: LogFormat::Json, filter: "trace".to_owned(), spans: true };
     let subscriber = subscriber(&config, logs.clone()).unwrap();
