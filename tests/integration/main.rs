@@ -8,6 +8,7 @@ mod conversation;
 mod errors;
 mod ids;
 mod layers;
+mod lifecycle;
 mod refusals;
 mod routing;
 mod sessions;
