@@ -118,3 +118,6 @@ impl Merged {
         self.headers.binary_search_by(|header| header.name.as_str().cmp(name))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,3 +200,6 @@ fn cut(text: String, max: usize) -> String {
     let kept = text.floor_char_boundary(max);
     format!("{} [cut: {} bytes left out]", &text[..kept], text.len() - kept)
 }
+
+#[cfg(test)]
+mod tests;
