@@ -16,10 +16,10 @@ use crate::headers::Merged;
 pub enum Fault {
     /// 401.
     #[error("the server answered 401")]
-    Unauthorized(Challenge),
+    Unauthorized(Box<Challenge>),
     /// 403.
     #[error("the server answered 403")]
-    Forbidden(Challenge),
+    Forbidden(Box<Challenge>),
     /// 404 to a request of a session.
     #[error("the server does not know the session any more")]
     SessionExpired,
