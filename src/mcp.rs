@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod connection;
 mod fault;
+mod kept_tools;
 mod open;
 mod pool;
 mod registration;
