@@ -4,5 +4,6 @@
 mod support;
 
 mod layers;
+mod readme;
 mod routing;
 mod sessions;
