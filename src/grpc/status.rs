@@ -125,9 +125,8 @@ fn invalid(violations: &[Violation]) -> Described {
         [] => "the request is not valid".to_owned(),
     };
     let described = Described::new(Code::InvalidArgument, message);
-    let servers = violations.iter().filter(|violation| violation.kind == ViolationKind::UnknownMcpServer);
-    match servers.map(|violation| violation.subject.0.as_str()).next() {
-        Some(server) => described.with("mcp_server", server),
+    match violations.iter().find(|violation| violation.kind == ViolationKind::UnknownMcpServer) {
+        Some(unknown) => described.with("mcp_servers", unknown.would_do.join(",")),
         None => described,
     }
 }

@@ -133,6 +133,7 @@ impl Check<'_> {
                     .to_owned(),
             kind: ViolationKind::HeaderNotAllowed,
             subject: (String::new(), name.to_owned()),
+            would_do: Vec::new(),
         });
     }
 
@@ -152,6 +153,7 @@ impl Check<'_> {
             description,
             kind: ViolationKind::UnknownMcpServer,
             subject: (server.chars().take(64).collect(), String::new()),
+            would_do: self.agent.server_names().map(str::to_owned).collect(),
         });
     }
 }
@@ -168,5 +170,6 @@ fn violation(field: &str, server: &str, problem: Problem) -> Violation {
         description: problem.refusal.to_string(),
         kind: ViolationKind::Field,
         subject: (server.to_owned(), problem.header.chars().take(64).collect()),
+        would_do: Vec::new(),
     }
 }

@@ -17,7 +17,11 @@ fn its_configuration_is_valid() {
     fs::write(&path, yaml).unwrap();
     let environment = |name: &str| (name == "OPENAI_API_KEY").then(|| "a-key".to_owned());
     let problems = config::load(&path, &environment).err().unwrap_or_default();
-    assert!(problems.is_empty(), "{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    assert!(
+        problems.is_empty(),
+        "{}",
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    );
 }
 
 #[test]
@@ -43,7 +47,9 @@ fn it_names_every_error_reason_and_no_other() {
 fn the_files_that_it_names_are_there() {
     let readme = readme();
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in readme.split(['`', '(', ')']).filter(|word| word.starts_with("src/") || word.starts_with("proto/")) {
+    for name in
+        readme.split(['`', '(', ')']).filter(|word| word.starts_with("src/") || word.starts_with("proto/"))
+    {
         assert!(root.join(name).exists(), "{name}");
     }
 }
