@@ -46,4 +46,12 @@ impl Agent {
     pub fn server_names(&self) -> impl Iterator<Item = &str> {
         self.mcp_servers.iter().map(|server| server.name.as_str())
     }
+
+    /// The names of its servers for a message: separated by commas, and cut where they are many.
+    pub fn listed_servers(&self) -> String {
+        const MAX_LISTED: usize = 16;
+        let listed: Vec<&str> = self.server_names().take(MAX_LISTED).collect();
+        let more = if self.mcp_servers.len() > MAX_LISTED { ", …" } else { "" };
+        format!("{}{more}", listed.join(", "))
+    }
 }

@@ -57,6 +57,8 @@ pub enum What {
 
 /// The most bytes of a tool result in an event.
 pub const MAX_RESULT_BYTES: usize = 64 * 1024;
+/// The most bytes of the model's text in an event; more of it takes several events.
+pub const MAX_DELTA_BYTES: usize = 64 * 1024;
 
 /// A run that ended well.
 #[derive(Clone, Debug)]

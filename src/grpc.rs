@@ -4,6 +4,7 @@ mod agent_service;
 mod catalog_service;
 mod decode;
 mod encode;
+mod fit;
 mod metadata;
 mod page;
 pub mod proto;

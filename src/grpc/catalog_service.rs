@@ -4,7 +4,7 @@ use tonic::Request;
 use tracing::Instrument;
 
 use super::{
-    decode, encode, metadata,
+    decode, encode, fit, metadata,
     page::page,
     proto::{self, catalog_service_server::CatalogService},
     rpc::Rpc,
@@ -77,7 +77,9 @@ impl CatalogHandlers {
         let listing = self.0.list_tools(&agent, &plan, &request.mcp_servers, &rpc.correlation);
         let listed = tokio::time::timeout_at(deadline, listing).await.map_err(|_| Failure::Timeout)?;
         let servers = listed.into_iter().map(|tools| server_tools(tools, &agent, request.include_schemas));
-        Ok(proto::ListToolsResponse { servers: servers.collect() })
+        let mut response = proto::ListToolsResponse { servers: servers.collect() };
+        fit::tools(&mut response);
+        Ok(response)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
 const MAX_LABELS: usize = 16;
 const MAX_LABEL_BYTES: usize = 256;
 const MAX_ALLOWED_TOOLS: usize = 1024;
+const NANOS_A_SECOND: u32 = 1_000_000_000;
 
 /// A request for a run. `deadline` is the caller's own.
 ///
@@ -110,9 +111,13 @@ fn max_turns(asked: i32, agent: &Agent, violations: &mut Vec<Violation>) -> u32 
 }
 
 fn timeout(asked: Option<prost_types::Duration>, violations: &mut Vec<Violation>) -> Option<Duration> {
-    let asked = asked?;
-    match Duration::try_from(asked) {
-        Ok(timeout) if !timeout.is_zero() => Some(timeout),
+    let prost_types::Duration { seconds, nanos } = asked?;
+    // prost's own conversion overflows on what is far below zero.
+    let parts = (u64::try_from(seconds), u32::try_from(nanos));
+    match parts {
+        (Ok(seconds), Ok(nanos)) if nanos < NANOS_A_SECOND && (seconds, nanos) != (0, 0) => {
+            Some(Duration::new(seconds, nanos))
+        }
         _ => {
             let description = "it is longer than nothing; leave it out for the agent's limit";
             violations.push(Violation::field("options.timeout", description));
@@ -144,11 +149,8 @@ fn allowed_tools(
 }
 
 fn unused_server(field: String, agent: &Agent) -> Violation {
-    let used: Vec<&str> = agent.server_names().collect();
-    Violation::field(
-        field,
-        format!("agent `{}` uses no such MCP server; it uses: {}", agent.name, used.join(", ")),
-    )
+    let uses = agent.listed_servers();
+    Violation::field(field, format!("agent `{}` uses no such MCP server; it uses: {uses}", agent.name))
 }
 
 fn check_labels(labels: &BTreeMap<String, String>, violations: &mut Vec<Violation>) {

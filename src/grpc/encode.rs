@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use prost::Message;
-
-use super::proto;
+use super::{fit, proto};
 use crate::{
     event::{Event, FinishReason, Progress, Report, What},
     headers::{Applied, Layer},
@@ -13,11 +11,6 @@ use crate::{
     message::{self, ToolCallRecord, ToolCallStatus, Usage},
     run::{Failure, Violation},
 };
-
-/// The largest message that is sent, in bytes: clients take 4 MiB by default.
-const MAX_MESSAGE_BYTES: usize = 3 * 1024 * 1024;
-/// The most bytes of one text of an event.
-const MAX_EVENT_TEXT_BYTES: usize = 1024 * 1024;
 
 /// An event of a run, numbered.
 pub(super) fn event(run_id: RunId, sequence: i32, event: Event) -> proto::RunEvent {
@@ -46,7 +39,7 @@ pub(super) fn report(report: Report) -> proto::RunResponse {
         new_messages: report.new_messages.into_iter().map(message).collect(),
         unavailable_mcp_servers: report.unavailable_mcp_servers,
     };
-    fit(&mut response);
+    fit::response(&mut response);
     response
 }
 
@@ -156,7 +149,7 @@ fn what(what: What) -> proto::run_event::Event {
 
 fn event_call(record: &ToolCallRecord) -> proto::ToolCall {
     let mut call = tool_call(record);
-    cut(&mut call.arguments_json, MAX_EVENT_TEXT_BYTES);
+    fit::event_text(&mut call.arguments_json);
     call
 }
 
@@ -255,52 +248,4 @@ fn finish_reason(reason: FinishReason) -> proto::FinishReason {
 
 fn wire_duration(duration: Duration) -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(duration).ok()
-}
-
-/// Brings a response under [`MAX_MESSAGE_BYTES`]: tool results give way first, then all long texts.
-fn fit(response: &mut proto::RunResponse) {
-    for kib in [256, 64, 16, 4, 1] {
-        if response.encoded_len() <= MAX_MESSAGE_BYTES {
-            return;
-        }
-        for text in texts(response, false) {
-            cut(text, kib * 1024);
-        }
-    }
-    for kib in [256, 16, 1] {
-        if response.encoded_len() <= MAX_MESSAGE_BYTES {
-            return;
-        }
-        for text in texts(response, true) {
-            cut(text, kib * 1024);
-        }
-    }
-}
-
-/// The texts of a response that may be cut: the tool results, or all.
-fn texts(response: &mut proto::RunResponse, all: bool) -> Vec<&mut String> {
-    use proto::part::Part;
-    let mut texts = Vec::new();
-    for part in response.new_messages.iter_mut().flat_map(|message| &mut message.parts) {
-        match &mut part.part {
-            Some(Part::ToolResult(result)) => texts.push(&mut result.text),
-            Some(Part::Text(text)) if all => texts.push(text),
-            Some(Part::ToolCall(call)) if all => texts.push(&mut call.arguments_json),
-            _ => {}
-        }
-    }
-    if all {
-        texts.extend(response.tool_calls.iter_mut().map(|call| &mut call.arguments_json));
-        texts.push(&mut response.final_output);
-    }
-    texts
-}
-
-fn cut(text: &mut String, max: usize) {
-    if text.len() > max {
-        let kept = text.floor_char_boundary(max);
-        let left_out = text.len() - kept;
-        text.truncate(kept);
-        text.push_str(&format!(" [cut: {left_out} bytes left out]"));
-    }
 }

@@ -126,7 +126,7 @@ fn invalid(violations: &[Violation]) -> Described {
     };
     let described = Described::new(Code::InvalidArgument, message);
     match violations.iter().find(|violation| violation.kind == ViolationKind::UnknownMcpServer) {
-        Some(unknown) => described.with("mcp_servers", unknown.would_do.join(",")),
+        Some(violation) => described.with("mcp_servers", &violation.used_servers),
         None => described,
     }
 }
@@ -222,6 +222,7 @@ fn bad_request(violations: &[Violation], room: usize) -> Any {
             let left = violations.len() - at;
             request.field_violations.push(FieldViolation {
                 description: format!("{left} more violations are left out"),
+                reason: ViolationKind::Field.reason().to_owned(),
                 ..FieldViolation::default()
             });
             break;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     agent::AgentServer,
-    event::{FinishReason, MAX_RESULT_BYTES, Progress, Report, What},
+    event::{FinishReason, MAX_DELTA_BYTES, MAX_RESULT_BYTES, Progress, Report, What},
     id::{ControlToken, RunId},
     mcp::{CallOutcome, Connection, Problem, ToolList},
     message::{ToolCall, ToolCallRecord, ToolCallStatus},
@@ -157,7 +157,7 @@ impl Work {
         let mut pieces = context.model.stream(request);
         while let Some(piece) = pieces.next().await {
             match piece.map_err(failure)? {
-                Piece::Text(text) => context.sink.emit(turn, || What::TextDelta(text)).await?,
+                Piece::Text(text) => tell(&context.sink, turn, text).await?,
                 Piece::Done(answer) => return Ok(answer),
             }
         }
@@ -277,6 +277,20 @@ async fn call_tool(
         return Ok(CallOutcome::refused("The arguments are no JSON object.".to_owned()));
     };
     connection.call(&tool.tool, arguments).await.map_err(Failure::Mcp)
+}
+
+/// Passes on a piece of the model's text, which a server that does not stream gives all at once.
+async fn tell(sink: &Sink, turn: u32, text: String) -> Result<(), Failure> {
+    if text.len() <= MAX_DELTA_BYTES {
+        return sink.emit(turn, || What::TextDelta(text)).await;
+    }
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(rest.floor_char_boundary(MAX_DELTA_BYTES));
+        sink.emit(turn, || What::TextDelta(part.to_owned())).await?;
+        rest = after;
+    }
+    Ok(())
 }
 
 fn completed(call: ToolCall, status: ToolCallStatus, duration: std::time::Duration, text: &str) -> What {

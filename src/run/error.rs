@@ -83,8 +83,8 @@ pub struct Violation {
     pub kind: ViolationKind,
     /// The server and the header that it is about; empty where it is about none.
     pub subject: (String, String),
-    /// Names that would do, e.g. the servers that the agent uses; empty where there are none to say.
-    pub would_do: Vec<String>,
+    /// The servers that the agent uses, where it is about one that it does not; see `Agent::listed_servers`.
+    pub used_servers: String,
 }
 
 /// The kinds of violations that have a reason of their own.
@@ -106,7 +106,7 @@ impl Violation {
             description: description.into(),
             kind: ViolationKind::Field,
             subject: Default::default(),
-            would_do: Vec::new(),
+            used_servers: String::new(),
         }
     }
 }

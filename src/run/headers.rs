@@ -133,13 +133,13 @@ impl Check<'_> {
                     .to_owned(),
             kind: ViolationKind::HeaderNotAllowed,
             subject: (String::new(), name.to_owned()),
-            would_do: Vec::new(),
+            used_servers: String::new(),
         });
     }
 
     fn refuse_server(&mut self, field: String, server: &str, registered: bool) {
-        let used: Vec<&str> = self.agent.server_names().collect();
-        let uses = if used.is_empty() { "none".to_owned() } else { used.join(", ") };
+        let used = self.agent.listed_servers();
+        let uses = if used.is_empty() { "none" } else { &used };
         let description = if registered {
             format!(
                 "agent `{}` does not use this MCP server (`ignore_unused_headers` allows it); it uses: {uses}",
@@ -153,7 +153,7 @@ impl Check<'_> {
             description,
             kind: ViolationKind::UnknownMcpServer,
             subject: (server.chars().take(64).collect(), String::new()),
-            would_do: self.agent.server_names().map(str::to_owned).collect(),
+            used_servers: used,
         });
     }
 }
@@ -170,6 +170,6 @@ fn violation(field: &str, server: &str, problem: Problem) -> Violation {
         description: problem.refusal.to_string(),
         kind: ViolationKind::Field,
         subject: (server.to_owned(), problem.header.chars().take(64).collect()),
-        would_do: Vec::new(),
+        used_servers: String::new(),
     }
 }

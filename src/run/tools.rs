@@ -78,8 +78,11 @@ impl ToolTable {
 
     /// The call that a model asks for; it names no tool where the run has none of that name.
     pub(super) fn resolve(&self, asked: AskedCall) -> ToolCall {
-        let tool = self.by_name.get(&asked.name).map(|&at| self.specs[at].tool.clone());
-        ToolCall { call_id: asked.call_id, name: asked.name, tool, arguments_json: asked.arguments_json }
+        let AskedCall { call_id, mut name, arguments_json } = asked;
+        let tool = self.by_name.get(&name).map(|&at| self.specs[at].tool.clone());
+        // A name that is made up may be of any length.
+        name.truncate(name.floor_char_boundary(MAX_NAME));
+        ToolCall { call_id, name, tool, arguments_json }
     }
 }
 

@@ -3,7 +3,15 @@
 
 mod support;
 
+mod conversation;
+mod errors;
 mod layers;
 mod readme;
+mod refusals;
 mod routing;
 mod sessions;
+mod sizes;
+mod slow_readers;
+mod streams;
+mod upstream_errors;
+mod violations;

@@ -1,6 +1,7 @@
 //! What the tests share: the service, a programmable MCP server, a programmable model endpoint, and words for errors.
 
 pub mod error;
+pub mod gate;
 pub mod logs;
 pub mod mcp_server;
 pub mod model_server;
@@ -22,6 +23,17 @@ pub async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
 pub fn headers<const N: usize>(headers: [(&str, &str); N]) -> HeaderSet {
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
     HeaderSet { headers: headers.into(), remove: Vec::new() }
+}
+
+/// Waits until no run of a service is live any more: its place is free, and nothing of it is left.
+pub async fn no_run_left(service: &service::Service) {
+    let idle = async {
+        // Nothing tells that a run has left, so each look lets everything else go first.
+        while service.runner.live_runs() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the end of all runs", idle).await;
 }
 
 /// A request to run an agent with headers for some servers.

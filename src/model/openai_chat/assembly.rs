@@ -20,6 +20,8 @@ use crate::{
 
 /// The most calls in an answer.
 const MAX_CALLS: usize = 128;
+/// The longest id of a call that is taken over, in bytes.
+const MAX_ID_BYTES: usize = 256;
 
 /// What is known of an answer so far.
 #[derive(Default)]
@@ -79,8 +81,9 @@ impl Assembly {
             if name.is_empty() {
                 return Err(error::unreadable());
             }
-            let taken = id.is_empty() || request.has_call(&id) || calls.iter().any(|call| call.call_id == id);
-            let call_id = if taken { format!("call_{}", Uuid::now_v7().simple()) } else { id };
+            let good = (1..=MAX_ID_BYTES).contains(&id.len());
+            let taken = || request.has_call(&id) || calls.iter().any(|call| call.call_id == id);
+            let call_id = if good && !taken() { id } else { format!("call_{}", Uuid::now_v7().simple()) };
             calls.push(AskedCall { call_id, name, arguments_json: arguments });
         }
         let usage = self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() });

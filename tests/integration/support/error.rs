@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use prost::Message;
 use runwright::grpc::proto::{AuthChallenge, RunProgress};
 use tonic::Status;
-use tonic_types::pb::{BadRequest, ErrorInfo, RetryInfo, Status as RpcStatus};
+use tonic_types::pb::{BadRequest, ErrorInfo, RetryInfo, Status as RpcStatus, bad_request::FieldViolation};
 
 /// An error, decoded.
 #[derive(Debug, Default)]
@@ -46,9 +46,13 @@ pub fn decode(status: &Status) -> Decoded {
 }
 
 impl Decoded {
+    /// What a BadRequest says.
+    pub fn violations(&self) -> &[FieldViolation] {
+        self.bad_request.as_ref().map_or(&[], |request| &request.field_violations)
+    }
+
     /// The fields that a BadRequest names.
     pub fn fields(&self) -> Vec<&str> {
-        let violations = self.bad_request.iter().flat_map(|request| &request.field_violations);
-        violations.map(|violation| violation.field.as_str()).collect()
+        self.violations().iter().map(|violation| violation.field.as_str()).collect()
     }
 }

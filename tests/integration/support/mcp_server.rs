@@ -10,12 +10,14 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, Method, Response, StatusCode},
 };
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Notify};
+
+use super::gate::Gate;
 
 /// A request that came in.
 #[derive(Clone, Debug)]
@@ -103,6 +105,21 @@ impl McpServer {
         Self::new(era, Some(Arc::new(move |seen| Box::pin(hook(seen))))).await
     }
 
+    /// The same, but no tool answers before the gate is open.
+    pub async fn slow(era: Era, gate: &Gate) -> Self {
+        let gate = gate.clone();
+        let hold = move |seen: Seen| {
+            let gate = gate.clone();
+            async move {
+                if seen.method() == "tools/call" {
+                    gate.pass().await;
+                }
+                None
+            }
+        };
+        Self::with_hook(era, hold).await
+    }
+
     async fn new(era: Era, hook: Option<Hook>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -113,7 +130,10 @@ impl McpServer {
             changed: Notify::new(),
             sessions: AtomicUsize::new(0),
         });
-        let router = axum::Router::new().fallback(answer).with_state(shared.clone());
+        let router = axum::Router::new()
+            .fallback(answer)
+            .layer(DefaultBodyLimit::disable())
+            .with_state(shared.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, shared, serving }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, Response},
 };
 use futures_util::future::BoxFuture;
@@ -40,7 +40,10 @@ impl ModelServer {
         let address = listener.local_addr().unwrap();
         let answer: Answer = Arc::new(move |body| Box::pin(answer(body)));
         let shared = Arc::new(Shared { answer, seen: Mutex::default(), changed: Notify::new() });
-        let router = axum::Router::new().fallback(handle).with_state(shared.clone());
+        let router = axum::Router::new()
+            .fallback(handle)
+            .layer(DefaultBodyLimit::disable())
+            .with_state(shared.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, shared, serving }
     }

@@ -46,6 +46,24 @@ agents:
     )
 }
 
+/// A configuration with one agent `a`, which asks the model at `model_url` and has these MCP servers, by name.
+pub fn asking_config(model_url: &str, servers: &[(&str, &str)]) -> String {
+    let registered: String =
+        servers.iter().map(|(name, url)| format!("  {name}: {{ url: \"{url}\" }}\n")).collect();
+    let used: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
+    format!(
+        r#"
+models:
+  main: {{ provider: openai_chat, base_url: "{model_url}", model: m-1 }}
+mcp_servers:
+{registered}
+agents:
+  a: {{ model: main, mcp_servers: [{}] }}
+"#,
+        used.join(", ")
+    )
+}
+
 impl Service {
     /// Starts the service with a configuration; its addresses are chosen by the system.
     pub async fn start(yaml: &str) -> Self {
