@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod connection;
 mod fault;
+mod kept_tools;
 mod open;
 mod pool;
 mod registration;
@@ -72,10 +73,10 @@ pub enum Phase {
 pub enum Problem {
     /// It answered 401. With the layer of the credential that it refused.
     #[error("it refuses the credential (401)")]
-    Unauthorized(Challenge, Option<Layer>),
+    Unauthorized(Box<Challenge>, Option<Layer>),
     /// It answered 403. With the layer of the credential that it refused.
     #[error("it forbids the access (403)")]
-    Forbidden(Challenge, Option<Layer>),
+    Forbidden(Box<Challenge>, Option<Layer>),
     /// It can't be reached, or fails.
     #[error("{0}")]
     Unavailable(String),

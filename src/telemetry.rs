@@ -5,7 +5,10 @@
 
 mod config;
 
-use std::{io, panic};
+use std::{
+    io::{self, IsTerminal},
+    panic,
+};
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
@@ -61,7 +64,7 @@ where
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match config.format {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
-        LogFormat::Pretty => lines.boxed(),
+        LogFormat::Pretty => lines.with_ansi(io::stdout().is_terminal()).boxed(),
     };
     Ok(Registry::default().with(config.spans.then(spans)).with(lines.with_filter(filter)))
 }

@@ -57,7 +57,7 @@ impl AgentService for AgentHandlers {
         let rpc = Rpc::begin("runwright.v1.AgentService/RunStreamed", &request)?;
         let run = rpc.span.in_scope(|| self.start(request, rpc.correlation.clone(), Mode::Streamed));
         let events = run.map(|run| stream::events(run, rpc.span.clone()));
-        rpc.end(events.map(|events| Box::pin(events) as Self::RunStreamedStream))
+        rpc.begin_stream(events.map(|events| Box::pin(events) as Self::RunStreamedStream))
     }
 
     async fn cancel_run(&self, request: Request<proto::CancelRunRequest>) -> Reply<proto::CancelRunResponse> {

@@ -26,8 +26,16 @@ impl Rpc {
         Ok(Self { correlation, span })
     }
 
-    /// The answer. A stream is answered before it ends; it notes its own end in the span.
+    /// The answer of a call that is over.
     pub(super) fn end<T>(self, result: Result<T, Error>) -> Reply<T> {
+        if result.is_ok() {
+            self.span.record("rpc.response.status_code", "OK");
+        }
+        self.begin_stream(result)
+    }
+
+    /// The answer of a call whose stream goes on, and notes its own end in the span.
+    pub(super) fn begin_stream<T>(self, result: Result<T, Error>) -> Reply<T> {
         match result {
             Ok(answer) => {
                 let mut response = Response::new(answer);

@@ -80,7 +80,7 @@ pub(super) fn read_resumed(
 
 /// What is the same for every kind of message.
 fn refuse(response: &Response, sending: &Sending, in_session: bool) -> Result<(), Fault> {
-    let challenge = || Challenge::read(response.headers(), &sending.filled.headers);
+    let challenge = || Box::new(Challenge::read(response.headers(), &sending.filled.headers));
     match response.status() {
         StatusCode::UNAUTHORIZED => Err(Fault::Unauthorized(challenge())),
         StatusCode::FORBIDDEN => Err(Fault::Forbidden(challenge())),

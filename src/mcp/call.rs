@@ -65,7 +65,7 @@ impl CallOutcome {
 /// Calls a tool. The call is sent again only where the server said that it did not run: because headers that mirror its
 /// arguments did not fit (-32020), or because it wants more input first.
 pub(super) async fn call(
-    client: &Client,
+    client: &Arc<Client>,
     caller: &Caller,
     config: &ServerConfig,
     tool: &str,
@@ -87,7 +87,7 @@ pub(super) async fn call(
             }
             Err(Fault::Rpc { code, .. }) if code == ErrorCode::HEADER_MISMATCH.0 && !listed_again => {
                 listed_again = true;
-                client.forget_tools().await;
+                client.forget_tools();
                 let listing = Exchange::within(outgoing.clone(), config.timeouts.startup);
                 if let Err(fault) = client.tools(&listing, config.tools_ttl, caller).await {
                     return CallOutcome::failed(fault, false);

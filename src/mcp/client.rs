@@ -20,6 +20,7 @@ use super::{
     Fault, ToolList,
     backend::GOODBYE_TIMEOUT,
     fault::UpstreamText,
+    kept_tools::KeptTools,
     slot::{Exchange, Lease, Slot},
     tools,
 };
@@ -35,12 +36,7 @@ pub(super) struct Client {
     pub(super) session: bool,
     peer: Peer<RoleClient>,
     service: Mutex<Service>,
-    tools: Mutex<Option<KeptTools>>,
-}
-
-struct KeptTools {
-    list: Arc<ToolList>,
-    until: Instant,
+    tools: KeptTools,
 }
 
 /// Who uses a client: its lease, and where its last words are waited for.
@@ -58,7 +54,7 @@ impl Client {
             session,
             peer: service.peer().clone(),
             service: Mutex::new(service),
-            tools: Mutex::default(),
+            tools: KeptTools::default(),
         }
     }
 
@@ -80,8 +76,14 @@ impl Client {
             self.peer.send_request_with_option(request, options).await.map_err(|_| Fault::Broken)?;
         let mut abandoned =
             Abandoned { peer: &self.peer, id: Some(handle.id.clone()), outgoing: &exchange.outgoing, caller };
-        let answer = (&mut handle.rx).await.unwrap_or(Err(ServiceError::TransportClosed));
-        let result = answer.map_err(|error| fault(error, exchange));
+        // The backend keeps the deadline; this one is for an answer that rmcp loses on its way.
+        let result = match exchange.bounded(GOODBYE_TIMEOUT, &mut handle.rx).await {
+            Ok(answer) => {
+                let answer = answer.unwrap_or(Err(ServiceError::TransportClosed));
+                answer.map_err(|error| fault(error, exchange))
+            }
+            Err(fault) => Err(fault),
+        };
         if !matches!(result, Err(Fault::Timeout(_))) {
             abandoned.id = None;
         }
@@ -90,25 +92,19 @@ impl Client {
 
     /// The tools that the server lists for this identity. `ttl` says how long a list is good that does not say itself.
     pub(super) async fn tools(
-        &self,
+        self: &Arc<Self>,
         exchange: &Arc<Exchange>,
         ttl: Duration,
         caller: &Caller,
     ) -> Result<Arc<ToolList>, Fault> {
-        let mut kept = self.tools.lock().await;
-        if let Some(kept) = kept.as_ref().filter(|kept| Instant::now() < kept.until) {
-            return Ok(kept.list.clone());
-        }
-        let listed = tools::list(self, exchange, caller).await?;
-        let list = Arc::new(listed.list);
-        let until = Instant::now() + listed.ttl.unwrap_or(ttl).min(MAX_TTL);
-        *kept = Some(KeptTools { list: list.clone(), until });
-        Ok(list)
+        let (client, exchange, caller) = (self.clone(), exchange.clone(), caller.clone());
+        let list = async move { tools::list(&client, &exchange, &caller).await };
+        self.tools.get_or_list(list, ttl).await
     }
 
     /// Forgets the tool list: the server does not stand by it any more.
-    pub(super) async fn forget_tools(&self) {
-        *self.tools.lock().await = None;
+    pub(super) fn forget_tools(&self) {
+        self.tools.forget();
     }
 
     /// Ends the client, and its session at the server, in bounded time. The slot must be leased for the latter.
@@ -117,9 +113,6 @@ impl Client {
         let _ = self.service.lock().await.close_with_timeout(GOODBYE_TIMEOUT).await;
     }
 }
-
-/// The longest time that a tool list is kept, whatever a server says.
-const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Tells the server about a request that nobody waits for any more.
 struct Abandoned<'a> {

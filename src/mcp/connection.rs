@@ -72,7 +72,7 @@ impl Connection {
             // The server has no tools at all.
             Err(Fault::Rpc { code: -32601, .. }) => Ok(Arc::default()),
             Err(fault) => {
-                self.give_up(&leased, &fault).await;
+                self.give_up(&leased, &fault);
                 Err(self.error(fault, Phase::Listing))
             }
         }
@@ -122,7 +122,7 @@ impl Connection {
         let config = &self.wanted.registration.config;
         let outcome = call(&leased.client, &leased.caller, config, tool, arguments, &outgoing).await;
         if let Some(fault) = &outcome.fault {
-            self.give_up(&leased, fault).await;
+            self.give_up(&leased, fault);
             if matches!(fault, Fault::Unauthorized(_)) {
                 return Err(self.error(fault.clone(), Phase::Calling));
             }
@@ -150,11 +150,9 @@ impl Connection {
 
     /// After a fault, forgets what can't be relied on any more: the client whose session or transport is gone, and the
     /// tool list where the server refuses or does not know a tool.
-    async fn give_up(&self, leased: &Arc<Leased>, fault: &Fault) {
+    fn give_up(&self, leased: &Arc<Leased>, fault: &Fault) {
         match fault {
-            Fault::Unauthorized(_) | Fault::Forbidden(_) | Fault::Rpc { .. } => {
-                leased.client.forget_tools().await
-            }
+            Fault::Unauthorized(_) | Fault::Forbidden(_) | Fault::Rpc { .. } => leased.client.forget_tools(),
             Fault::SessionExpired => self.replace(leased),
             _ if !leased.client.is_open() => self.replace(leased),
             _ => {}

@@ -45,9 +45,7 @@ pub(super) async fn open(
     }
     match attempt(registration, headers, outgoing, Era::Discover).await {
         Err(fault) if may_be_of_another_era(&fault) && known != Era::Initialize => {
-            attempt(registration, headers, outgoing, Era::Initialize)
-                .await
-                .map_err(|fault| unknown_protocol(fault))
+            attempt(registration, headers, outgoing, Era::Initialize).await.map_err(unknown_protocol)
         }
         result => result.map_err(unknown_protocol),
     }

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Fault, tools::DroppedTool};
@@ -114,6 +114,20 @@ impl Exchange {
     pub(super) fn within(outgoing: Outgoing, limit: Duration) -> Arc<Self> {
         let deadline = Some((Instant::now() + limit, limit));
         Arc::new(Self { outgoing, deadline, noted: Mutex::default() })
+    }
+
+    /// Waits for something until the deadline, and `grace` longer.
+    pub(super) async fn bounded<T>(
+        &self,
+        grace: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Fault> {
+        match self.deadline {
+            None => Ok(work.await),
+            Some((deadline, limit)) => {
+                timeout_at(deadline + grace, work).await.map_err(|_| Fault::Timeout(limit))
+            }
+        }
     }
 
     /// Notes a fault. The first one counts, as others follow from it; but after a broken answer, what became of its

@@ -95,10 +95,15 @@ fn call_id(index: usize, request: &Request<'_>) -> String {
     again.find(|id| !request.has_call(id)).unwrap_or(id)
 }
 
-/// The tool's name in this run; one that the run does not have gets a name that it will not know.
+/// The tool's name in this run; one that the run does not have gets the name that it would have.
 fn name(tool: &ToolRef, request: &Request<'_>) -> String {
-    let offered = request.tools.iter().find(|offered| offered.tool == *tool);
-    offered.map_or_else(|| format!("{}__{}", tool.mcp_server, tool.tool), |offered| offered.name.clone())
+    if let Some(offered) = request.tools.iter().find(|offered| offered.tool == *tool) {
+        return offered.name.clone();
+    }
+    let mut offered = request.tools.iter().peekable();
+    let only_server = offered.peek().is_some()
+        && offered.all(|other| other.tool.mcp_server == tool.mcp_server && other.name == other.tool.tool);
+    if only_server { tool.tool.clone() } else { format!("{}__{}", tool.mcp_server, tool.tool) }
 }
 
 fn usage(request: &Request<'_>, text: &str) -> Usage {

@@ -47,6 +47,9 @@ struct Work {
 /// Performs a run, from its first event to its end, in a span of its own.
 pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
     let span = trace::invoke_agent(&context.request.agent.name, context.run_id, &context.request.correlation);
+    if !context.request.labels.is_empty() {
+        span.record("runwright.labels", tracing::field::debug(&context.request.labels));
+    }
     async {
         let began = Instant::now();
         let mut work = Work::new(&mut context);

@@ -9,6 +9,7 @@ mod errors;
 mod ids;
 mod layers;
 mod lifecycle;
+mod readme;
 mod refusals;
 mod routing;
 mod sessions;

@@ -1,0 +1,61 @@
+# What the targets need beyond Rust, Node.js and Python they install into .tools, in the versions that are pinned here.
+
+BUF_VERSION := 1.75.0
+MACHETE_VERSION := 0.9.2
+DENY_VERSION := 0.20.2
+
+BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
+MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
+DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+
+NPM := npm --no-audit --no-fund --ignore-scripts
+# Unoptimised, for they build in half the time and work as well.
+CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug --quiet
+TYPESCRIPT := tests/e2e/servers/typescript
+PYTHON := tests/e2e/servers/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test e2e
+
+help: ## List the targets
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
+
+demo: ## Show an MCP server, the service and what a backend would do; SERVE=1 leaves it serving
+	@cargo build --locked --example demo
+	@cargo run --locked --quiet --example demo
+
+test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format, lints, documentation, tests, contract, dependencies, the demo
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --test e2e --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+	cargo test --locked
+	$(BUF) lint
+	$(MACHETE)
+	$(DENY) --locked check bans licenses sources
+	$(MAKE) demo
+
+e2e: .tools/npm/installed .tools/python/installed ## Run the service against real MCP servers in TypeScript and Python
+	cargo test --locked --test e2e
+
+$(BUF):
+	$(NPM) install --prefix .tools/buf-$(BUF_VERSION) @bufbuild/buf@$(BUF_VERSION)
+
+$(MACHETE):
+	$(CARGO_INSTALL) --root .tools/cargo-machete-$(MACHETE_VERSION) cargo-machete@$(MACHETE_VERSION)
+
+$(DENY):
+	$(CARGO_INSTALL) --root .tools/cargo-deny-$(DENY_VERSION) cargo-deny@$(DENY_VERSION)
+
+.tools/npm/installed: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
+	mkdir -p .tools/npm
+	cp $^ .tools/npm
+	$(NPM) ci --prefix .tools/npm
+	# Node.js looks for packages beside the script that imports them.
+	ln -sfn ../../../../.tools/npm/node_modules $(TYPESCRIPT)/node_modules
+	touch $@
+
+.tools/python/installed: $(PYTHON)/requirements.txt
+	python3 -m venv --clear .tools/python
+	.tools/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@

@@ -1,0 +1,50 @@
+//! `make demo`: shows, over real gRPC, that each run acts with its own caller's headers.
+//!
+//! An MCP server ([`shop`]) that answers by whose token it is shown, the service itself ([`service`]), and a backend that
+//! calls it ([`steps`], [`show`]), all in one process and on loopback. It fails if any answer is not the expected one.
+//!
+//! `SERVE=1` serves until Ctrl-C, for one's own grpcurl. With `OPENAI_API_KEY` (and `OPENAI_BASE_URL`, `OPENAI_MODEL`) a
+//! real model answers.
+
+use std::{env, error::Error, process::ExitCode};
+
+use service::Service;
+use show::Show;
+
+mod calls;
+mod events;
+mod failure;
+mod paint;
+mod render;
+mod service;
+mod shop;
+mod show;
+mod steps;
+
+/// What ends the demo early, in words for people.
+type Fallible<T> = Result<T, Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match demo().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("\n{}", paint::bad(&format!("The demo failed: {error}")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo() -> Fallible<()> {
+    let serve = env::var_os("SERVE").is_some_and(|value| value == "1");
+    let shop = shop::open().await?;
+    let service = Service::start(&shop, serve).await?;
+    let show = Show::new(&service)?;
+    if serve {
+        show.lines()?;
+        tokio::signal::ctrl_c().await?;
+    } else {
+        show.steps().await?;
+    }
+    service.stop().await
+}

@@ -1,0 +1,95 @@
+//! The service, in this process: its configuration with the ports of the day, its start and its end.
+
+use std::{
+    env, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use runwright::{
+    app::{self, App},
+    config::{self, Config},
+    model, telemetry,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use url::Url;
+
+use crate::Fallible;
+
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/config.yaml");
+const KEY: &str = "OPENAI_API_KEY";
+const FREE_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// The running service.
+pub struct Service {
+    /// Where it takes gRPC.
+    pub address: SocketAddr,
+    /// The model that its agent asks, in words.
+    pub model: String,
+    /// Whether that model only follows the script.
+    pub scripted: bool,
+    shutdown: CancellationToken,
+    serving: JoinHandle<Result<(), app::Error>>,
+}
+
+impl Service {
+    /// Starts the service with the shop at `shop`; on the configured port if it is to `serve` others, else on a free one.
+    pub async fn start(shop: &Url, serve: bool) -> Fallible<Self> {
+        let mut config = load()?;
+        config.mcp_servers.get_mut("shop").ok_or("the configuration has no `shop`")?.url = shop.clone();
+        config.server.admin_listen = FREE_PORT;
+        if !serve {
+            config.server.listen = FREE_PORT;
+        }
+        let real_model = env::var_os(KEY).is_some().then(|| choose_real_model(&mut config)).transpose()?;
+        tracing::subscriber::set_global_default(telemetry::subscriber(&config.telemetry, io::stderr)?)?;
+
+        let app = App::new(config)?;
+        let listeners = app.listen().await?;
+        let address = listeners.grpc.local_addr()?;
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(app.serve(listeners, shutdown.clone().cancelled_owned()));
+        let scripted = real_model.is_none();
+        let model = real_model.unwrap_or_else(|| "scripted".to_owned());
+        Ok(Self { address, model, scripted, shutdown, serving })
+    }
+
+    /// A connection such as a backend would have; it is made with the first call.
+    pub fn channel(&self) -> Fallible<Channel> {
+        Ok(Endpoint::from_shared(format!("http://{}", self.address))?.connect_lazy())
+    }
+
+    /// Ends the service as SIGTERM would.
+    pub async fn stop(self) -> Fallible<()> {
+        self.shutdown.cancel();
+        Ok(self.serving.await??)
+    }
+}
+
+fn load() -> Fallible<Config> {
+    // The scripted model needs no key, but the configuration names one.
+    let environment = |name: &str| env::var(name).ok().or_else(|| (name == KEY).then(|| "unused".to_owned()));
+    config::load(Path::new(CONFIG), &environment).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        lines.join("\n").into()
+    })
+}
+
+/// Has the agent ask the model that the environment names; tells which.
+fn choose_real_model(config: &mut Config) -> Fallible<String> {
+    let Some(model::Config::OpenAiChat(openai)) = config.models.get_mut("openai") else {
+        return Err("the configuration has no model `openai`".into());
+    };
+    if let Ok(url) = env::var("OPENAI_BASE_URL") {
+        openai.base_url = Url::parse(&url).map_err(|error| format!("OPENAI_BASE_URL: {error}"))?;
+    }
+    if let Ok(model) = env::var("OPENAI_MODEL") {
+        openai.model = model;
+    }
+    let told = format!("{} of {}", openai.model, openai.base_url.origin().ascii_serialization());
+    config.agents.get_mut("support").ok_or("the configuration has no agent `support`")?.model =
+        "openai".into();
+    Ok(told)
+}

@@ -1,0 +1,87 @@
+"""An MCP server over the Python SDK, which the tests run as `python server.py MODE`:
+
+modern     2026-07-28, as the SDK serves it
+stateless  the revisions with a handshake, without sessions
+stateful   the revisions with a handshake, with sessions
+
+It prints `listening PORT`, and what happens to its slow tool. `POST /release` lets the slow tool end.
+"""
+
+import socket
+import sys
+
+import anyio
+import uvicorn
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+server = MCPServer("e2e", log_level="WARNING")
+released = anyio.Event()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+@server.tool()
+def whoami(ctx: Context) -> str:
+    """Says whose Authorization header it saw."""
+    # The tokens of the tests are `USER.SECRET`: the answer names the header without repeating a secret.
+    scheme, _, token = (ctx.headers or {}).get("authorization", "").partition(" ")
+    return token.partition(".")[0] if scheme == "Bearer" else "nobody"
+
+
+@server.tool()
+def fail() -> str:
+    """Fails."""
+    raise ToolError("out of order")
+
+
+@server.tool()
+async def slow() -> str:
+    """Ends when it is released."""
+    say("slow began")
+    try:
+        await released.wait()
+    except anyio.get_cancelled_exc_class():
+        say("slow cancelled")
+        raise
+    return "slow is done"
+
+
+@server.custom_route("/release", methods=["POST"])
+async def release(_: Request) -> Response:
+    released.set()
+    return Response()
+
+
+class HandshakeOnly:
+    """Refuses other revisions as the SDK did before it knew 2026-07-28."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        version = Request(scope).headers.get("mcp-protocol-version") if scope["type"] == "http" else None
+        if version is None or version in HANDSHAKE_PROTOCOL_VERSIONS:
+            await self.app(scope, receive, send)
+            return
+        error = {"code": -32600, "message": f"Bad Request: Unsupported protocol version: {version}"}
+        refusal = JSONResponse({"jsonrpc": "2.0", "id": "server-error", "error": error}, 400)
+        await refusal(scope, receive, send)
+
+
+def main(mode: str) -> None:
+    app: ASGIApp = server.streamable_http_app(stateless_http=mode == "stateless")
+    if mode != "modern":
+        app = HandshakeOnly(app)
+    listener = socket.create_server(("127.0.0.1", 0))
+    say(f"listening {listener.getsockname()[1]}")
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+main(sys.argv[1])

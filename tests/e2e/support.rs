@@ -1,0 +1,38 @@
+//! What the tests share: a world to act in, and waiting with a deadline.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+pub mod process;
+pub mod proxy;
+pub mod servers;
+pub mod service;
+
+use proxy::Proxy;
+use servers::{Server, Started};
+pub use service::{Caller, Service};
+
+/// The longest that anything here may take; far more than it does on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A server, a proxy before it, and the service, which knows the server by the name `subject`.
+pub struct World {
+    pub server: Started,
+    pub proxy: Proxy,
+    pub service: Service,
+}
+
+impl World {
+    pub async fn start(server: Server) -> Self {
+        let server = Started::start(server).await;
+        let proxy = Proxy::start(server.port).await;
+        let service = Service::start(&server.kind, &proxy.url()).await;
+        Self { server, proxy, service }
+    }
+}
+
+/// Waits for something that must happen.
+pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, work).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+}
