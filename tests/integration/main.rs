@@ -1,6 +1,13 @@
 //! One binary for all integration tests: a file a behaviour. The service runs in process, over real sockets on loopback;
 //! `support` has the servers that it meets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    reason = "what stands beside the tests may panic, and reads statuses, too"
+)]
+
 mod support;
 
 mod catalog;

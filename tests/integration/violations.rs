@@ -157,7 +157,7 @@ async fn several_kinds_at_once_are_an_invalid_request_with_all_of_them() {
     request.input = String::new();
     request.labels = [("l".repeat(257), String::new())].into();
     let (message, decoded) = world.refused(request).await;
-    let mut expected = vec![
+    let mut expected = [
         "input".to_owned(),
         format!("labels[\"{}…\"]", "l".repeat(64)),
         "mcp_headers.headers[\"authorization\"]".to_owned(),
