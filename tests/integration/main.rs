@@ -4,5 +4,9 @@
 mod support;
 
 mod layers;
+mod mcp_eras;
+mod mcp_lists;
+mod mcp_opening;
+mod mcp_start;
 mod routing;
 mod sessions;

@@ -4,6 +4,7 @@ pub mod error;
 pub mod logs;
 pub mod mcp_server;
 pub mod model_server;
+pub mod scene;
 pub mod service;
 
 use std::{collections::BTreeMap, time::Duration};
