@@ -17,6 +17,7 @@ mod pool;
 mod registration;
 mod render;
 mod slot;
+mod streamed;
 mod tools;
 
 use std::{collections::BTreeMap, sync::Arc};

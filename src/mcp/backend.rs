@@ -19,7 +19,6 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use parking_lot::Mutex;
 use rmcp::{
     model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions},
     transport::streamable_http_client::{
@@ -33,6 +32,7 @@ use super::{
     Fault, answer,
     registration::Registration,
     slot::{Exchange, Filled, Slot},
+    streamed::Interrupted,
 };
 
 /// How long `server/discover` may take: a server that does not know it may never answer.
@@ -56,8 +56,7 @@ pub(super) struct Backend {
 struct State {
     /// Whether the server gave a session id.
     session: AtomicBool,
-    /// The exchanges of SSE answers that ended early, by the last event's id: rmcp resumes by that alone.
-    resumable: Mutex<HashMap<String, Arc<Exchange>>>,
+    interrupted: Interrupted,
 }
 
 /// A request to be sent: what it carries and how long it may take.
@@ -84,13 +83,9 @@ impl Backend {
         self.registration.config.max_body_bytes
     }
 
-    /// Lets rmcp resume an answer that ended early.
-    pub(super) fn resumable(&self, last_event_id: String, exchange: &Arc<Exchange>) {
-        let now = Instant::now();
-        let mut resumable = self.state.resumable.lock();
-        // Answers that came whole leave their entries here until their time is over.
-        resumable.retain(|_, exchange| exchange.deadline.is_some_and(|(deadline, _)| deadline > now));
-        resumable.insert(last_event_id, exchange.clone());
+    /// The answers that ended early.
+    pub(super) fn interrupted(&self) -> &Interrupted {
+        &self.state.interrupted
     }
 
     fn sending(&self, exchange: Option<Arc<Exchange>>, limit: Duration) -> Result<Sending, Fault> {
@@ -160,11 +155,12 @@ impl Backend {
         session: Option<Arc<str>>,
         last_event_id: &str,
         mut protocol: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Fault> {
+    ) -> Result<reqwest::Response, Fault> {
         let id = HeaderValue::from_str(last_event_id).map_err(|_| Fault::Malformed("an event's id"))?;
         protocol.insert(LAST_EVENT_ID, id);
         let response = self.send(sending, Method::GET, protocol, session.as_deref(), None).await?;
-        answer::read_resumed(self, sending, session.is_some(), response)
+        answer::check_resumed(sending, session.is_some(), &response)?;
+        Ok(response)
     }
 }
 
@@ -222,22 +218,26 @@ impl StreamableHttpClient for Backend {
         _auth: Option<String>,
         protocol: HashMap<HeaderName, HeaderValue>,
     ) -> Result<BoxStream<'static, Result<Sse, SseError>>, StreamableHttpError<Fault>> {
-        let Some(id) = last_event_id else { return Err(StreamableHttpError::ServerDoesNotSupportSse) };
-        let interrupted = self.state.resumable.lock().remove(&id);
-        if let Some(exchange) = &interrupted
-            && !exchange.may_resume()
-        {
-            exchange.fail(Fault::Broken);
+        let interrupted = last_event_id.as_deref().and_then(|id| self.interrupted().take(id));
+        let Some((answer, id)) = interrupted else {
+            return Err(StreamableHttpError::ServerDoesNotSupportSse);
+        };
+        if !answer.exchange.may_resume() {
+            answer.exchange.fail(Fault::Broken);
             return Err(StreamableHttpError::ServerDoesNotSupportSse);
         }
         let limit = self.registration.config.timeouts.call;
-        let sending = self.sending(interrupted, limit).map_err(StreamableHttpError::Client)?;
-        let stream = sending.bounded(self.resume(&sending, session, &id, protocol)).await;
-        stream.map_err(|fault| match fault {
+        let sending =
+            self.sending(Some(answer.exchange.clone()), limit).map_err(StreamableHttpError::Client)?;
+        match sending.bounded(self.resume(&sending, session, id, protocol)).await {
+            Ok(response) => Ok(answer::events(self, &sending, answer, response)),
+            Err(fault @ (Fault::Connect | Fault::Broken | Fault::Status(_))) => {
+                self.interrupted().keep(answer);
+                Err(StreamableHttpError::Client(fault))
+            }
             // What a repetition can't mend; rmcp ends the answer at once.
-            Fault::Connect | Fault::Broken | Fault::Status(_) => StreamableHttpError::Client(fault),
-            _ => StreamableHttpError::ServerDoesNotSupportSse,
-        })
+            Err(_) => Err(StreamableHttpError::ServerDoesNotSupportSse),
+        }
     }
 }
 
