@@ -5,8 +5,11 @@ mod support;
 
 mod layers;
 mod mcp_eras;
+mod mcp_list_keeping;
 mod mcp_lists;
 mod mcp_opening;
+mod mcp_params;
 mod mcp_start;
+mod mcp_streams;
 mod routing;
 mod sessions;

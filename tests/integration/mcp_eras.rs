@@ -69,10 +69,9 @@ fn rpc_error(seen: &Seen, status: StatusCode, error: Value) -> Response<Body> {
 #[tokio::test]
 async fn whatever_an_old_server_answers_to_discover_the_handshake_follows() {
     for (what, answer) in OLD_ANSWERS {
-        let server = answering(Era::Stateful, move |seen| {
-            (seen.method() == "server/discover").then(|| answer(seen))
-        })
-        .await;
+        let server =
+            answering(Era::Stateful, move |seen| (seen.method() == "server/discover").then(|| answer(seen)))
+                .await;
         let response = run_against(&server, "").await;
         assert_eq!(response.map(|response| response.final_output).unwrap(), "Bearer alice", "{what}");
         let expected = [

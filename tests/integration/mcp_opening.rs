@@ -66,8 +66,7 @@ async fn cold_runs_of_one_identity_open_once() {
         let open = CancellationToken::new();
         let server = slow_to_open(era, &open).await;
         let service = Service::start(&whoami_config(&server.url())).await;
-        let runs =
-            future::join_all((0..50).map(async |_| begin(&service, run_as("a", "alice")).await)).await;
+        let runs = future::join_all((0..50).map(async |_| begin(&service, run_as("a", "alice")).await)).await;
         open.cancel();
         for output in future::join_all(runs.into_iter().map(finish)).await {
             assert_eq!(output.unwrap(), "Bearer alice");

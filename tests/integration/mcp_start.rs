@@ -159,7 +159,8 @@ fn initialized(seen: &Seen, revision: &str) -> serde_json::Value {
 async fn the_servers_choice_of_a_revision_is_kept_to() {
     for revision in ["2025-03-26", "2025-06-18", "2025-11-25"] {
         let server = answering(Era::Stateless, move |seen| {
-            (seen.method() == "initialize").then(|| seen.result(initialized(seen, revision)["result"].clone()))
+            (seen.method() == "initialize")
+                .then(|| seen.result(initialized(seen, revision)["result"].clone()))
         })
         .await;
         assert_eq!(run_against(&server, "").await.unwrap().final_output, "Bearer alice", "{revision}");
@@ -175,7 +176,8 @@ async fn a_revision_that_is_not_spoken_is_told_by_name() {
         [("2024-11-05", "2024-11-05"), ("2023-01-01", "not known"), ("2026-07-28", "not known")]
     {
         let server = answering(Era::Stateless, move |seen| {
-            (seen.method() == "initialize").then(|| seen.result(initialized(seen, revision)["result"].clone()))
+            (seen.method() == "initialize")
+                .then(|| seen.result(initialized(seen, revision)["result"].clone()))
         })
         .await;
         let status = run_against(&server, "").await.unwrap_err();
