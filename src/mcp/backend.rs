@@ -7,10 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -54,8 +51,8 @@ pub(super) struct Backend {
 
 #[derive(Default)]
 struct State {
-    /// Whether the server gave a session id.
-    session: AtomicBool,
+    /// The session id that the server gave when the client was opened.
+    session: OnceLock<Arc<str>>,
     interrupted: Interrupted,
 }
 
@@ -75,7 +72,7 @@ impl Backend {
 
     /// Whether the server gave a session id when the client was opened.
     pub(super) fn has_session(&self) -> bool {
-        self.state.session.load(Ordering::Relaxed)
+        self.state.session.get().is_some()
     }
 
     /// The largest body or event that is read.
@@ -86,6 +83,14 @@ impl Backend {
     /// The answers that ended early.
     pub(super) fn interrupted(&self) -> &Interrupted {
         &self.state.interrupted
+    }
+
+    /// Deletes the session that the server gave, where rmcp does not: before the client is open.
+    pub(super) async fn delete_given_session(&self) {
+        let Some(session) = self.state.session.get() else { return };
+        // The server learns it or it does not; there is nobody left to tell.
+        let _ =
+            self.delete_session(self.registration.uri.clone(), session.clone(), None, HashMap::new()).await;
     }
 
     fn sending(&self, exchange: Option<Arc<Exchange>>, limit: Duration) -> Result<Sending, Fault> {
@@ -143,8 +148,8 @@ impl Backend {
         let body = serde_json::to_vec(&message).map_err(|_| Fault::Malformed("our own request"))?;
         let response = self.send(sending, Method::POST, protocol, session.as_deref(), Some(body)).await?;
         let given = response.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        if given.is_some() {
-            self.state.session.store(true, Ordering::Relaxed);
+        if let Some(id) = &given {
+            self.state.session.get_or_init(|| id.as_str().into());
         }
         answer::read(self, sending, &message, session.is_some(), response, given).await
     }
