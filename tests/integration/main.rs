@@ -4,11 +4,15 @@
 mod support;
 
 mod layers;
+mod mcp_answers;
+mod mcp_cancel;
 mod mcp_eras;
+mod mcp_faults;
 mod mcp_list_keeping;
 mod mcp_lists;
 mod mcp_opening;
 mod mcp_params;
+mod mcp_requests;
 mod mcp_start;
 mod mcp_streams;
 mod routing;

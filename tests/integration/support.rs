@@ -4,6 +4,7 @@ pub mod error;
 pub mod logs;
 pub mod mcp_server;
 pub mod model_server;
+pub mod raw_server;
 pub mod scene;
 pub mod service;
 
