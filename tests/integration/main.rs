@@ -3,11 +3,14 @@
 
 mod support;
 
+mod egress;
 mod layers;
+mod leak;
 mod mcp_answers;
 mod mcp_cancel;
 mod mcp_eras;
 mod mcp_faults;
+mod mcp_limits;
 mod mcp_list_keeping;
 mod mcp_lists;
 mod mcp_opening;

@@ -1,6 +1,7 @@
 //! What the tests share: the service, a programmable MCP server, a programmable model endpoint, and words for errors.
 
 pub mod error;
+pub mod leak;
 pub mod logs;
 pub mod mcp_server;
 pub mod model_server;

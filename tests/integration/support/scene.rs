@@ -100,3 +100,19 @@ impl Drop for Alive {
         self.0.send_modify(|count| *count -= 1);
     }
 }
+
+/// A configuration with everything in it that may be secret; each pair replaces a word.
+pub fn whoami_yaml(words: &[(&str, &str)]) -> String {
+    let template = r#"
+models:
+  main: { provider: openai_chat, base_url: "$MODEL$", model: m, api_key: '$KEY$' }
+mcp_servers:
+  crm: { url: "$QUERY$", headers: { X-Service-Key: '$SERVER$' } }
+  wiki: { url: "$WIKI$" }
+agents:
+  a:
+    model: main
+    mcp_servers: [{ name: crm, headers: { X-Agent-Token: '$AGENT$' } }$USES$]
+"#;
+    words.iter().fold(template.to_owned(), |yaml, (word, by)| yaml.replace(&format!("${word}$"), by))
+}
