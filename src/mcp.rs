@@ -18,6 +18,7 @@ mod pool;
 mod registration;
 mod render;
 mod slot;
+mod streamed;
 mod tools;
 
 use std::{collections::BTreeMap, sync::Arc};

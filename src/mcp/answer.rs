@@ -3,8 +3,6 @@
 //! A JSON body must answer the request that it came for: its id is compared, and an error without an id is given the
 //! request's, because rmcp would drop it and wait on. In an SSE answer rmcp looks for the id itself.
 
-use std::sync::Arc;
-
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use http::{StatusCode, header::CONTENT_TYPE};
 use reqwest::Response;
@@ -18,7 +16,7 @@ use super::{
     Fault,
     backend::{Backend, Sending},
     fault::Challenge,
-    slot::Exchange,
+    streamed::StreamedAnswer,
     tools,
 };
 use crate::{egress, sse};
@@ -47,35 +45,31 @@ pub(super) async fn read(
         return Ok(StreamableHttpPostResponse::Json(error, session));
     }
     if is_type(&response, "text/event-stream") {
-        return Ok(StreamableHttpPostResponse::Sse(events(backend, sending, listing, response), session));
+        let answer = backend.interrupted().begin(&sending.exchange, listing);
+        return Ok(StreamableHttpPostResponse::Sse(events(backend, sending, answer, response), session));
     }
     if !is_json(&response) {
         return Err(Fault::Malformed("it is neither JSON nor an event stream"));
     }
     let body = read_body(response, backend.max_body_bytes()).await?;
     let mut answer = parse(&body)?;
-    if listing {
-        sending.exchange.drop_tools(tools::keep_usable(&mut answer));
+    if listing && let Some(page) = tools::keep_usable(&mut answer) {
+        sending.exchange.note_page(page);
     }
     Ok(StreamableHttpPostResponse::Json(for_request(answer, &request.id)?, session))
 }
 
-/// Reads the answer to a GET that resumes an SSE answer.
-pub(super) fn read_resumed(
-    backend: &Backend,
-    sending: &Sending,
-    in_session: bool,
-    response: Response,
-) -> Result<Events, Fault> {
-    refuse(&response, sending, in_session)?;
+/// Checks the answer to a GET that resumes an SSE answer.
+pub(super) fn check_resumed(sending: &Sending, in_session: bool, response: &Response) -> Result<(), Fault> {
+    refuse(response, sending, in_session)?;
     if !response.status().is_success() {
         return Err(Fault::Status(response.status()));
     }
-    if !is_type(&response, "text/event-stream") {
-        return Err(Fault::Malformed("it is no event stream"));
+    if is_type(response, "text/event-stream") {
+        Ok(())
+    } else {
+        Err(Fault::Malformed("it is no event stream"))
     }
-    // A list whose answer is resumed is not looked through for tools that can't be used: rmcp then fails it whole.
-    Ok(events(backend, sending, false, response))
 }
 
 /// What is the same for every kind of message.
@@ -147,10 +141,14 @@ fn is_type(response: &Response, expected: &str) -> bool {
 }
 
 /// The events of an SSE answer, within the request's deadline and lease.
-fn events(backend: &Backend, sending: &Sending, listing: bool, response: Response) -> Events {
+pub(super) fn events(
+    backend: &Backend,
+    sending: &Sending,
+    answer: StreamedAnswer,
+    response: Response,
+) -> Events {
     let events = sse::events(response.bytes_stream(), backend.max_body_bytes()).boxed();
-    let reading =
-        Reading { events, backend: backend.clone(), sending: sending.clone(), listing, last_id: None };
+    let reading = Reading { events, backend: backend.clone(), sending: sending.clone(), answer };
     stream::unfold(Some(reading), |reading| async {
         match reading {
             Some(reading) => reading.next().await,
@@ -165,8 +163,7 @@ struct Reading<S> {
     events: S,
     backend: Backend,
     sending: Sending,
-    listing: bool,
-    last_id: Option<String>,
+    answer: StreamedAnswer,
 }
 
 impl<S> Reading<S>
@@ -178,50 +175,19 @@ where
         let events = &mut self.events;
         let next = async { events.next().await.transpose().map_err(|error| stream_fault(&error, max)) };
         match self.sending.bounded(next).await {
-            Ok(Some(event)) => {
-                let event = self.look_through(event);
+            Ok(Some(mut event)) => {
+                self.answer.look_through(&mut event);
                 Some((Ok(event), Some(self)))
             }
             Ok(None) => {
-                self.end();
+                self.backend.interrupted().keep(self.answer);
                 None
             }
             Err(fault) => {
-                self.end();
+                self.backend.interrupted().keep(self.answer);
                 Some((Err(SseError::Body(Box::new(fault))), None))
             }
         }
-    }
-
-    fn look_through(&mut self, mut event: Sse) -> Sse {
-        if event.id.is_some() {
-            self.last_id.clone_from(&event.id);
-        }
-        if self.listing
-            && let Some(data) = &mut event.data
-        {
-            keep_usable_tools(data, &self.sending.exchange);
-        }
-        event
-    }
-
-    /// The answer may have come; if it has not, rmcp resumes it where the server gave ids, and else gives it up.
-    fn end(self) {
-        match self.last_id {
-            Some(id) => self.backend.resumable(id, &self.sending.exchange),
-            None => self.sending.exchange.fail(Fault::Broken),
-        }
-    }
-}
-
-fn keep_usable_tools(data: &mut String, exchange: &Arc<Exchange>) {
-    let Ok(mut message) = serde_json::from_str(data) else { return };
-    let dropped = tools::keep_usable(&mut message);
-    if !dropped.is_empty()
-        && let Ok(usable) = serde_json::to_string(&message)
-    {
-        *data = usable;
-        exchange.drop_tools(dropped);
     }
 }
 

@@ -7,10 +7,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -19,7 +16,6 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use parking_lot::Mutex;
 use rmcp::{
     model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions},
     transport::streamable_http_client::{
@@ -33,6 +29,7 @@ use super::{
     Fault, answer,
     registration::Registration,
     slot::{Exchange, Filled, Slot},
+    streamed::Interrupted,
 };
 
 /// How long `server/discover` may take: a server that does not know it may never answer.
@@ -54,10 +51,9 @@ pub(super) struct Backend {
 
 #[derive(Default)]
 struct State {
-    /// Whether the server gave a session id.
-    session: AtomicBool,
-    /// The exchanges of SSE answers that ended early, by the last event's id: rmcp resumes by that alone.
-    resumable: Mutex<HashMap<String, Arc<Exchange>>>,
+    /// The session id that the server gave when the client was opened.
+    session: OnceLock<Arc<str>>,
+    interrupted: Interrupted,
 }
 
 /// A request to be sent: what it carries and how long it may take.
@@ -76,7 +72,7 @@ impl Backend {
 
     /// Whether the server gave a session id when the client was opened.
     pub(super) fn has_session(&self) -> bool {
-        self.state.session.load(Ordering::Relaxed)
+        self.state.session.get().is_some()
     }
 
     /// The largest body or event that is read.
@@ -84,13 +80,17 @@ impl Backend {
         self.registration.config.max_body_bytes
     }
 
-    /// Lets rmcp resume an answer that ended early.
-    pub(super) fn resumable(&self, last_event_id: String, exchange: &Arc<Exchange>) {
-        let now = Instant::now();
-        let mut resumable = self.state.resumable.lock();
-        // Answers that came whole leave their entries here until their time is over.
-        resumable.retain(|_, exchange| exchange.deadline.is_some_and(|(deadline, _)| deadline > now));
-        resumable.insert(last_event_id, exchange.clone());
+    /// The answers that ended early.
+    pub(super) fn interrupted(&self) -> &Interrupted {
+        &self.state.interrupted
+    }
+
+    /// Deletes the session that the server gave, where rmcp does not: before the client is open.
+    pub(super) async fn delete_given_session(&self) {
+        let Some(session) = self.state.session.get() else { return };
+        // The server learns it or it does not; there is nobody left to tell.
+        let _ =
+            self.delete_session(self.registration.uri.clone(), session.clone(), None, HashMap::new()).await;
     }
 
     fn sending(&self, exchange: Option<Arc<Exchange>>, limit: Duration) -> Result<Sending, Fault> {
@@ -148,8 +148,8 @@ impl Backend {
         let body = serde_json::to_vec(&message).map_err(|_| Fault::Malformed("our own request"))?;
         let response = self.send(sending, Method::POST, protocol, session.as_deref(), Some(body)).await?;
         let given = response.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
-        if given.is_some() {
-            self.state.session.store(true, Ordering::Relaxed);
+        if let Some(id) = &given {
+            self.state.session.get_or_init(|| id.as_str().into());
         }
         answer::read(self, sending, &message, session.is_some(), response, given).await
     }
@@ -160,11 +160,12 @@ impl Backend {
         session: Option<Arc<str>>,
         last_event_id: &str,
         mut protocol: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, Fault> {
+    ) -> Result<reqwest::Response, Fault> {
         let id = HeaderValue::from_str(last_event_id).map_err(|_| Fault::Malformed("an event's id"))?;
         protocol.insert(LAST_EVENT_ID, id);
         let response = self.send(sending, Method::GET, protocol, session.as_deref(), None).await?;
-        answer::read_resumed(self, sending, session.is_some(), response)
+        answer::check_resumed(sending, session.is_some(), &response)?;
+        Ok(response)
     }
 }
 
@@ -222,22 +223,26 @@ impl StreamableHttpClient for Backend {
         _auth: Option<String>,
         protocol: HashMap<HeaderName, HeaderValue>,
     ) -> Result<BoxStream<'static, Result<Sse, SseError>>, StreamableHttpError<Fault>> {
-        let Some(id) = last_event_id else { return Err(StreamableHttpError::ServerDoesNotSupportSse) };
-        let interrupted = self.state.resumable.lock().remove(&id);
-        if let Some(exchange) = &interrupted
-            && !exchange.may_resume()
-        {
-            exchange.fail(Fault::Broken);
+        let interrupted = last_event_id.as_deref().and_then(|id| self.interrupted().take(id));
+        let Some((answer, id)) = interrupted else {
+            return Err(StreamableHttpError::ServerDoesNotSupportSse);
+        };
+        if !answer.exchange.may_resume() {
+            answer.exchange.fail(Fault::Broken);
             return Err(StreamableHttpError::ServerDoesNotSupportSse);
         }
         let limit = self.registration.config.timeouts.call;
-        let sending = self.sending(interrupted, limit).map_err(StreamableHttpError::Client)?;
-        let stream = sending.bounded(self.resume(&sending, session, &id, protocol)).await;
-        stream.map_err(|fault| match fault {
+        let sending =
+            self.sending(Some(answer.exchange.clone()), limit).map_err(StreamableHttpError::Client)?;
+        match sending.bounded(self.resume(&sending, session, id, protocol)).await {
+            Ok(response) => Ok(answer::events(self, &sending, answer, response)),
+            Err(fault @ (Fault::Connect | Fault::Broken | Fault::Status(_))) => {
+                self.interrupted().keep(answer);
+                Err(StreamableHttpError::Client(fault))
+            }
             // What a repetition can't mend; rmcp ends the answer at once.
-            Fault::Connect | Fault::Broken | Fault::Status(_) => StreamableHttpError::Client(fault),
-            _ => StreamableHttpError::ServerDoesNotSupportSse,
-        })
+            Err(_) => Err(StreamableHttpError::ServerDoesNotSupportSse),
+        }
     }
 }
 

@@ -76,14 +76,12 @@ impl Client {
             self.peer.send_request_with_option(request, options).await.map_err(|_| Fault::Broken)?;
         let mut abandoned =
             Abandoned { peer: &self.peer, id: Some(handle.id.clone()), outgoing: &exchange.outgoing, caller };
-        // The backend keeps the deadline; this one is for an answer that rmcp loses on its way.
-        let result = match exchange.bounded(GOODBYE_TIMEOUT, &mut handle.rx).await {
-            Ok(answer) => {
-                let answer = answer.unwrap_or(Err(ServiceError::TransportClosed));
-                answer.map_err(|error| fault(error, exchange))
-            }
-            Err(fault) => Err(fault),
+        // The backend keeps to the same deadline, but not while rmcp waits to resume an answer, as long as a server says.
+        let answer = async {
+            let answer = (&mut handle.rx).await.unwrap_or(Err(ServiceError::TransportClosed));
+            answer.map_err(|error| fault(error, exchange))
         };
+        let result = exchange.bounded(answer).await;
         if !matches!(result, Err(Fault::Timeout(_))) {
             abandoned.id = None;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use parking_lot::Mutex;
+use rmcp::model::ErrorCode;
 use serde_json::{Map, Value};
 use tokio::{sync::Mutex as AsyncMutex, time::timeout};
 use tokio_util::task::TaskTracker;
@@ -152,7 +153,8 @@ impl Connection {
     /// tool list where the server refuses or does not know a tool.
     fn give_up(&self, leased: &Arc<Leased>, fault: &Fault) {
         match fault {
-            Fault::Unauthorized(_) | Fault::Forbidden(_) | Fault::Rpc { .. } => leased.client.forget_tools(),
+            Fault::Unauthorized(_) | Fault::Forbidden(_) => leased.client.forget_tools(),
+            Fault::Rpc { code, .. } if disowns_list(ErrorCode(*code)) => leased.client.forget_tools(),
             Fault::SessionExpired => self.replace(leased),
             _ if !leased.client.is_open() => self.replace(leased),
             _ => {}
@@ -180,6 +182,11 @@ impl Drop for Connection {
             runtime.spawn(async move { leased.client.close().await });
         }
     }
+}
+
+/// Whether an error to a call means that the tool list is out of date: an unknown tool is an invalid parameter.
+fn disowns_list(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::INVALID_PARAMS | ErrorCode::METHOD_NOT_FOUND | ErrorCode::HEADER_MISMATCH)
 }
 
 /// The headers of a run for one server, as HTTP wants them.

@@ -18,7 +18,7 @@ use rmcp::{
 
 use super::{
     Fault,
-    backend::Backend,
+    backend::{Backend, GOODBYE_TIMEOUT},
     client::{Client, Service},
     registration::{Era, Registration},
     slot::{Exchange, Lease, Slot},
@@ -59,19 +59,47 @@ async fn attempt(
 ) -> Result<Client, Fault> {
     let slot = Arc::new(Slot::default());
     let exchange = Exchange::new(outgoing.clone());
-    let _lease = Lease::new(&slot, headers, &exchange);
     let backend = Backend::new(registration, &slot);
+    let mut half_open =
+        HalfOpen { backend: backend.clone(), lease: Lease::new(&slot, headers, &exchange), opened: false };
     let transport =
         StreamableHttpClientTransport::with_client(backend.clone(), transport_config(registration));
-    let service = us()
+    let mut service = us()
         .serve_with_lifecycle(transport, lifecycle(era))
         .await
         .map_err(|error| exchange.fault().unwrap_or_else(|| fault(error)))?;
-    check_revision(&service, era)?;
+    half_open.opened = true;
+    if let Err(fault) = check_revision(&service, era) {
+        let _ = service.close_with_timeout(GOODBYE_TIMEOUT).await;
+        return Err(fault);
+    }
     service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
     registration.remember_era(era);
     registration.remember_sessions(backend.has_session());
     Ok(Client::new(service, slot, backend.has_session()))
+}
+
+/// A client that is being opened. Where that comes to nothing, by a fault or because nobody wants it any more, a session
+/// that the server gave already is deleted: rmcp deletes only those of clients that are open.
+struct HalfOpen {
+    backend: Backend,
+    lease: Lease,
+    opened: bool,
+}
+
+impl Drop for HalfOpen {
+    fn drop(&mut self) {
+        if self.opened || !self.backend.has_session() {
+            return;
+        }
+        let (backend, lease) = (self.backend.clone(), self.lease.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                backend.delete_given_session().await;
+                drop(lease);
+            });
+        }
+    }
 }
 
 fn transport_config(registration: &Registration) -> StreamableHttpClientTransportConfig {

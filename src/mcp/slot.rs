@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, tools::DroppedTool};
+use super::{Fault, tools::PageNotes};
 use crate::trace::Outgoing;
 
 /// Where a client's backend finds what to send. It is empty while no run leases it.
@@ -58,7 +58,7 @@ pub(super) struct Exchange {
 struct Noted {
     fault: Option<Fault>,
     resumptions: u32,
-    dropped: Vec<DroppedTool>,
+    page: PageNotes,
 }
 
 impl Slot {
@@ -116,20 +116,6 @@ impl Exchange {
         Arc::new(Self { outgoing, deadline, noted: Mutex::default() })
     }
 
-    /// Waits for something until the deadline, and `grace` longer.
-    pub(super) async fn bounded<T>(
-        &self,
-        grace: Duration,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Fault> {
-        match self.deadline {
-            None => Ok(work.await),
-            Some((deadline, limit)) => {
-                timeout_at(deadline + grace, work).await.map_err(|_| Fault::Timeout(limit))
-            }
-        }
-    }
-
     /// Notes a fault. The first one counts, as others follow from it; but after a broken answer, what became of its
     /// resumption says more.
     pub(super) fn fail(&self, fault: Fault) {
@@ -151,14 +137,27 @@ impl Exchange {
         noted.resumptions <= Self::MAX_RESUMPTIONS
     }
 
-    /// Notes tools that an answer listed but that can't be used.
-    pub(super) fn drop_tools(&self, dropped: Vec<DroppedTool>) {
-        self.noted.lock().dropped.extend(dropped);
+    /// Waits for the answer no longer than the exchange may take, whatever the server makes of that time.
+    pub(super) async fn bounded<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        match self.deadline {
+            Some((deadline, limit)) => {
+                timeout_at(deadline, answer).await.unwrap_or(Err(Fault::Timeout(limit)))
+            }
+            None => answer.await,
+        }
     }
 
-    /// Takes the noted tools.
-    pub(super) fn take_dropped_tools(&self) -> Vec<DroppedTool> {
-        std::mem::take(&mut self.noted.lock().dropped)
+    /// Notes what a page of a tool list held.
+    pub(super) fn note_page(&self, page: PageNotes) {
+        self.noted.lock().page = page;
+    }
+
+    /// Takes the notes of the last page.
+    pub(super) fn take_page_notes(&self) -> PageNotes {
+        std::mem::take(&mut self.noted.lock().page)
     }
 }
 

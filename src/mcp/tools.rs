@@ -6,6 +6,7 @@ use rmcp::model::{
     ClientRequest, CustomResult, ListToolsRequest, ListToolsResult, PaginatedRequestParams,
     ServerJsonRpcMessage, ServerResult, Tool as WireTool,
 };
+use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -55,6 +56,15 @@ pub(super) struct Listed {
     pub(super) ttl: Option<Duration>,
 }
 
+/// What the backend saw of a page before rmcp did.
+#[derive(Debug, Default)]
+pub(super) struct PageNotes {
+    /// The tools that can't be read.
+    pub(super) dropped: Vec<DroppedTool>,
+    /// The names of the others.
+    pub(super) listed: Vec<String>,
+}
+
 /// Asks a server for all pages of its list.
 pub(super) async fn list(
     client: &Client,
@@ -69,6 +79,9 @@ pub(super) async fn list(
             let page_ttl = Duration::from_millis(millis);
             ttl = Some(ttl.map_or(page_ttl, |least| least.min(page_ttl)));
         }
+        let notes = exchange.take_page_notes();
+        list.dropped.extend(notes.dropped);
+        list.dropped.extend(misannotated(notes.listed, &page.tools));
         for tool in page.tools {
             if seen.insert(tool.name.clone()) {
                 list.take(tool);
@@ -82,7 +95,6 @@ pub(super) async fn list(
     if cursor.is_some() {
         list.dropped.push(DroppedTool { name: String::new(), reason: "the list goes on beyond its bounds" });
     }
-    list.dropped.extend(exchange.take_dropped_tools());
     Ok(Listed { list, ttl })
 }
 
@@ -98,6 +110,13 @@ async fn list_page(
         ServerResult::ListToolsResult(page) => Ok(page),
         _ => Err(Fault::Malformed("it is no tool list")),
     }
+}
+
+/// rmcp takes out the tools whose `x-mcp-header` annotations are invalid, and does not say which.
+fn misannotated(listed: Vec<String>, kept: &[WireTool]) -> impl Iterator<Item = DroppedTool> {
+    let kept: HashSet<String> = kept.iter().map(|tool| tool.name.to_string()).collect();
+    let missing = listed.into_iter().filter(move |name| !kept.contains(name));
+    missing.map(|name| DroppedTool::new(&name, "its `x-mcp-header` annotations are invalid"))
 }
 
 impl ToolList {
@@ -123,22 +142,41 @@ impl DroppedTool {
     }
 }
 
-/// Where one tool of a list can't be read, rmcp can't read the whole list: takes out what can't be read, and says what.
-pub(super) fn keep_usable(message: &mut ServerJsonRpcMessage) -> Vec<DroppedTool> {
-    let ServerJsonRpcMessage::Response(response) = message else { return Vec::new() };
-    let ServerResult::CustomResult(CustomResult(result)) = &mut response.result else { return Vec::new() };
-    let Some(tools) = result.get_mut("tools").and_then(Value::as_array_mut) else { return Vec::new() };
+/// Where one tool of a list can't be read, rmcp can't read the whole list: takes out what can't be read, and notes what.
+/// `None`: it is no list.
+pub(super) fn keep_usable(message: &mut ServerJsonRpcMessage) -> Option<PageNotes> {
+    let ServerJsonRpcMessage::Response(response) = message else { return None };
     let mut dropped = Vec::new();
+    if let ServerResult::CustomResult(CustomResult(result)) = &mut response.result {
+        dropped = take_out_unusable(result);
+        if let Some(list) = read_list(result) {
+            response.result = ServerResult::ListToolsResult(list);
+        }
+    }
+    let ServerResult::ListToolsResult(list) = &response.result else { return None };
+    Some(PageNotes { dropped, listed: list.tools.iter().map(|tool| tool.name.to_string()).collect() })
+}
+
+fn take_out_unusable(result: &mut Value) -> Vec<DroppedTool> {
+    let mut dropped = Vec::new();
+    let Some(tools) = result.get_mut("tools").and_then(Value::as_array_mut) else { return dropped };
     tools.retain(|tool| {
-        let usable = serde_json::from_value::<WireTool>(tool.clone()).is_ok();
+        let usable = WireTool::deserialize(tool).is_ok();
         if !usable {
             let name = tool.get("name").and_then(Value::as_str).unwrap_or_default();
             dropped.push(DroppedTool::new(name, "it is no valid MCP tool (does it have an `inputSchema`?)"));
         }
         usable
     });
-    if let Ok(list) = serde_json::from_value::<ListToolsResult>(result.take()) {
-        response.result = ServerResult::ListToolsResult(list);
-    }
     dropped
+}
+
+/// A list of usable tools. Hints that can't be read are as good as none.
+fn read_list(result: &mut Value) -> Option<ListToolsResult> {
+    if let Ok(list) = ListToolsResult::deserialize(&*result) {
+        return Some(list);
+    }
+    let fields = result.as_object_mut()?;
+    fields.retain(|name, _| matches!(name.as_str(), "tools" | "nextCursor"));
+    ListToolsResult::deserialize(&*result).ok()
 }

@@ -62,10 +62,14 @@ impl OpenAiChat {
     /// Sends a request; the response is a success.
     async fn send(&self, request: &Request<'_>, streamed: bool) -> Result<Response, Error> {
         let body = request::body(&self.model, request, streamed)?;
-        let post =
-            self.client.post(self.url.clone()).headers(self.headers(request.outgoing, streamed)).body(body);
+        let headers = self.headers(request.outgoing, streamed);
+        let authorization = headers.get(AUTHORIZATION).cloned();
+        let post = self.client.post(self.url.clone()).headers(headers).body(body);
         let response = post.send().await.map_err(|e| error::transport(&e))?;
-        if response.status().is_success() { Ok(response) } else { Err(error::refusal(response).await) }
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(error::refusal(response, authorization.as_ref()).await)
     }
 
     fn headers(&self, outgoing: &Outgoing, streamed: bool) -> HeaderMap {

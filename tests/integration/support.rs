@@ -2,9 +2,12 @@
 
 pub mod error;
 pub mod gate;
+pub mod leak;
 pub mod logs;
 pub mod mcp_server;
 pub mod model_server;
+pub mod raw_server;
+pub mod scene;
 pub mod service;
 
 use std::{collections::BTreeMap, time::Duration};

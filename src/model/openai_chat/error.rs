@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
 use reqwest::Response;
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,6 +17,9 @@ use crate::{
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 /// The longest time that a provider may ask to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// The shortest text that is taken for a part of a key, in bytes.
+const MIN_SECRET_BYTES: usize = 8;
 
 #[derive(Deserialize)]
 struct Refusal {
@@ -81,8 +84,8 @@ pub(super) fn events(error: sse::Error<reqwest::Error>) -> Error {
     }
 }
 
-/// A response that is no success.
-pub(super) async fn refusal(response: Response) -> Error {
+/// A response that is no success, to a request with this authorization.
+pub(super) async fn refusal(response: Response, authorization: Option<&HeaderValue>) -> Error {
     let status = response.status();
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized { status: status.as_u16() },
@@ -90,7 +93,8 @@ pub(super) async fn refusal(response: Response) -> Error {
             Error::RateLimited { retry_after: retry_after(response.headers(), SystemTime::now()) }
         }
         status if status.is_client_error() => {
-            Error::Rejected { status: status.as_u16(), code: code(response).await }
+            let code = code(response).await.filter(|code| !is_reflected(code, authorization));
+            Error::Rejected { status: status.as_u16(), code }
         }
         status if status.is_redirection() => {
             unavailable("it answered with a redirect, which is never followed")
@@ -117,6 +121,14 @@ async fn code(response: Response) -> Option<String> {
     [code, kind].iter().filter_map(Value::as_str).find(|code| is_code(code)).map(str::to_owned)
 }
 
+/// Whether a code is, or holds, a part of the key that it answers to: keys can have the form of a code.
+fn is_reflected(code: &str, authorization: Option<&HeaderValue>) -> bool {
+    let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let key = authorization.rsplit_once(' ').map_or(authorization, |(_, key)| key);
+    key.len() >= MIN_SECRET_BYTES
+        && (code.contains(key) || (code.len() >= MIN_SECRET_BYTES && key.contains(code)))
+}
+
 fn is_code(text: &str) -> bool {
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
     (1..=64).contains(&text.len()) && text.bytes().all(allowed)
@@ -124,8 +136,6 @@ fn is_code(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]

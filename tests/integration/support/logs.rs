@@ -1,16 +1,20 @@
-//! What is logged while a test runs, at TRACE. Only for tests on one thread: the subscriber is the thread's.
+//! What is logged while a test runs, at TRACE, and what our spans hold. Only for tests on one thread: the subscriber is
+//! the thread's.
 
 use std::{
+    fmt,
     io::{self, Write},
     sync::{Arc, LazyLock, Mutex},
 };
 
 use runwright::telemetry::{Config, LogFormat, subscriber};
 use tracing::{
-    Dispatch,
+    Dispatch, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
     subscriber::{DefaultGuard, NoSubscriber},
 };
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, layer::SubscriberExt};
 
 /// Where there is one subscriber only, tracing asks the thread that comes to a place of logging first whether anybody
 /// cares, and keeps its answer for all threads. With this one there are always two.
@@ -25,13 +29,44 @@ pub fn catch() -> (Logs, DefaultGuard) {
     LazyLock::force(&ANOTHER);
     let logs = Logs::default();
     let config = Config { format: LogFormat::Json, filter: "trace".to_owned(), spans: true };
-    let subscriber = subscriber(&config, logs.clone()).unwrap();
+    let subscriber = subscriber(&config, logs.clone()).unwrap().with(SpanFields(logs.clone()));
     (logs, tracing::subscriber::set_default(subscriber))
 }
 
 impl Logs {
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Writes down all fields of this crate's spans.
+struct SpanFields(Logs);
+
+impl SpanFields {
+    fn note(&self, metadata: Option<&Metadata<'_>>, record: impl FnOnce(&mut dyn Visit)) {
+        if metadata.is_none_or(|metadata| metadata.target().starts_with("runwright")) {
+            record(&mut self.0.clone());
+        }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for SpanFields {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
+        self.note(Some(attributes.metadata()), |visit| attributes.record(visit));
+    }
+
+    fn on_record(&self, _: &span::Id, values: &span::Record<'_>, _: Context<'_, S>) {
+        self.note(None, |visit| values.record(visit));
+    }
+}
+
+impl Visit for Logs {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        writeln!(self, "span field {field}: {value:?}").unwrap();
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        writeln!(self, "span field {field}: {value}").unwrap();
     }
 }
 

@@ -1,0 +1,106 @@
+//! An answer that comes as an event stream, over all the HTTP responses that this takes.
+//!
+//! rmcp resumes an answer that broke off by the id of its last event, and by nothing else. But servers need not keep the
+//! ids of two answers apart, and an id does not say whose request it was. So what rmcp sees is the server's id behind a
+//! number of ours, by which a resumption finds its exchange again.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, de::IgnoredAny};
+use sse_stream::Sse;
+use tokio::time::Instant;
+
+use super::{Fault, slot::Exchange, tools};
+
+/// An answer that is being read.
+pub(super) struct StreamedAnswer {
+    pub(super) exchange: Arc<Exchange>,
+    number: u64,
+    /// Whether it is an answer to `tools/list`.
+    listing: bool,
+    /// Whether the server gave an event an id: only then it can be resumed.
+    has_ids: bool,
+    /// Whether the JSON-RPC answer has come. It is looked for only where there are ids.
+    answered: bool,
+}
+
+/// The answers of a client that broke off and may be resumed, by their numbers.
+#[derive(Default)]
+pub(super) struct Interrupted(Mutex<Numbered>);
+
+#[derive(Default)]
+struct Numbered {
+    last: u64,
+    answers: HashMap<u64, StreamedAnswer>,
+}
+
+impl Interrupted {
+    /// An answer that begins.
+    pub(super) fn begin(&self, exchange: &Arc<Exchange>, listing: bool) -> StreamedAnswer {
+        let mut numbered = self.0.lock();
+        numbered.last += 1;
+        let (number, exchange) = (numbered.last, exchange.clone());
+        StreamedAnswer { exchange, number, listing, has_ids: false, answered: false }
+    }
+
+    /// Keeps an answer whose stream has ended, if more of it may come.
+    pub(super) fn keep(&self, answer: StreamedAnswer) {
+        if answer.answered {
+            return;
+        }
+        if !answer.has_ids {
+            answer.exchange.fail(Fault::Broken);
+            return;
+        }
+        let now = Instant::now();
+        let mut numbered = self.0.lock();
+        // Those that nobody came back for leave with their time.
+        let in_time =
+            |answer: &StreamedAnswer| answer.exchange.deadline.is_some_and(|(until, _)| until > now);
+        numbered.answers.retain(|_, answer| in_time(answer));
+        numbered.answers.insert(answer.number, answer);
+    }
+
+    /// The answer that an event's id belongs to, and the id as the server gave it.
+    pub(super) fn take<'a>(&self, event_id: &'a str) -> Option<(StreamedAnswer, &'a str)> {
+        let (number, id) = event_id.split_once('.')?;
+        let answer = self.0.lock().answers.remove(&number.parse().ok()?)?;
+        Some((answer, id))
+    }
+}
+
+impl StreamedAnswer {
+    /// Makes an event one that rmcp can use.
+    pub(super) fn look_through(&mut self, event: &mut Sse) {
+        if let Some(id) = event.id.take().filter(|id| !id.is_empty()) {
+            event.id = Some(format!("{}.{id}", self.number));
+            self.has_ids = true;
+        }
+        let Some(data) = &mut event.data else { return };
+        if self.listing {
+            self.keep_usable_tools(data);
+        }
+        self.answered |= self.has_ids && is_answer(data);
+    }
+
+    fn keep_usable_tools(&self, data: &mut String) {
+        let Ok(mut message) = serde_json::from_str(data) else { return };
+        let Some(page) = tools::keep_usable(&mut message) else { return };
+        if let Ok(usable) = serde_json::to_string(&message) {
+            *data = usable;
+            self.exchange.note_page(page);
+        }
+    }
+}
+
+/// Whether an event is a JSON-RPC answer: rmcp reads no further then, and nothing is left to be resumed.
+fn is_answer(data: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Message {
+        result: Option<IgnoredAny>,
+        error: Option<IgnoredAny>,
+    }
+    let message = serde_json::from_str::<Message>(data);
+    message.is_ok_and(|message| message.result.is_some() || message.error.is_some())
+}
