@@ -21,7 +21,7 @@ macro_rules! against {
             async fn $server() {
                 let server = crate::support::servers::$server;
                 let test = $behaviour(crate::support::World::start(server).await);
-                crate::support::within("the whole test", test).await;
+                crate::support::within_all(test).await;
             }
         )+
     };
@@ -32,6 +32,7 @@ mod catalogue;
 mod checking;
 mod headers;
 mod keeping;
+mod refusing;
 mod runs;
 mod sessions;
 mod shutdown;

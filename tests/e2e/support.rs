@@ -15,6 +15,8 @@ pub use service::{Caller, Service};
 
 /// The longest that anything here may take; far more than it does on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// The longest that a whole test may take: some wait had no end of its own.
+const TEST_DEADLINE: Duration = Duration::from_secs(180);
 
 /// A server, a proxy before it, and the service, which knows the server by the name `subject`.
 pub struct World {
@@ -35,4 +37,9 @@ impl World {
 /// Waits for something that must happen.
 pub async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     timeout(DEADLINE, work).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+}
+
+/// Runs a test's body, which may not hang.
+pub async fn within_all(test: impl Future<Output = ()>) {
+    timeout(TEST_DEADLINE, test).await.unwrap_or_else(|_| panic!("not within {TEST_DEADLINE:?}"));
 }

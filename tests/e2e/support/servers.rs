@@ -36,14 +36,16 @@ pub enum Server {
     /// The TypeScript SDK, version 2.
     typescript_modern,
     typescript_handshake,
-    /// The Python SDK, version 2.
+    /// The Python SDK, version 2. The guarded one refuses the tokens of all but Ada.
     python_modern,
     python_stateless,
     python_stateful,
+    python_guarded,
 }
 
 pub use Server::{
-    everything, python_modern, python_stateful, python_stateless, typescript_handshake, typescript_modern,
+    everything, python_guarded, python_modern, python_stateful, python_stateless, typescript_handshake,
+    typescript_modern,
 };
 
 /// A server that runs.
@@ -56,7 +58,7 @@ pub struct Started {
 impl Server {
     pub fn way(self) -> Way {
         match self {
-            typescript_modern | python_modern => Way::Modern,
+            typescript_modern | python_modern | python_guarded => Way::Modern,
             typescript_handshake | python_stateless => Way::Handshake,
             everything | python_stateful => Way::Session,
         }
@@ -103,6 +105,7 @@ impl Server {
             python_modern => (".tools/python/bin/python", PYTHON, "modern"),
             python_stateless => (".tools/python/bin/python", PYTHON, "stateless"),
             python_stateful => (".tools/python/bin/python", PYTHON, "stateful"),
+            python_guarded => (".tools/python/bin/python", PYTHON, "guarded"),
         };
         let inside = |path: &str| Path::new(ROOT).join(path);
         let program = if program == "node" { program.into() } else { inside(program) };

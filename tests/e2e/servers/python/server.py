@@ -3,6 +3,7 @@
 modern     2026-07-28, as the SDK serves it
 stateless  the revisions with a handshake, without sessions
 stateful   the revisions with a handshake, with sessions
+guarded    2026-07-28; the SDK refuses the tokens of all but Ada
 
 It prints `listening PORT`, and what happens to its slow tool. `POST /release` lets the slow tool end.
 """
@@ -12,6 +13,8 @@ import sys
 
 import anyio
 import uvicorn
+from mcp.server.auth.provider import AccessToken, TokenVerifier
+from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
@@ -19,7 +22,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-server = MCPServer("e2e", log_level="WARNING")
+MODE = sys.argv[1]
+
+
+class OnlyAda(TokenVerifier):
+    async def verify_token(self, token: str) -> AccessToken | None:
+        return AccessToken(token=token, client_id="ada", scopes=[]) if token.startswith("ada.") else None
+
+
+guard = {
+    "auth": AuthSettings(
+        issuer_url="https://issuer.example.com",
+        resource_server_url="https://mcp.example.com/mcp",
+        validate_token_resource=False,
+    ),
+    "token_verifier": OnlyAda(),
+}
+server = MCPServer("e2e", log_level="WARNING", **(guard if MODE == "guarded" else {}))
 released = anyio.Event()
 
 
@@ -75,13 +94,13 @@ class HandshakeOnly:
         await refusal(scope, receive, send)
 
 
-def main(mode: str) -> None:
-    app: ASGIApp = server.streamable_http_app(stateless_http=mode == "stateless")
-    if mode != "modern":
+def main() -> None:
+    app: ASGIApp = server.streamable_http_app(stateless_http=MODE == "stateless")
+    if MODE in ("stateless", "stateful"):
         app = HandshakeOnly(app)
     listener = socket.create_server(("127.0.0.1", 0))
     say(f"listening {listener.getsockname()[1]}")
     uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 
-main(sys.argv[1])
+main()
