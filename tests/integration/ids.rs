@@ -157,6 +157,17 @@ async fn every_line_of_a_run_names_the_request_and_the_run() {
 }
 
 #[tokio::test]
+async fn labels_go_to_the_log_and_to_nobody_else() {
+    let (logs, _guard) = logs::catch();
+    let world = World::start(Era::Modern, "").await;
+    let mut request = request(&[]);
+    request.get_mut().labels = [("team".to_owned(), "label-blue".to_owned())].into();
+    world.service.agents.clone().run(request).await.unwrap();
+    assert!(logs.text().contains("label-blue"));
+    assert!(!format!("{:?} {:?}", world.model.seen(), world.server.seen()).contains("label-blue"));
+}
+
+#[tokio::test]
 async fn a_trace_goes_on_to_model_and_server_in_spans_of_our_own() {
     let (_logs, _guard) = logs::catch();
     for era in [Era::Modern, Era::Stateful] {

@@ -213,6 +213,16 @@ async fn the_layer_of_the_refused_credential_is_named() {
 }
 
 #[tokio::test]
+async fn a_refused_credential_fails_a_run_of_an_optional_server_too() {
+    let server = refusing(Era::Modern, "tools/list", challenged).await;
+    let yaml = whoami_config(&server.url()).replace("{ name: crm", "{ required: false, name: crm");
+    let service = Service::start(&yaml).await;
+    for status in both(&service, run_as("a", "alice")).await {
+        failed(&status, Code::FailedPrecondition, "MCP_UNAUTHORIZED");
+    }
+}
+
+#[tokio::test]
 async fn a_challenge_that_reflects_the_token_is_told_without_it() {
     let server = McpServer::with_hook(Era::Modern, |seen| async move {
         let token = seen.header("authorization").trim_start_matches("Bearer ");

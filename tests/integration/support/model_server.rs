@@ -12,7 +12,7 @@ use axum::{
 };
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::net::TcpListener;
 
 type Answer = Arc<dyn Fn(Value) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
 
@@ -26,7 +26,6 @@ pub struct ModelServer {
 struct Shared {
     answer: Answer,
     seen: Mutex<Vec<(HeaderMap, Value)>>,
-    changed: Notify,
 }
 
 impl ModelServer {
@@ -39,7 +38,7 @@ impl ModelServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answer: Answer = Arc::new(move |body| Box::pin(answer(body)));
-        let shared = Arc::new(Shared { answer, seen: Mutex::default(), changed: Notify::new() });
+        let shared = Arc::new(Shared { answer, seen: Mutex::default() });
         let router = axum::Router::new()
             .fallback(handle)
             .layer(DefaultBodyLimit::disable())
@@ -56,20 +55,6 @@ impl ModelServer {
     pub fn seen(&self) -> Vec<(HeaderMap, Value)> {
         self.shared.seen.lock().unwrap().clone()
     }
-
-    /// Waits until a number of requests have come.
-    pub async fn wait_for(&self, count: usize) {
-        super::soon("a model request", async {
-            loop {
-                let changed = self.shared.changed.notified();
-                if self.seen().len() >= count {
-                    return;
-                }
-                changed.await;
-            }
-        })
-        .await;
-    }
 }
 
 impl Drop for ModelServer {
@@ -81,7 +66,6 @@ impl Drop for ModelServer {
 async fn handle(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     shared.seen.lock().unwrap().push((headers, body.clone()));
-    shared.changed.notify_waiters();
     (shared.answer)(body).await
 }
 
