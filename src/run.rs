@@ -18,7 +18,7 @@ mod runner;
 mod stop;
 mod tools;
 
-pub use error::{Admitted, Error, Failure, Violation, ViolationKind};
+pub use error::{Error, Failure, Standing, Violation, ViolationKind};
 pub use handle::Run;
 pub use headers::{Plan, RawSet, Requested, key, plan};
 pub use limits::Limits;

@@ -18,8 +18,9 @@ use tonic_types::pb::{self as rpc, bad_request::FieldViolation};
 
 use super::{encode, metadata, proto};
 use crate::{
+    event::Progress,
     mcp,
-    run::{Admitted, Error, Failure, Violation, ViolationKind},
+    run::{Error, Failure, Violation, ViolationKind},
 };
 
 /// What a unary handler answers with.
@@ -45,21 +46,19 @@ struct Described {
 /// The status of an error.
 pub fn status(error: &Error) -> Status {
     let mut described = describe(&error.failure);
-    let started = error.tool_calls_started();
+    let started = error.progress().map(|progress| progress.tool_calls.len());
     // Sending again would run the tools again.
-    if described.code == Code::Unavailable && started > 0 {
+    if described.code == Code::Unavailable && started.is_some_and(|started| started > 0) {
         described.code = Code::Aborted;
     }
     described.metadata.push(("request_id", error.request_id.to_string()));
-    described.metadata.push(("admitted", error.admitted.is_some().to_string()));
-    if let Some(admitted) = &error.admitted {
-        described.metadata.push(("run_id", admitted.run_id.to_string()));
-        described.metadata.push(("tool_calls_started", started.to_string()));
-    }
+    described.metadata.push(("admitted", error.is_admitted().to_string()));
+    described.metadata.extend(error.run_id().map(|run_id| ("run_id", run_id.to_string())));
+    described.metadata.extend(started.map(|started| ("tool_calls_started", started.to_string())));
     let details = described.encode(error);
     let mut metadata = MetadataMap::new();
     metadata::name_request(&mut metadata, &error.request_id);
-    if error.admitted.is_some() {
+    if error.is_admitted() {
         metadata.insert("grpc-retry-pushback-ms", AsciiMetadataValue::from_static("-1"));
     }
     let message = cut(described.message);
@@ -196,9 +195,9 @@ impl Described {
             let room = MAX_DETAIL_BYTES.saturating_sub(status.encoded_len());
             status.details.push(bad_request(violations, room));
         }
-        if let Some(admitted) = &error.admitted {
+        if let Some(done) = error.progress() {
             let room = MAX_DETAIL_BYTES.saturating_sub(status.encoded_len());
-            status.details.push(any(&progress(admitted, room)));
+            status.details.push(any(&progress(done, room)));
         }
         status.encode_to_vec()
     }
@@ -233,10 +232,10 @@ fn bad_request(violations: &[Violation], room: usize) -> Any {
 }
 
 /// What a failed run had done, as far as it fits; of its calls, the last ones.
-fn progress(admitted: &Admitted, room: usize) -> proto::RunProgress {
+fn progress(done: &Progress, room: usize) -> proto::RunProgress {
     /// Room for the message around.
     const RESERVE: usize = 96;
-    let mut whole = encode::progress(&admitted.progress);
+    let mut whole = encode::progress(done);
     let calls = std::mem::take(&mut whole.tool_calls);
     if whole.encoded_len() + RESERVE > room {
         whole.applied_headers.clear();

@@ -7,7 +7,7 @@ use tokio::time::sleep_until;
 use tracing::{Instrument, Span};
 
 use super::{
-    Admitted, Error, Failure, RunRequest,
+    Error, Failure, RunRequest, Standing,
     handle::Sink,
     machine::{Machine, Next, Step},
     record,
@@ -95,7 +95,7 @@ impl Work {
                 Next::Ask => self.ask(context).await?,
                 Next::Call(calls) => self.call(context, calls).await?,
                 // All calls of a turn are waited for in `call`.
-                Next::Wait => return Err(super::Run::incident("a run waits for nothing")),
+                Next::Wait => return Err(Failure::incident("a run waits for nothing")),
                 Next::Finish(reason) => return Ok(reason),
             }
         }
@@ -208,8 +208,8 @@ impl Work {
                 })
             }
             Err(failure) => {
-                let admitted = Some(Box::new(Admitted { run_id: context.run_id, progress }));
-                Err(Error { request_id, failure, admitted })
+                let standing = Standing::Admitted { run_id: context.run_id, progress: Box::new(progress) };
+                Err(Error { request_id, failure, standing })
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tracing::error;
 use uuid::Uuid;
 
 use crate::{
@@ -17,17 +18,27 @@ pub struct Error {
     pub request_id: RequestId,
     /// What happened.
     pub failure: Failure,
-    /// The run, if there was one; `None` means that nothing ran and no upstream was asked.
-    pub admitted: Option<Box<Admitted>>,
+    /// How far the request had come.
+    pub standing: Standing,
 }
 
-/// A run that failed.
+/// How far a request had come when it failed.
 #[derive(Clone, Debug)]
-pub struct Admitted {
-    /// The run.
-    pub run_id: RunId,
-    /// What it had done.
-    pub progress: Progress,
+pub enum Standing {
+    /// Nothing ran, and no upstream was asked.
+    Refused,
+    /// A run had been admitted.
+    Admitted {
+        /// The run.
+        run_id: RunId,
+        /// What it had done.
+        progress: Box<Progress>,
+    },
+    /// A panic took with it what the request had done.
+    Lost {
+        /// The run, if it is known that there was one.
+        run_id: Option<RunId>,
+    },
 }
 
 /// What can happen to a request. The texts that it gives rise to hold no upstream's words and no header value.
@@ -114,16 +125,45 @@ impl Violation {
 impl Error {
     /// A request that is refused: nothing ran.
     pub fn refused(request_id: RequestId, failure: Failure) -> Self {
-        Self { request_id, failure, admitted: None }
+        Self { request_id, failure, standing: Standing::Refused }
     }
 
-    /// Whether a tool call had begun.
-    pub fn tool_calls_started(&self) -> usize {
-        self.admitted.as_ref().map_or(0, |admitted| admitted.progress.tool_calls.len())
+    /// A panic, which is logged, with an incident id that the caller is told, too.
+    pub fn panicked(request_id: RequestId, run_id: Option<RunId>) -> Self {
+        Self { request_id, failure: Failure::incident("a panic"), standing: Standing::Lost { run_id } }
+    }
+
+    /// Whether something may have run.
+    pub fn is_admitted(&self) -> bool {
+        !matches!(self.standing, Standing::Refused)
+    }
+
+    /// The run, as far as it is known.
+    pub fn run_id(&self) -> Option<RunId> {
+        match &self.standing {
+            Standing::Refused => None,
+            Standing::Admitted { run_id, .. } => Some(*run_id),
+            Standing::Lost { run_id } => *run_id,
+        }
+    }
+
+    /// What the run had done, as far as it is known.
+    pub fn progress(&self) -> Option<&Progress> {
+        match &self.standing {
+            Standing::Admitted { progress, .. } => Some(progress),
+            Standing::Refused | Standing::Lost { .. } => None,
+        }
     }
 }
 
 impl Failure {
+    /// A fault of ours: logged, with an incident id that the caller is told, too.
+    pub(super) fn incident(what: &'static str) -> Self {
+        let incident_id = Uuid::now_v7();
+        error!(%incident_id, what, "A fault of the service");
+        Self::Internal(incident_id)
+    }
+
     /// The name for logs and spans: the reason that the caller is told.
     pub fn reason(&self) -> &'static str {
         match self {

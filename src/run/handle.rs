@@ -10,12 +10,10 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::error;
-use uuid::Uuid;
 
-use super::{Admitted, Error, Failure, Mode, stop::Stop};
+use super::{Error, Failure, Mode, stop::Stop};
 use crate::{
-    event::{Event, Progress, Report, What},
+    event::{Event, Report, What},
     id::{RequestId, RunId},
 };
 
@@ -72,19 +70,8 @@ impl Run {
     pub async fn outcome(&mut self) -> Result<Report, Error> {
         match (&mut self.task).await {
             Ok(result) => result,
-            Err(_) => Err(Error {
-                request_id: self.request_id.clone(),
-                failure: Self::incident("a run panicked"),
-                admitted: Some(Box::new(Admitted { run_id: self.run_id, progress: Progress::default() })),
-            }),
+            Err(_) => Err(Error::panicked(self.request_id.clone(), Some(self.run_id))),
         }
-    }
-
-    /// A fault of ours: logged, with an incident id that the caller is told, too.
-    pub(super) fn incident(what: &'static str) -> Failure {
-        let incident_id = Uuid::now_v7();
-        error!(%incident_id, what, "A fault of the service");
-        Failure::Internal(incident_id)
     }
 }
 

@@ -16,10 +16,7 @@ pub(super) fn end(request: &RunRequest, run_id: RunId, result: &Result<Report, E
     let nothing = Progress::default();
     let (outcome, progress, failure) = match result {
         Ok(report) => (report.finish_reason.as_str(), &report.progress, None),
-        Err(error) => {
-            let progress = error.admitted.as_ref().map_or(&nothing, |admitted| &admitted.progress);
-            (error.failure.reason(), progress, Some(&error.failure))
-        }
+        Err(error) => (error.failure.reason(), error.progress().unwrap_or(&nothing), Some(&error.failure)),
     };
     note(outcome, progress, failure.is_some());
     macro_rules! line {

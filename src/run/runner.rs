@@ -110,8 +110,8 @@ impl Runner {
             })
         })?;
         let model = parts.models.get(&request.agent.model).cloned();
-        let model = model.ok_or_else(|| refuse(Run::incident("the agent's model is not there")))?;
-        let token = ControlToken::generate().map_err(|_| refuse(Run::incident("no random bits")))?;
+        let model = model.ok_or_else(|| refuse(Failure::incident("the agent's model is not there")))?;
+        let token = ControlToken::generate().map_err(|_| refuse(Failure::incident("no random bits")))?;
 
         let run_id = RunId::generate();
         let stop = Arc::new(Stop::new(&state.ending));

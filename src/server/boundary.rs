@@ -3,14 +3,16 @@
 //! Coming in, the caller's deadline is stamped: tonic's own timer for `grpc-timeout` sits outside of all layers, ends a
 //! unary call without details, and does not end a stream at all. Going out, the two errors that tonic's codec makes by
 //! itself are made ours: a request over the size limit, which it calls OUT_OF_RANGE, and one that is no protobuf, which
-//! it calls INTERNAL.
+//! it calls INTERNAL. A handler's panic, which would only break the stream, is an error of ours, too.
 
 use std::{
+    panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::{HeaderMap, Request, Response};
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
@@ -55,26 +57,34 @@ where
             request.extensions_mut().insert(CallDeadline::after(timeout));
         }
         let request_id = request.headers().get("x-request-id").cloned();
-        let answer = self.0.call(request);
+        let answer = AssertUnwindSafe(self.0.call(request)).catch_unwind();
         Box::pin(async move {
-            let answer = answer.await?;
-            let Some(failure) = codec_failure(answer.headers()) else { return Ok(answer) };
+            let failed: fn(RequestId) -> Error = match answer.await {
+                Ok(answer) => {
+                    let answer = answer?;
+                    match codec_error(answer.headers()) {
+                        Some(error) => error,
+                        None => return Ok(answer),
+                    }
+                }
+                Err(_) => |request_id| Error::panicked(request_id, None),
+            };
             let request_id = request_id.and_then(|id| RequestId::parse(id.to_str().ok()?));
-            let error = Error::refused(request_id.unwrap_or_else(RequestId::generate), failure);
+            let error = failed(request_id.unwrap_or_else(RequestId::generate));
             Ok(status::status(&error).into_http())
         })
     }
 }
 
-/// What failed, if tonic's codec made this answer: our own statuses have details, and none is OUT_OF_RANGE.
-fn codec_failure(headers: &HeaderMap) -> Option<Failure> {
+/// Our error, if tonic's codec made this answer: our own statuses have details, and none is OUT_OF_RANGE.
+fn codec_error(headers: &HeaderMap) -> Option<fn(RequestId) -> Error> {
     let code = Code::from_bytes(headers.get("grpc-status")?.as_bytes());
     match code {
-        Code::OutOfRange => Some(Failure::RequestTooLarge),
-        Code::Internal if !headers.contains_key("grpc-status-details-bin") => {
+        Code::OutOfRange => Some(|request_id| Error::refused(request_id, Failure::RequestTooLarge)),
+        Code::Internal if !headers.contains_key("grpc-status-details-bin") => Some(|request_id| {
             let violation = Violation::field("", "the request's bytes are no message of this method");
-            Some(Failure::Invalid(vec![violation]))
-        }
+            Error::refused(request_id, Failure::Invalid(vec![violation]))
+        }),
         _ => None,
     }
 }
@@ -101,7 +111,39 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
+
+    /// A handler that panics with a secret.
+    struct Panics;
+
+    impl Service<Request<Body>> for Panics {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            Box::pin(async { panic!("canary-secret") })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_that_may_have_run_and_says_nothing_of_its_text() {
+        let request = Request::builder().header("x-request-id", "mine").body(Body::empty()).unwrap();
+        let answer = Boundary(Panics).call(request).await.unwrap();
+        let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), Code::Internal);
+        let details = String::from_utf8_lossy(status.details()).into_owned();
+        for part in ["INTERNAL", "incident_id", "admitted", "true", "mine"] {
+            assert!(details.contains(part), "{part}");
+        }
+        assert!(!format!("{answer:?}").contains("canary"));
+    }
 
     fn parsed(text: &'static str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
