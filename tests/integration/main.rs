@@ -4,6 +4,7 @@
 mod support;
 
 mod egress;
+mod isolation;
 mod layers;
 mod leak;
 mod mcp_answers;
