@@ -21,3 +21,4 @@ mod mcp_start;
 mod mcp_streams;
 mod routing;
 mod sessions;
+mod spans;
