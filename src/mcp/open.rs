@@ -16,6 +16,8 @@ use rmcp::{
     },
 };
 
+use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
+
 use super::{
     Fault,
     backend::{Backend, GOODBYE_TIMEOUT},
@@ -66,6 +68,8 @@ async fn attempt(
         StreamableHttpClientTransport::with_client(backend.clone(), transport_config(registration));
     let mut service = us()
         .serve_with_lifecycle(transport, lifecycle(era))
+        // rmcp goes on in the span that it finds here, and would keep the run's open as long as the client.
+        .with_subscriber(NoSubscriber::default())
         .await
         .map_err(|error| exchange.fault().unwrap_or_else(|| fault(error)))?;
     half_open.opened = true;

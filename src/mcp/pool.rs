@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Shared, WeakShared},
+    future::{self, BoxFuture, Shared, WeakShared},
 };
 use http::HeaderMap;
 use lru::LruCache;
@@ -20,6 +20,9 @@ use parking_lot::Mutex;
 
 use super::{Fault, KeptClients, SessionScope, client::Client, open::open, registration::Registration};
 use crate::{headers::IdentityDigest, trace::Outgoing};
+
+#[cfg(test)]
+mod tests;
 
 /// Whose a client is: a registration in its revision, and the digest of the merged headers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,7 +134,10 @@ impl Pool {
     }
 
     fn kept(&self, identity: &Identity) -> Option<Arc<Client>> {
-        let mut entries = self.entries.lock();
+        self.kept_of(&mut self.entries.lock(), identity)
+    }
+
+    fn kept_of(&self, entries: &mut LruCache<Identity, Entry>, identity: &Identity) -> Option<Arc<Client>> {
         let Entry::Kept { client, used } = entries.get_mut(identity)? else { return None };
         let good = client.is_open()
             && client.opened.elapsed() < self.bounds.age
@@ -152,6 +158,10 @@ impl Pool {
             && let Some(opening) = opening.upgrade()
         {
             return opening;
+        }
+        // Somebody may have opened one since it was looked for.
+        if let Some(client) = self.kept_of(&mut entries, &wanted.identity) {
+            return future::ready(Ok(Opened::Kept(client))).boxed().shared();
         }
         let opening = self.clone().open_for_all(wanted.clone()).boxed().shared();
         // It has not been polled, so it can be weakened.
