@@ -15,7 +15,7 @@ TYPESCRIPT := tests/e2e/servers/typescript
 PYTHON := tests/e2e/servers/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e
+.PHONY: help demo test e2e bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format
 
 e2e: .tools/npm/installed .tools/python/installed ## Run the service against real MCP servers in TypeScript and Python
 	cargo test --locked --test e2e
+
+bench: ## Measure what a run costs, held against the three requests that it makes
+	cargo bench --bench runs --locked
 
 $(BUF):
 	$(NPM) install --prefix .tools/buf-$(BUF_VERSION) @bufbuild/buf@$(BUF_VERSION)
