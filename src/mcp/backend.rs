@@ -130,7 +130,7 @@ impl Backend {
         headers.insert(ACCEPT, ACCEPT_BOTH);
         sending.exchange.outgoing.insert_into(&mut headers);
         insert(&mut headers, SESSION_ID, session);
-        let mut request = self.registration.http.request(method, &*self.registration.uri);
+        let mut request = self.registration.http.request(method, self.registration.config.url.clone());
         if let Some(body) = body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             request = request.body(body);

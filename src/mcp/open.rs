@@ -66,8 +66,8 @@ async fn attempt(
         HalfOpen { backend: backend.clone(), lease: Lease::new(&slot, headers, &exchange), opened: false };
     let transport =
         StreamableHttpClientTransport::with_client(backend.clone(), transport_config(registration));
-    let mut service = us()
-        .serve_with_lifecycle(transport, lifecycle(era))
+    // rmcp's future is large and is moved on its way.
+    let mut service = Box::pin(us().serve_with_lifecycle(transport, lifecycle(era)))
         // rmcp goes on in the span that it finds here, and would keep the run's open as long as the client.
         .with_subscriber(NoSubscriber::default())
         .await

@@ -74,7 +74,8 @@ impl Pool {
         Self { entries: Mutex::new(LruCache::new(max)), bounds }
     }
 
-    /// A client for an identity: a kept one, or one that is opened.
+    /// A client for an identity: a kept one, or one that is opened. To open one takes a large future; it is boxed, so that
+    /// those that find a kept client do not carry it about.
     pub(super) async fn acquire(self: &Arc<Self>, wanted: &Wanted) -> Result<Acquired, Fault> {
         let scope = wanted.registration.config.session_scope;
         if let Some(client) = self.kept(&wanted.identity) {
@@ -83,7 +84,7 @@ impl Pool {
         let own = scope == SessionScope::Run
             || (scope == SessionScope::Auto && wanted.registration.gives_sessions());
         if own {
-            return self.open_own(wanted).await;
+            return Box::pin(self.open_own(wanted)).await;
         }
         let unclaimed = match self.opening(wanted).await? {
             Opened::Kept(client) => return Ok(Acquired { client, own: false }),
@@ -92,7 +93,7 @@ impl Pool {
         let claimed = unclaimed.lock().take();
         match claimed {
             Some(client) => Ok(Acquired { client: Arc::new(client), own: true }),
-            None => self.open_own(wanted).await,
+            None => Box::pin(self.open_own(wanted)).await,
         }
     }
 
