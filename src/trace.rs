@@ -4,6 +4,12 @@
 //! `execute_tool {tool}` → `tools/call {tool}` (CLIENT). Names are those of OpenTelemetry's conventions for RPC,
 //! generative AI and MCP; `runwright.*` is ours. No span holds content: no input, no
 //! argument, no result, no header.
+//!
+//! A span is entered and left whenever a future in it is polled, and each layer of the subscriber looks it up each time.
+//! So a run enters only its own; the spans below it are held for as long as what they measure takes.
+//!
+//! A span is entered and left whenever a future in it is polled, and each layer of the subscriber looks it up each time.
+//! So only a run's own span is; those below are held for as long as what they measure takes.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
@@ -183,9 +189,10 @@ pub fn execute_tool(tool: &str, call_id: &str, correlation: &Correlation) -> Spa
     )
 }
 
-/// The span of a `tools/call` request to an MCP server.
-pub fn tools_call(mcp_server: &str, tool: &str, request_id: &RequestId) -> Span {
+/// The span of a `tools/call` request to an MCP server, below that of the tool call.
+pub fn tools_call(mcp_server: &str, tool: &str, request_id: &RequestId, parent: &Span) -> Span {
     info_span!(
+        parent: parent,
         "tools/call",
         otel.name = format!("tools/call {tool}"),
         otel.kind = "client",

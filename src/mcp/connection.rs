@@ -8,6 +8,7 @@ use rmcp::model::ErrorCode;
 use serde_json::{Map, Value};
 use tokio::{sync::Mutex as AsyncMutex, time::timeout};
 use tokio_util::task::TaskTracker;
+use tracing::Span;
 
 use super::{
     CallOutcome, Error, Fault, Phase, ToolList,
@@ -79,16 +80,18 @@ impl Connection {
         }
     }
 
-    /// Calls a tool. All that goes wrong is for the model to read, but for a refused credential.
+    /// Calls a tool, in a span below `parent`. All that goes wrong is for the model to read, but for a refused credential.
     ///
     /// # Errors
     /// The server refused the run's credential with 401.
-    pub async fn call(&self, tool: &str, arguments: Map<String, Value>) -> Result<CallOutcome, Error> {
-        let span = trace::tools_call(self.mcp_server(), tool, &self.correlation.request_id);
-        let outgoing = self.correlation.outgoing(&span);
-        let called =
-            tracing::Instrument::instrument(self.call_in_span(tool, arguments, outgoing), span.clone());
-        let result = called.await;
+    pub async fn call(
+        &self,
+        tool: &str,
+        arguments: Map<String, Value>,
+        parent: &Span,
+    ) -> Result<CallOutcome, Error> {
+        let span = trace::tools_call(self.mcp_server(), tool, &self.correlation.request_id, parent);
+        let result = self.call_as(tool, arguments, self.correlation.outgoing(&span)).await;
         match &result {
             Ok(outcome) if outcome.fault.is_some() => span.record("error.type", "mcp_error"),
             Err(_) => span.record("error.type", "401"),
@@ -109,7 +112,7 @@ impl Connection {
         }
     }
 
-    async fn call_in_span(
+    async fn call_as(
         &self,
         tool: &str,
         arguments: Map<String, Value>,

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use tokio::time::sleep_until;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use super::{
     Error, Failure, RunRequest, Standing,
@@ -44,29 +44,24 @@ struct Work {
     unavailable: Vec<String>,
 }
 
-/// Performs a run, from its first event to its end, in a span of its own.
+/// Performs a run, from its first event to its end. The current span is the run's.
 pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
-    let span = trace::invoke_agent(&context.request.agent.name, context.run_id, &context.request.correlation);
     if !context.request.labels.is_empty() {
-        span.record("runwright.labels", tracing::field::debug(&context.request.labels));
+        Span::current().record("runwright.labels", tracing::field::debug(&context.request.labels));
     }
-    async {
-        let began = Instant::now();
-        let mut work = Work::new(&mut context);
-        let result = tokio::select! {
-            biased;
-            cause = context.stop.stopped() => Err(cause),
-            () = sleep_until(context.request.deadline) => Err(Failure::Timeout),
-            result = work.perform(&context) => result,
-        };
-        // What was under way is dropped by now. The servers are told, and sessions deleted, before anybody hears of it.
-        future::join_all(work.connections.drain().map(|(_, connection)| connection.close())).await;
-        let result = work.conclude(&context, result);
-        record::end(&context.request, context.run_id, &result, began.elapsed());
-        result
-    }
-    .instrument(span)
-    .await
+    let began = Instant::now();
+    let mut work = Work::new(&mut context);
+    let result = tokio::select! {
+        biased;
+        cause = context.stop.stopped() => Err(cause),
+        () = sleep_until(context.request.deadline) => Err(Failure::Timeout),
+        result = work.perform(&context) => result,
+    };
+    // What was under way is dropped by now. The servers are told, and sessions deleted, before anybody hears of it.
+    future::join_all(work.connections.drain().map(|(_, connection)| connection.close())).await;
+    let result = work.conclude(&context, result);
+    record::end(&context.request, context.run_id, &result, began.elapsed());
+    result
 }
 
 impl Work {
@@ -128,7 +123,7 @@ impl Work {
         context.sink.emit(turn, || What::TurnStarted).await?;
         let model = &*context.model;
         let span = trace::chat(model.model(), model.provider(), &context.request.correlation);
-        let answer = self.answer(context, turn, &span).instrument(span.clone()).await;
+        let answer = self.answer(context, turn, &span).await;
         let answer = answer.inspect_err(|failure| {
             span.record("error.type", failure.reason());
         })?;
@@ -257,7 +252,7 @@ async fn execute(
 ) -> Result<Ended, Failure> {
     let began = Instant::now();
     let span = trace::execute_tool(&call.name, &call.call_id, &context.request.correlation);
-    let outcome = call_tool(connections, &call).instrument(span.clone()).await?;
+    let outcome = call_tool(connections, &call, &span).await?;
     if outcome.status != ToolCallStatus::Ok {
         span.record("error.type", "tool_error");
     }
@@ -268,6 +263,7 @@ async fn execute(
 async fn call_tool(
     connections: &HashMap<String, Connection>,
     call: &ToolCall,
+    span: &Span,
 ) -> Result<CallOutcome, Failure> {
     let connection = call.tool.as_ref().and_then(|tool| Some((tool, connections.get(&tool.mcp_server)?)));
     let Some((tool, connection)) = connection else {
@@ -276,7 +272,7 @@ async fn call_tool(
     let Some(arguments) = tools::arguments(&call.arguments_json) else {
         return Ok(CallOutcome::refused("The arguments are no JSON object.".to_owned()));
     };
-    connection.call(&tool.tool, arguments).await.map_err(Failure::Mcp)
+    connection.call(&tool.tool, arguments, span).await.map_err(Failure::Mcp)
 }
 
 /// Passes on a piece of the model's text, which a server that does not stream gives all at once.

@@ -20,7 +20,7 @@ use crate::{
     id::{ControlToken, RunId},
     mcp::{self, Servers, ToolList},
     model::Model,
-    trace::Correlation,
+    trace::{self, Correlation},
 };
 
 /// When a refused caller should try again.
@@ -114,6 +114,7 @@ impl Runner {
         let token = ControlToken::generate().map_err(|_| refuse(Failure::incident("no random bits")))?;
 
         let run_id = RunId::generate();
+        let span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
         let stop = Arc::new(Stop::new(&state.ending));
         let (sink, events) = Sink::new(mode);
         let live = (mode == Mode::Streamed).then(|| state.live.enter(run_id, token.clone(), stop.clone()));
@@ -132,7 +133,8 @@ impl Runner {
             drop((live, place));
             result
         };
-        let task = state.tasks.spawn(work.instrument(Span::current()));
+        // Of the run's spans this one alone is entered, since each costs something whenever the task goes on.
+        let task = state.tasks.spawn(work.instrument(span));
         Ok(Run::new(run_id, request_id, events, task, stop, state.tasks.token()))
     }
 
