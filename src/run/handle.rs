@@ -6,7 +6,10 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc::{self, error::SendTimeoutError},
+    sync::mpsc::{
+        self,
+        error::{SendTimeoutError, TrySendError},
+    },
     task::JoinHandle,
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -26,7 +29,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Run {
     run_id: RunId,
     request_id: RequestId,
-    events: mpsc::Receiver<Event>,
+    events: Option<mpsc::Receiver<Event>>,
     task: JoinHandle<Result<Report, Error>>,
     stop: Arc<Stop>,
     /// Until it is dropped, the run's reader may not have heard of the end.
@@ -45,7 +48,7 @@ impl Run {
     pub(super) fn new(
         run_id: RunId,
         request_id: RequestId,
-        events: mpsc::Receiver<Event>,
+        events: Option<mpsc::Receiver<Event>>,
         task: JoinHandle<Result<Report, Error>>,
         stop: Arc<Stop>,
         live: TaskTrackerToken,
@@ -60,7 +63,15 @@ impl Run {
 
     /// The next event; `None` when there are no more. A unary run has none. Dropping the future loses no event.
     pub async fn next_event(&mut self) -> Option<Event> {
-        self.events.recv().await
+        match &mut self.events {
+            Some(events) => events.recv().await,
+            None => None,
+        }
+    }
+
+    /// An event that has come already.
+    pub fn ready_event(&mut self) -> Option<Event> {
+        self.events.as_mut().and_then(|events| events.try_recv().ok())
     }
 
     /// What the run comes to.
@@ -82,11 +93,13 @@ impl Drop for Run {
 }
 
 impl Sink {
-    pub(super) fn new(mode: Mode) -> (Self, mpsc::Receiver<Event>) {
-        let (sender, receiver) = mpsc::channel(MAX_WAITING_EVENTS);
+    pub(super) fn new(mode: Mode) -> (Self, Option<mpsc::Receiver<Event>>) {
         match mode {
-            Mode::Unary => (Self::Silent, receiver),
-            Mode::Streamed => (Self::Stream(sender), receiver),
+            Mode::Unary => (Self::Silent, None),
+            Mode::Streamed => {
+                let (sender, receiver) = mpsc::channel(MAX_WAITING_EVENTS);
+                (Self::Stream(sender), Some(receiver))
+            }
         }
     }
 
@@ -98,9 +111,18 @@ impl Sink {
     pub(super) async fn emit(&self, turn: u32, what: impl FnOnce() -> What) -> Result<(), Failure> {
         let Self::Stream(sender) = self else { return Ok(()) };
         let event = Event { time: SystemTime::now(), turn, what: what() };
-        sender.send_timeout(event, STALL_TIMEOUT).await.map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => Failure::StreamStalled,
-            SendTimeoutError::Closed(_) => Failure::CallerGone,
-        })
+        match sender.try_send(event) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(Failure::CallerGone),
+            Err(TrySendError::Full(event)) => wait_to_send(sender, event).await,
+        }
     }
+}
+
+/// Waits until a slow reader has room for an event.
+async fn wait_to_send(sender: &mpsc::Sender<Event>, event: Event) -> Result<(), Failure> {
+    sender.send_timeout(event, STALL_TIMEOUT).await.map_err(|error| match error {
+        SendTimeoutError::Timeout(_) => Failure::StreamStalled,
+        SendTimeoutError::Closed(_) => Failure::CallerGone,
+    })
 }
