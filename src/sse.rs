@@ -1,15 +1,24 @@
 //! Server-Sent Events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>) with a bound on what one
 //! event may hold in memory.
 //!
-//! The parser keeps an unfinished line, and the lines of an unfinished event, for as long as they grow. So the bytes are
-//! measured before it sees them. They are also cut behind each empty line, so that the parser holds one event at a
-//! time and an error comes after all events that stood before it. A comment counts only while its line has no end:
-//! keepalives may go on for ever.
+//! What is kept between chunks is the beginning of a line and what the finished lines of an unfinished event say; both
+//! are measured before they grow. Events come one at a time, so that an error comes after all events that stood before
+//! it. A comment counts only while its line has no end: keepalives may go on for ever.
+//!
+//! A model streams an event for each word, so the bytes are looked at once, and only a line that is cut by the end of a
+//! chunk is copied.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, future, stream};
-use sse_stream::{Sse, SseStream};
+use futures_util::Stream;
+use sse_stream::Sse;
 use thiserror::Error;
+
+mod line;
 
 /// Why a stream of events breaks off.
 #[derive(Debug, Error)]
@@ -31,107 +40,131 @@ pub enum Error<E> {
 /// See [`enum@Error`]. Nothing comes after an error.
 pub fn events<S, E>(bytes: S, max_event_bytes: usize) -> impl Stream<Item = Result<Sse, Error<E>>>
 where
-    S: Stream<Item = Result<Bytes, E>>,
-    E: std::error::Error + Send + Sync + 'static,
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    let mut gauge = Gauge::new(max_event_bytes);
-    let bounded = bytes.flat_map(move |chunk| stream::iter(gauge.split(chunk)));
-    SseStream::from_bytes_stream(bounded).scan(false, |failed, event| {
-        let event = event.map_err(unwrap);
-        let ended = std::mem::replace(failed, event.is_err());
-        future::ready((!ended).then_some(event))
-    })
+    Events { bytes, parser: Parser::new(max_event_bytes), ended: false }
 }
 
-fn unwrap<E>(error: sse_stream::Error) -> Error<E>
+struct Events<S> {
+    bytes: S,
+    parser: Parser,
+    ended: bool,
+}
+
+impl<S, E> Stream for Events<S>
 where
-    E: std::error::Error + Send + Sync + 'static,
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    match error {
-        sse_stream::Error::Body(inner) => inner.downcast().map_or(Error::Malformed, |error| *error),
-        _ => Error::Malformed,
-    }
-}
+    type Item = Result<Sse, Error<E>>;
 
-/// Measures the event that is being read.
-struct Gauge {
-    max: usize,
-    /// Bytes of the event's finished lines, without comments.
-    lines: usize,
-    /// Bytes of the unfinished line.
-    line: usize,
-    /// Whether the unfinished line is a comment.
-    comment: bool,
-    /// Whether the last byte was a CR, so that a LF goes with it.
-    after_cr: bool,
-}
-
-impl Gauge {
-    fn new(max: usize) -> Self {
-        Self { max, lines: 0, line: 0, comment: false, after_cr: false }
-    }
-
-    /// Cuts a chunk behind each empty line; ends with an error where the event is too large.
-    fn split<E>(&mut self, chunk: Result<Bytes, E>) -> Vec<Result<Bytes, Error<E>>> {
-        let mut rest = match chunk {
-            Ok(chunk) => chunk,
-            Err(error) => return vec![Err(Error::Body(error))],
-        };
-        let mut parts = Vec::with_capacity(1);
-        while !rest.is_empty() {
-            let Some(end) = self.event_end(&rest) else {
-                parts.push(Err(Error::TooLarge));
-                break;
-            };
-            parts.push(Ok(rest.split_to(end)));
-        }
-        parts
-    }
-
-    /// How many of the bytes belong to the current event, its empty line included; `None`: it is too large.
-    fn event_end(&mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        while at < bytes.len() {
-            let rest = &bytes[at..];
-            let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
-            self.grow(&rest[..end.unwrap_or(rest.len())])?;
-            let Some(end) = end else { return Some(bytes.len()) };
-            at += end + 1;
-            if self.end_line(rest[end]) {
-                return Some(at);
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        while !self.ended {
+            if let Some(event) = self.parser.next() {
+                self.ended = event.is_err();
+                return Poll::Ready(Some(event));
+            }
+            match ready!(Pin::new(&mut self.bytes).poll_next(cx)) {
+                Some(Ok(chunk)) => self.parser.feed(chunk),
+                Some(Err(error)) => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(Error::Body(error))));
+                }
+                None => self.ended = true,
             }
         }
-        Some(at)
+        Poll::Ready(None)
+    }
+}
+
+/// Takes chunks apart into lines, and puts lines together to events.
+struct Parser {
+    max: usize,
+    chunk: Bytes,
+    /// How many of the chunk's bytes are read.
+    read: usize,
+    /// The beginning of a line whose end was not in its chunk.
+    line: Vec<u8>,
+    /// What the event's finished lines say.
+    event: Option<Sse>,
+    /// Bytes of the event's finished lines, without comments.
+    lines: usize,
+    /// Whether the last byte was a CR, so that a LF goes with it.
+    after_cr: bool,
+    /// Whether a line was read already: the first may begin with a byte order mark.
+    begun: bool,
+}
+
+impl Parser {
+    fn new(max: usize) -> Self {
+        let (chunk, line) = (Bytes::new(), Vec::new());
+        Self { max, chunk, read: 0, line, event: None, lines: 0, after_cr: false, begun: false }
     }
 
-    fn grow(&mut self, part: &[u8]) -> Option<()> {
-        let Some(first) = part.first() else { return Some(()) };
-        if self.line == 0 {
-            self.comment = *first == b':';
-        }
-        self.after_cr = false;
-        self.line += part.len();
-        (self.lines + self.line <= self.max).then_some(())
+    /// Takes the next chunk, after all events of the one before.
+    fn feed(&mut self, chunk: Bytes) {
+        self.chunk = chunk;
+        self.read = 0;
     }
 
-    /// Takes a line's end; whether the line was empty and ends the event.
-    fn end_line(&mut self, end: u8) -> bool {
-        if std::mem::replace(&mut self.after_cr, end == b'\r') && end == b'\n' {
-            return false;
+    /// The next event whose end is in the chunk.
+    fn next<E>(&mut self) -> Option<Result<Sse, Error<E>>> {
+        while self.read < self.chunk.len() {
+            let rest = &self.chunk[self.read..];
+            if std::mem::take(&mut self.after_cr) && rest[0] == b'\n' {
+                self.read += 1;
+                continue;
+            }
+            let end = memchr::memchr2(b'\n', b'\r', rest);
+            let part = &rest[..end.unwrap_or(rest.len())];
+            if self.lines + self.line.len() + part.len() > self.max {
+                return Some(Err(Error::TooLarge));
+            }
+            let Some(end) = end else {
+                self.line.extend_from_slice(part);
+                self.read = self.chunk.len();
+                return None;
+            };
+            self.after_cr = rest[end] == b'\r';
+            match self.end_line(self.read, end) {
+                Some(None) => {}
+                Some(Some(event)) => return Some(Ok(event)),
+                None => return Some(Err(Error::Malformed)),
+            }
         }
-        let line = std::mem::take(&mut self.line);
-        if line == 0 {
+        None
+    }
+
+    /// Takes the line that ends `length` bytes after `from`; gives the event that an empty line ends. `None`: malformed.
+    fn end_line(&mut self, from: usize, length: usize) -> Option<Option<Sse>> {
+        self.read = from + length + 1;
+        let part = &self.chunk[from..from + length];
+        let cut = !self.line.is_empty();
+        if cut {
+            self.line.extend_from_slice(part);
+        }
+        let mut line = if cut { &self.line[..] } else { part };
+        if !std::mem::replace(&mut self.begun, true) {
+            line = line.strip_prefix(line::BYTE_ORDER_MARK).unwrap_or(line);
+        }
+        if line.is_empty() {
             self.lines = 0;
-        } else if !self.comment {
-            self.lines += line;
+            self.line.clear();
+            return Some(self.event.take());
         }
-        line == 0
+        if !line::is_comment(line) {
+            line::read(line, &mut self.event)?;
+            self.lines += line.len();
+        }
+        self.line.clear();
+        Some(None)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io;
+
+    use futures_util::{StreamExt, stream};
 
     use super::*;
 

@@ -28,7 +28,8 @@ struct Reading<'a> {
 /// The pieces of an answer. To drop the stream is to drop the request.
 pub(super) fn pieces(response: Response, request: Request<'_>) -> impl Stream<Item = Result<Piece, Error>> {
     let events = sse::events(response.bytes_stream(), MAX_EVENT_BYTES).boxed();
-    let reading = Reading { events, assembly: Assembly::default(), request };
+    // Boxed, since it is moved with each piece.
+    let reading = Box::new(Reading { events, assembly: Assembly::default(), request });
     stream::try_unfold(Some(reading), |reading| async move {
         let Some(mut reading) = reading else { return Ok(None) };
         match reading.next_text().await? {
