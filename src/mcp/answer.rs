@@ -7,9 +7,13 @@ use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use http::{StatusCode, header::CONTENT_TYPE};
 use reqwest::Response;
 use rmcp::{
-    model::{ClientJsonRpcMessage, ClientRequest, RequestId, ServerJsonRpcMessage},
+    model::{
+        CallToolResult, ClientJsonRpcMessage, ClientRequest, JsonRpcResponse, JsonRpcVersion2_0, RequestId,
+        ServerJsonRpcMessage, ServerResult,
+    },
     transport::streamable_http_client::StreamableHttpPostResponse,
 };
+use serde::Deserialize;
 use sse_stream::{Error as SseError, Sse};
 
 use super::{
@@ -52,7 +56,11 @@ pub(super) async fn read(
         return Err(Fault::Malformed("it is neither JSON nor an event stream"));
     }
     let body = read_body(response, backend.max_body_bytes()).await?;
-    let mut answer = parse(&body)?;
+    let calling = matches!(request.request, ClientRequest::CallToolRequest(_));
+    let mut answer = match calling.then(|| tool_result(&body)).flatten() {
+        Some(answer) => answer,
+        None => parse(&body)?,
+    };
     if listing && let Some(page) = tools::keep_usable(&mut answer) {
         sending.exchange.note_page(page);
     }
@@ -113,6 +121,21 @@ async fn read_body(response: Response, max: usize) -> Result<bytes::Bytes, Fault
 
 fn parse(body: &[u8]) -> Result<ServerJsonRpcMessage, Fault> {
     serde_json::from_slice(body).map_err(|_| Fault::Malformed("it is no JSON-RPC message"))
+}
+
+/// A tool's result, if that is all there is: most answers are. rmcp tries one after the other what a message may be, and
+/// that costs as much as all the rest of reading it.
+fn tool_result(body: &[u8]) -> Option<ServerJsonRpcMessage> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Answer {
+        jsonrpc: JsonRpcVersion2_0,
+        id: RequestId,
+        result: CallToolResult,
+    }
+    let Answer { jsonrpc, id, result } = serde_json::from_slice(body).ok()?;
+    let result = ServerResult::CallToolResult(result);
+    Some(ServerJsonRpcMessage::Response(JsonRpcResponse { jsonrpc, id, result }))
 }
 
 /// Holds an answer against the request that it came for.
