@@ -37,8 +37,8 @@ impl DigestKey {
         mac.update(name.as_str().as_bytes());
         mac.update(&[0]);
         mac.update(value.as_bytes());
-        let digest = mac.finalize().into_bytes();
-        digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = mac.finalize().into_bytes().into();
+        format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 
     /// The digest of a whole set. Names and values go in with their lengths, so that no two sets meet.
