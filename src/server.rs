@@ -143,9 +143,9 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
 
 /// Takes no more runs, and waits for the live ones; those that take too long are ended.
 async fn drain(config: &Config, runner: &Runner, health: &HealthReporter) {
-    info!(live_runs = runner.live_runs(), "Shutting down: no more runs are taken, live ones go on");
-    set_health(health, ServingStatus::NotServing).await;
     runner.close();
+    set_health(health, ServingStatus::NotServing).await;
+    info!(live_runs = runner.live_runs(), "Shutting down: no more runs are taken, live ones go on");
     if timeout(config.drain_timeout, runner.drained()).await.is_err() {
         info!(live_runs = runner.live_runs(), "The time to drain is over: live runs are ended");
         runner.end();
