@@ -61,14 +61,14 @@ impl Mode {
 }
 
 fn main() -> Outcome<()> {
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    // `cargo bench` adds `--bench`.
+    let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let runtime = tokio::runtime::Runtime::new()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["upstream"] => runtime.block_on(upstream::serve()),
         ["floor", base_url] => runtime.block_on(floor::obey(base_url)),
-        // `cargo bench` adds `--bench`.
-        [] | ["--bench"] => measure(&runtime, &Mode::ALL),
-        ["--bench", mode] | [mode] => measure(&runtime, &[Mode::named(mode)?]),
+        [] => measure(&runtime, &Mode::ALL),
+        [mode] => measure(&runtime, &[Mode::named(mode)?]),
         _ => Err("give no argument, or one: unary or streamed".into()),
     }
 }
