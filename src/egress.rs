@@ -51,6 +51,8 @@ fn build(profile: Profile) -> Result<Client, reqwest::Error> {
         .redirect(Policy::none())
         .referer(false)
         .no_proxy()
+        // Node.js and uvicorn close idle connections after 5 s; a request must not meet that.
+        .pool_idle_timeout(Duration::from_secs(4))
         .connect_timeout(profile.connect_timeout)
         .user_agent(concat!("runwright/", env!("CARGO_PKG_VERSION")))
         .build()

@@ -149,6 +149,12 @@ impl Servers {
 }
 
 impl Error {
+    /// A server that has not listed its tools when its caller waits no longer.
+    pub fn late(mcp_server: &str) -> Self {
+        let problem = Problem::Unavailable("the server did not answer before the deadline".to_owned());
+        Self { mcp_server: mcp_server.to_owned(), phase: Phase::Listing, problem }
+    }
+
     fn new(mcp_server: &str, fault: Fault, phase: Phase, sent: &Merged) -> Self {
         let layer = || fault::credential_layer(sent);
         let problem = match fault {

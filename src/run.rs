@@ -17,11 +17,13 @@ mod request;
 mod runner;
 mod stop;
 mod tools;
+mod violation;
 
-pub use error::{Error, Failure, Standing, Violation, ViolationKind};
+pub use error::{Error, Failure, Standing};
 pub use handle::Run;
 pub use headers::{Plan, RawSet, Requested, key, plan};
 pub use limits::Limits;
 pub use request::RunRequest;
 pub use runner::{Mode, Parts, Runner, ServerTools};
 pub use tools::Naming;
+pub use violation::{Violation, ViolationKind, Violations};

@@ -1,5 +1,6 @@
 //! `runwright.v1.CatalogService`.
 
+use tokio::time::Instant;
 use tonic::Request;
 use tracing::Instrument;
 
@@ -57,7 +58,7 @@ impl CatalogHandlers {
         let applied = plan.iter().map(|(server, sent)| (server.clone(), sent.applied(&parts.digest_key)));
         Ok(proto::ExplainHeadersResponse {
             applied_headers: encode::applied_headers(&applied.collect()),
-            problems: violations.into_iter().map(encode::header_problem).collect(),
+            problems: encode::header_problems(&violations),
         })
     }
 
@@ -65,7 +66,7 @@ impl CatalogHandlers {
         &self,
         request: proto::ListToolsRequest,
         rpc: &Rpc,
-        deadline: tokio::time::Instant,
+        deadline: Instant,
     ) -> Result<proto::ListToolsResponse, Failure> {
         let agent = self.0.agent(&request.agent)?;
         let requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
@@ -74,8 +75,7 @@ impl CatalogHandlers {
         if !violations.is_empty() {
             return Err(Failure::Invalid(violations));
         }
-        let listing = self.0.list_tools(&agent, &plan, &request.mcp_servers, &rpc.correlation);
-        let listed = tokio::time::timeout_at(deadline, listing).await.map_err(|_| Failure::Timeout)?;
+        let listed = self.0.list_tools(&agent, &plan, &request.mcp_servers, &rpc.correlation, deadline).await;
         let servers = listed.into_iter().map(|tools| server_tools(tools, &agent, request.include_schemas));
         let mut response = proto::ListToolsResponse { servers: servers.collect() };
         fit::tools(&mut response);
@@ -105,8 +105,8 @@ impl CatalogService for CatalogHandlers {
 
     async fn list_tools(&self, request: Request<proto::ListToolsRequest>) -> Reply<proto::ListToolsResponse> {
         let rpc = Rpc::begin("runwright.v1.CatalogService/ListTools", &request)?;
-        let own = tokio::time::Instant::now() + LIST_TIMEOUT;
-        let deadline = metadata::deadline(request.extensions()).map_or(own, |callers| callers.min(own));
+        let own = Instant::now() + LIST_TIMEOUT;
+        let deadline = metadata::deadline(request.extensions()).map_or(own, |callers| callers.work.min(own));
         let result = self.tools(request.into_inner(), &rpc, deadline).instrument(rpc.span.clone()).await;
         rpc.refuse_or(result)
     }

@@ -10,11 +10,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::proto;
+use super::{CallDeadline, proto};
 use crate::{
     agent::Agent,
     message::ToolRef,
-    run::{Error, Failure, Naming, RawSet, Requested, RunRequest, Runner, Violation, key, plan},
+    run::{Error, Failure, Naming, RawSet, Requested, RunRequest, Runner, Violation, Violations, key, plan},
     trace::Correlation,
 };
 
@@ -23,7 +23,7 @@ const MAX_LABEL_BYTES: usize = 256;
 const MAX_ALLOWED_TOOLS: usize = 1024;
 const NANOS_A_SECOND: u32 = 1_000_000_000;
 
-/// A request for a run. `deadline` is the caller's own.
+/// A request for a run. `callers` is the caller's own deadline.
 ///
 /// # Errors
 /// There is no such agent, or fields are wrong.
@@ -31,15 +31,13 @@ pub(super) fn run_request(
     request: proto::RunRequest,
     runner: &Runner,
     correlation: Correlation,
-    deadline: Option<Instant>,
+    callers: Option<CallDeadline>,
 ) -> Result<RunRequest, Error> {
     let refuse = |failure| Error::refused(correlation.request_id.clone(), failure);
     let agent = runner.agent(&request.agent).map_err(refuse)?;
-    let mut violations = Vec::new();
     let options = request.options.unwrap_or_default();
     let requested = headers(request.per_run_mcp_headers, request.mcp_headers, options.ignore_unused_headers);
-    let (plan, header_violations) = plan(&agent, &runner.parts().servers, &requested);
-    violations.extend(header_violations);
+    let (plan, mut violations) = plan(&agent, &runner.parts().servers, &requested);
     let naming = Naming { single_server: agent.mcp_servers.len() == 1 };
     let history = messages::decode(request.messages, naming, &mut violations);
     let input = Some(request.input).filter(|input| !input.is_empty());
@@ -58,7 +56,8 @@ pub(super) fn run_request(
         input,
         headers: plan,
         max_turns,
-        deadline: deadline.map_or(own, |callers| callers.min(own)),
+        deadline: callers.map_or(own, |callers| callers.work.min(own)),
+        report_by: callers.map(|callers| callers.answer),
         allowed_tools,
         labels: request.labels,
         correlation,
@@ -80,7 +79,7 @@ pub(super) fn headers(
 }
 
 /// Names of servers in a filter that the agent does not use.
-pub(super) fn check_servers(field: &str, names: &[String], agent: &Agent, violations: &mut Vec<Violation>) {
+pub(super) fn check_servers(field: &str, names: &[String], agent: &Agent, violations: &mut Violations) {
     for (at, name) in names.iter().enumerate() {
         if agent.server(name).is_none() {
             violations.push(unused_server(format!("{field}[{at}]"), agent));
@@ -92,13 +91,13 @@ fn raw(set: proto::HeaderSet) -> RawSet {
     RawSet { headers: set.headers, remove: set.remove }
 }
 
-fn check_input(input: &Option<String>, no_messages: bool, violations: &mut Vec<Violation>) {
+fn check_input(input: &Option<String>, no_messages: bool, violations: &mut Violations) {
     if input.is_none() && no_messages {
         violations.push(Violation::field("input", "say something: `input` and `messages` are both empty"));
     }
 }
 
-fn max_turns(asked: i32, agent: &Agent, violations: &mut Vec<Violation>) -> u32 {
+fn max_turns(asked: i32, agent: &Agent, violations: &mut Violations) -> u32 {
     match u32::try_from(asked) {
         Ok(0) => agent.max_turns,
         Ok(turns) => turns.min(agent.max_turns),
@@ -110,7 +109,7 @@ fn max_turns(asked: i32, agent: &Agent, violations: &mut Vec<Violation>) -> u32 
     }
 }
 
-fn timeout(asked: Option<prost_types::Duration>, violations: &mut Vec<Violation>) -> Option<Duration> {
+fn timeout(asked: Option<prost_types::Duration>, violations: &mut Violations) -> Option<Duration> {
     let prost_types::Duration { seconds, nanos } = asked?;
     // prost's own conversion overflows on what is far below zero.
     let parts = (u64::try_from(seconds), u32::try_from(nanos));
@@ -129,7 +128,7 @@ fn timeout(asked: Option<prost_types::Duration>, violations: &mut Vec<Violation>
 fn allowed_tools(
     asked: Vec<proto::ToolRef>,
     agent: &Arc<Agent>,
-    violations: &mut Vec<Violation>,
+    violations: &mut Violations,
 ) -> Option<HashSet<ToolRef>> {
     if asked.len() > MAX_ALLOWED_TOOLS {
         violations.push(Violation::field("options.allowed_tools", "at most 1024 tools can be named"));
@@ -153,7 +152,7 @@ fn unused_server(field: String, agent: &Agent) -> Violation {
     Violation::field(field, format!("agent `{}` uses no such MCP server; it uses: {uses}", agent.name))
 }
 
-fn check_labels(labels: &BTreeMap<String, String>, violations: &mut Vec<Violation>) {
+fn check_labels(labels: &BTreeMap<String, String>, violations: &mut Violations) {
     if labels.len() > MAX_LABELS {
         violations.push(Violation::field("labels", "there are at most 16 labels"));
         return;

@@ -9,7 +9,7 @@ use crate::{
     id::RunId,
     mcp,
     message::{self, ToolCallRecord, ToolCallStatus, Usage},
-    run::{Failure, Violation},
+    run::{Failure, Violation, Violations},
 };
 
 /// An event of a run, numbered.
@@ -60,15 +60,27 @@ pub(super) fn applied_headers(
     applied.iter().map(|(server, applied)| (server.clone(), applied_to_one(applied))).collect()
 }
 
-/// A reason why a run would be refused.
-pub(super) fn header_problem(violation: Violation) -> proto::HeaderProblem {
-    let (mcp_server, header) = violation.subject;
+/// The reasons why a run would be refused; where there are very many, a last one says how many are left out.
+pub(super) fn header_problems(violations: &Violations) -> Vec<proto::HeaderProblem> {
+    let mut problems: Vec<_> = violations.kept().iter().map(header_problem).collect();
+    if violations.left_out() > 0 {
+        problems.push(proto::HeaderProblem {
+            reason: violations.reason().to_owned(),
+            description: format!("{} more problems are left out", violations.left_out()),
+            ..proto::HeaderProblem::default()
+        });
+    }
+    problems
+}
+
+fn header_problem(violation: &Violation) -> proto::HeaderProblem {
+    let (mcp_server, header) = violation.subject.clone();
     proto::HeaderProblem {
         mcp_server,
         header,
         reason: violation.kind.reason().to_owned(),
-        field: violation.field,
-        description: violation.description,
+        field: violation.field.clone(),
+        description: violation.description.clone(),
     }
 }
 

@@ -15,17 +15,28 @@ use crate::{
 /// The metadata that names a request.
 const REQUEST_ID: &str = "x-request-id";
 
-/// When the caller's `grpc-timeout` runs out. A layer stamps it when the call comes in.
+/// What a caller's `grpc-timeout` leaves. A layer stamps it when the call comes in.
 #[derive(Clone, Copy, Debug)]
-pub struct CallDeadline(pub Instant);
+pub struct CallDeadline {
+    /// When the work must be over.
+    pub work: Instant,
+    /// When the answer must be on its way, or the caller's own timer goes off before it is there.
+    pub answer: Instant,
+}
 
 impl CallDeadline {
-    /// How much earlier a run ends, so that its own report reaches the caller before the caller's timer goes off.
-    const MARGIN: Duration = Duration::from_millis(250);
+    /// How long before the caller's timer the work ends.
+    const WORK_MARGIN: Duration = Duration::from_millis(250);
+    /// How long before it the answer goes out. What is between them is for telling MCP servers.
+    const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 
-    /// The deadline of a call that comes in now with this timeout. A short timeout keeps half of itself.
+    /// The deadline of a call that comes in now with this timeout. A short timeout keeps half of itself for the work.
     pub fn after(timeout: Duration) -> Self {
-        Self(Instant::now() + timeout.saturating_sub(Self::MARGIN).max(timeout / 2))
+        let now = Instant::now();
+        Self {
+            work: now + timeout - Self::WORK_MARGIN.min(timeout / 2),
+            answer: now + timeout - Self::ANSWER_MARGIN.min(timeout / 5),
+        }
     }
 }
 
@@ -47,12 +58,12 @@ fn refused() -> Error {
         "metadata.x-request-id",
         "a request id has 1 to 128 visible ASCII characters; leave it out to have one made",
     );
-    Error::refused(RequestId::generate(), Failure::Invalid(vec![violation]))
+    Error::refused(RequestId::generate(), Failure::Invalid(violation.into()))
 }
 
 /// The caller's deadline, if it has one.
-pub(super) fn deadline(extensions: &Extensions) -> Option<Instant> {
-    extensions.get::<CallDeadline>().map(|deadline| deadline.0)
+pub(super) fn deadline(extensions: &Extensions) -> Option<CallDeadline> {
+    extensions.get().copied()
 }
 
 /// Names the request in an answer's metadata.

@@ -34,7 +34,7 @@ pub(super) fn page<T>(
 }
 
 fn wrong(field: &str, description: &str) -> Failure {
-    Failure::Invalid(vec![Violation::field(field, description)])
+    Failure::Invalid(Violation::field(field, description).into())
 }
 
 #[cfg(test)]

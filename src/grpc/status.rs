@@ -20,7 +20,7 @@ use super::{encode, metadata, proto};
 use crate::{
     event::Progress,
     mcp,
-    run::{Error, Failure, Violation, ViolationKind},
+    run::{Error, Failure, ViolationKind, Violations},
 };
 
 /// What a unary handler answers with.
@@ -115,16 +115,21 @@ fn describe(failure: &Failure) -> Described {
     }
 }
 
-fn invalid(violations: &[Violation]) -> Described {
-    let message = match violations {
+fn invalid(violations: &Violations) -> Described {
+    let message = match violations.kept() {
         [only] => format!("{}: {}", only.field, only.description),
         [first, others @ ..] => {
-            format!("{}: {} (and {} more, see details)", first.field, first.description, others.len())
+            format!(
+                "{}: {} (and {} more, see details)",
+                first.field,
+                first.description,
+                others.len() + violations.left_out()
+            )
         }
         [] => "the request is not valid".to_owned(),
     };
     let described = Described::new(Code::InvalidArgument, message);
-    match violations.iter().find(|violation| violation.kind == ViolationKind::UnknownMcpServer) {
+    match violations.kept().iter().find(|violation| violation.kind == ViolationKind::UnknownMcpServer) {
         Some(violation) => described.with("mcp_servers", &violation.used_servers),
         None => described,
     }
@@ -204,12 +209,12 @@ impl Described {
 }
 
 /// As many violations as fit; then one that says how many are left out.
-fn bad_request(violations: &[Violation], room: usize) -> Any {
+fn bad_request(violations: &Violations, room: usize) -> Any {
     /// Room for the message around the violations, and for the last one.
     const RESERVE: usize = 160;
     let mut request = rpc::BadRequest::default();
     let mut bytes = RESERVE;
-    for (at, violation) in violations.iter().enumerate() {
+    for violation in violations.kept() {
         let field = FieldViolation {
             field: violation.field.clone(),
             description: violation.description.clone(),
@@ -218,15 +223,17 @@ fn bad_request(violations: &[Violation], room: usize) -> Any {
         };
         bytes += field.encoded_len() + 4;
         if bytes > room {
-            let left = violations.len() - at;
-            request.field_violations.push(FieldViolation {
-                description: format!("{left} more violations are left out"),
-                reason: ViolationKind::Field.reason().to_owned(),
-                ..FieldViolation::default()
-            });
             break;
         }
         request.field_violations.push(field);
+    }
+    let left_out = violations.kept().len() - request.field_violations.len() + violations.left_out();
+    if left_out > 0 {
+        request.field_violations.push(FieldViolation {
+            description: format!("{left_out} more violations are left out"),
+            reason: ViolationKind::Field.reason().to_owned(),
+            ..FieldViolation::default()
+        });
     }
     rpc_any("BadRequest", &request)
 }

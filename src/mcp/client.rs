@@ -14,7 +14,7 @@ use rmcp::{
     service::{Peer, PeerRequestOptions, RunningService, ServiceError},
 };
 use tokio::sync::Mutex;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Fault, ToolList,
@@ -44,6 +44,8 @@ pub(super) struct Client {
 pub(super) struct Caller {
     pub(super) lease: Lease,
     pub(super) goodbyes: TaskTracker,
+    /// Cancelled when nobody waits for them any more.
+    pub(super) over: CancellationToken,
 }
 
 impl Client {
@@ -128,7 +130,8 @@ impl Drop for Abandoned<'_> {
         let exchange = Exchange::within(self.outgoing.clone(), GOODBYE_TIMEOUT);
         let goodbye = async move {
             // The server learns it or it does not; there is nobody left to tell.
-            let _ = peer.send_notification(cancelled(id, exchange)).await;
+            let notification = peer.send_notification(cancelled(id, exchange));
+            let _ = caller.over.run_until_cancelled(notification).await;
             drop(caller.lease);
         };
         self.caller.goodbyes.spawn_on(goodbye, &runtime);

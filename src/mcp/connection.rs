@@ -6,8 +6,11 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use rmcp::model::ErrorCode;
 use serde_json::{Map, Value};
-use tokio::{sync::Mutex as AsyncMutex, time::timeout};
-use tokio_util::task::TaskTracker;
+use tokio::{
+    sync::Mutex as AsyncMutex,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Span;
 
 use super::{
@@ -33,6 +36,7 @@ pub struct Connection {
     /// Held while a client is acquired, so that the calls of a turn acquire one together.
     acquiring: AsyncMutex<()>,
     goodbyes: TaskTracker,
+    over: CancellationToken,
 }
 
 /// A client that a run leases.
@@ -52,6 +56,7 @@ impl Connection {
             leased: Mutex::default(),
             acquiring: AsyncMutex::default(),
             goodbyes: TaskTracker::new(),
+            over: CancellationToken::new(),
         }
     }
 
@@ -100,16 +105,20 @@ impl Connection {
         result
     }
 
-    /// Ends the connection: waits, in bounded time, until the server has been told of what was cancelled and until a
-    /// session of the run's own is deleted.
-    pub async fn close(self) {
+    /// Ends the connection: waits until the server has been told of what was cancelled, and until a session of the run's
+    /// own is deleted, but at most a second, and not beyond `until`. Half of the time is the most for either, so that a
+    /// server that is slow to hear the one still hears the other.
+    pub async fn close(self, until: Instant) {
         self.goodbyes.close();
-        // What takes longer is broken off with the lease.
-        let _ = timeout(GOODBYE_TIMEOUT / 2, self.goodbyes.wait()).await;
+        let until = until.min(Instant::now() + GOODBYE_TIMEOUT);
+        let half = until.saturating_duration_since(Instant::now()) / 2;
+        let _ = timeout(half, self.goodbyes.wait()).await;
         let leased = self.leased.lock().take();
         if let Some(leased) = leased.filter(|leased| leased.own) {
-            let _ = timeout(GOODBYE_TIMEOUT / 2, leased.client.close()).await;
+            let _ = timeout_at(until, leased.client.close()).await;
         }
+        // What is not said by now is broken off, and its leases end.
+        self.over.cancel();
     }
 
     async fn call_as(
@@ -146,7 +155,7 @@ impl Connection {
         let Acquired { client, own } = self.pool.acquire(&self.wanted).await?;
         let exchange = Exchange::new(self.wanted.outgoing.clone());
         let lease = Lease::new(&client.slot, &self.wanted.headers, &exchange);
-        let caller = Caller { lease, goodbyes: self.goodbyes.clone() };
+        let caller = Caller { lease, goodbyes: self.goodbyes.clone(), over: self.over.clone() };
         let leased = Arc::new(Leased { client, caller, own });
         *self.leased.lock() = Some(leased.clone());
         Ok(leased)

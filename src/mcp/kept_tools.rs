@@ -52,11 +52,15 @@ impl KeptTools {
             Ok(list) => return Ok(list),
             Err(listing) => listing,
         };
-        let kept = listing.await?;
+        let kept = listing.clone().await?;
         let list = kept.list.clone();
         let mut state = self.0.lock();
-        // It may have been forgotten meanwhile.
-        if matches!(*state, State::Listing(_)) {
+        // It may have been forgotten meanwhile, and another listing may have begun.
+        let current = match &*state {
+            State::Listing(current) => current.upgrade().is_some_and(|current| current.ptr_eq(&listing)),
+            _ => false,
+        };
+        if current {
             *state = State::Kept(kept);
         }
         Ok(list)

@@ -4,11 +4,7 @@
 //! await belongs to all of them, so it goes on while one of them lives, and ends with the last. If it turns out that the
 //! server gives sessions, the first of them takes the client for its own, and the others open their own.
 
-use std::{
-    num::NonZeroUsize,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt,
@@ -54,7 +50,7 @@ pub(super) struct Wanted {
 
 enum Entry {
     Opening(WeakShared<Opening>),
-    Kept { client: Arc<Client>, used: Instant },
+    Kept(Arc<Client>),
 }
 
 type Opening = BoxFuture<'static, Result<Opened, Fault>>;
@@ -100,8 +96,7 @@ impl Pool {
     /// Gives up a client that can't be used any more.
     pub(super) fn forget(&self, identity: &Identity, client: &Arc<Client>) {
         let mut entries = self.entries.lock();
-        if matches!(entries.peek(identity), Some(Entry::Kept { client: kept, .. }) if Arc::ptr_eq(kept, client))
-        {
+        if matches!(entries.peek(identity), Some(Entry::Kept(kept)) if Arc::ptr_eq(kept, client)) {
             entries.pop(identity);
         }
     }
@@ -122,16 +117,24 @@ impl Pool {
 
     fn sweep_once(&self) {
         let mut entries = self.entries.lock();
-        while entries.peek_lru().is_some_and(|(_, entry)| self.is_over(entry)) {
-            entries.pop_lru();
+        // Not only from the end: who was used last may have ended first.
+        let over: Vec<Identity> =
+            entries.iter().filter(|(_, entry)| self.is_over(entry)).map(|(identity, _)| *identity).collect();
+        for identity in over {
+            entries.pop(&identity);
         }
     }
 
     fn is_over(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Opening(opening) => opening.upgrade().is_none(),
-            Entry::Kept { used, .. } => used.elapsed() >= self.bounds.idle,
+            Entry::Kept(client) => self.is_idle(client),
         }
+    }
+
+    /// Whether no run has leased a client for too long.
+    fn is_idle(&self, client: &Client) -> bool {
+        client.slot.idle().is_some_and(|idle| idle >= self.bounds.idle)
     }
 
     fn kept(&self, identity: &Identity) -> Option<Arc<Client>> {
@@ -139,12 +142,9 @@ impl Pool {
     }
 
     fn kept_of(&self, entries: &mut LruCache<Identity, Entry>, identity: &Identity) -> Option<Arc<Client>> {
-        let Entry::Kept { client, used } = entries.get_mut(identity)? else { return None };
-        let good = client.is_open()
-            && client.opened.elapsed() < self.bounds.age
-            && used.elapsed() < self.bounds.idle;
+        let Entry::Kept(client) = entries.get(identity)? else { return None };
+        let good = client.is_open() && client.opened.elapsed() < self.bounds.age && !self.is_idle(client);
         if good {
-            *used = Instant::now();
             Some(client.clone())
         } else {
             entries.pop(identity);
@@ -195,7 +195,7 @@ impl Pool {
 
     fn keep(&self, wanted: &Wanted, client: Client) -> Arc<Client> {
         let client = Arc::new(client);
-        let entry = Entry::Kept { client: client.clone(), used: Instant::now() };
+        let entry = Entry::Kept(client.clone());
         self.entries.lock().put(wanted.identity, entry);
         client
     }

@@ -26,6 +26,8 @@ pub(super) struct Slot {
 struct State {
     leases: usize,
     filled: Option<Filled>,
+    /// When the last lease ended.
+    vacated: Option<Instant>,
 }
 
 /// What a leased slot holds.
@@ -62,6 +64,12 @@ struct Noted {
 }
 
 impl Slot {
+    /// How long nobody has leased it; `None` before the first lease, and while somebody leases it.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        state.vacated.filter(|_| state.leases == 0).map(|vacated| vacated.elapsed())
+    }
+
     /// What to send; `None` while nobody leases it.
     pub(super) fn filled(&self) -> Option<Filled> {
         self.state.lock().filled.clone()
@@ -96,6 +104,7 @@ impl Drop for Lease {
         if state.leases == 0
             && let Some(filled) = state.filled.take()
         {
+            state.vacated = Some(Instant::now());
             filled.vacated.cancel();
         }
     }

@@ -1,6 +1,10 @@
 //! The driver of a run: it does what the state machine says, and all that the run starts ends with it.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use tokio::time::sleep_until;
@@ -57,11 +61,25 @@ pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
         () = sleep_until(context.request.deadline) => Err(Failure::Timeout),
         result = work.perform(&context) => result,
     };
+    let until = farewell_until(&result, context.request.report_by);
     // What was under way is dropped by now. The servers are told, and sessions deleted, before anybody hears of it.
-    future::join_all(work.connections.drain().map(|(_, connection)| connection.close())).await;
+    future::join_all(work.connections.drain().map(|(_, connection)| connection.close(until))).await;
     let result = work.conclude(&context, result);
     record::end(&context.request, context.run_id, &result, began.elapsed());
     result
+}
+
+/// How long the servers may take to hear the end: not so long that the report comes too late for its reader.
+fn farewell_until<T>(
+    result: &Result<T, Failure>,
+    report_by: Option<tokio::time::Instant>,
+) -> tokio::time::Instant {
+    const USUAL: Duration = Duration::from_secs(1);
+    /// Less than the process allows itself for ending the runs that are left.
+    const SHUTTING_DOWN: Duration = Duration::from_millis(400);
+    let allowed = if matches!(result, Err(Failure::ShuttingDown)) { SHUTTING_DOWN } else { USUAL };
+    let until = tokio::time::Instant::now() + allowed;
+    report_by.map_or(until, |report_by| report_by.min(until))
 }
 
 impl Work {
@@ -215,7 +233,7 @@ struct Ended {
     at: usize,
     call: ToolCall,
     outcome: CallOutcome,
-    duration: std::time::Duration,
+    duration: Duration,
 }
 
 /// Connects to the agent's servers; nothing is sent yet.
@@ -289,7 +307,7 @@ async fn tell(sink: &Sink, turn: u32, text: String) -> Result<(), Failure> {
     Ok(())
 }
 
-fn completed(call: ToolCall, status: ToolCallStatus, duration: std::time::Duration, text: &str) -> What {
+fn completed(call: ToolCall, status: ToolCallStatus, duration: Duration, text: &str) -> What {
     let truncated = text.len() > MAX_RESULT_BYTES;
     let kept = text.floor_char_boundary(MAX_RESULT_BYTES);
     What::ToolCallCompleted {

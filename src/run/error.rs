@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::error;
 use uuid::Uuid;
 
+use super::Violations;
 use crate::{
     event::Progress,
     id::{RequestId, RunId},
@@ -45,7 +46,7 @@ pub enum Standing {
 #[derive(Clone, Debug)]
 pub enum Failure {
     /// Fields of the request are wrong: all of them.
-    Invalid(Vec<Violation>),
+    Invalid(Violations),
     /// There is no such agent.
     AgentNotFound(String),
     /// There is no such live run here, or the token is not its own.
@@ -81,45 +82,6 @@ pub enum Failure {
     ShuttingDown,
     /// A fault of ours. The log has the same incident.
     Internal(Uuid),
-}
-
-/// A field of a request that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The field's path.
-    pub field: String,
-    /// What is wrong, and the way out; never a value.
-    pub description: String,
-    /// The kind.
-    pub kind: ViolationKind,
-    /// The server and the header that it is about; empty where it is about none.
-    pub subject: (String, String),
-    /// The servers that the agent uses, where it is about one that it does not; see `Agent::listed_servers`.
-    pub used_servers: String,
-}
-
-/// The kinds of violations that have a reason of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ViolationKind {
-    /// The field is wrong.
-    Field,
-    /// A server is not registered, or the agent does not use it.
-    UnknownMcpServer,
-    /// A header may not be sent to that server.
-    HeaderNotAllowed,
-}
-
-impl Violation {
-    /// A field that is wrong.
-    pub fn field(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            description: description.into(),
-            kind: ViolationKind::Field,
-            subject: Default::default(),
-            used_servers: String::new(),
-        }
-    }
 }
 
 impl Error {
@@ -167,7 +129,7 @@ impl Failure {
     /// The name for logs and spans: the reason that the caller is told.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Invalid(violations) => invalid_reason(violations),
+            Self::Invalid(violations) => violations.reason(),
             Self::AgentNotFound(_) => "AGENT_NOT_FOUND",
             Self::RunNotFound { .. } => "RUN_NOT_FOUND",
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
@@ -179,29 +141,6 @@ impl Failure {
             Self::StreamStalled => "STREAM_STALLED",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Internal(_) => "INTERNAL",
-        }
-    }
-}
-
-/// One kind of violation gives its own reason; several are an invalid request.
-fn invalid_reason(violations: &[Violation]) -> &'static str {
-    let only = |kind| !violations.is_empty() && violations.iter().all(|violation| violation.kind == kind);
-    if only(ViolationKind::UnknownMcpServer) {
-        ViolationKind::UnknownMcpServer.reason()
-    } else if only(ViolationKind::HeaderNotAllowed) {
-        ViolationKind::HeaderNotAllowed.reason()
-    } else {
-        ViolationKind::Field.reason()
-    }
-}
-
-impl ViolationKind {
-    /// The reason that the caller is told.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Self::Field => "INVALID_REQUEST",
-            Self::UnknownMcpServer => "UNKNOWN_MCP_SERVER",
-            Self::HeaderNotAllowed => "HEADER_NOT_ALLOWED",
         }
     }
 }

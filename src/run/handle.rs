@@ -12,7 +12,7 @@ use tokio::{
     },
     task::JoinHandle,
 };
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use tokio_util::sync::DropGuard;
 
 use super::{Error, Failure, Mode, stop::Stop};
 use crate::{
@@ -33,7 +33,7 @@ pub struct Run {
     task: JoinHandle<Result<Report, Error>>,
     stop: Arc<Stop>,
     /// Until it is dropped, the run's reader may not have heard of the end.
-    _live: TaskTrackerToken,
+    _reading: DropGuard,
 }
 
 /// Where a run's events go.
@@ -51,9 +51,9 @@ impl Run {
         events: Option<mpsc::Receiver<Event>>,
         task: JoinHandle<Result<Report, Error>>,
         stop: Arc<Stop>,
-        live: TaskTrackerToken,
+        reading: DropGuard,
     ) -> Self {
-        Self { run_id, request_id, events, task, stop, _live: live }
+        Self { run_id, request_id, events, task, stop, _reading: reading }
     }
 
     /// The run's id.

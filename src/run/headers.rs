@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Violation, ViolationKind};
+use super::{Violation, ViolationKind, Violations};
 use crate::{
     agent::{Agent, AgentServer},
     headers::{HeaderSet, Layer, Merged, Problem, merge, rules, rules::Refusal},
@@ -31,16 +31,23 @@ pub struct RawSet {
     pub remove: Vec<String>,
 }
 
+/// The most servers that a request may bring headers for.
+const MAX_SERVERS: usize = 256;
+
 /// What each of an agent's servers is sent, by server name.
 pub type Plan = BTreeMap<String, Arc<Merged>>;
 
 /// Checks a request's headers and merges them over what is registered. The plan has what is right; the violations are
 /// all of what is not.
-pub fn plan(agent: &Agent, servers: &Servers, requested: &Requested) -> (Plan, Vec<Violation>) {
-    let mut check = Check { agent, servers, violations: Vec::new(), bytes: 0 };
+pub fn plan(agent: &Agent, servers: &Servers, requested: &Requested) -> (Plan, Violations) {
+    let mut check = Check { agent, servers, violations: Violations::default(), bytes: 0 };
     let all = check.for_all_servers(&requested.all);
     let mut by_server = BTreeMap::new();
-    for (server, raw) in &requested.by_server {
+    if requested.by_server.len() > MAX_SERVERS {
+        let description = "headers can be brought for at most 256 servers";
+        check.violations.push(Violation::field("per_run_mcp_headers", description));
+    }
+    for (server, raw) in requested.by_server.iter().take(MAX_SERVERS) {
         if let Some(set) = check.for_server(server, raw, requested.ignore_unused) {
             by_server.insert(server.as_str(), set);
         }
@@ -76,7 +83,7 @@ pub fn key(name: &str) -> String {
 struct Check<'a> {
     agent: &'a Agent,
     servers: &'a Servers,
-    violations: Vec<Violation>,
+    violations: Violations,
     bytes: usize,
 }
 
@@ -159,18 +166,26 @@ impl Check<'_> {
     }
 }
 
+/// A header's name as far as it is one. What stands behind may be a value that slipped into the name, as in
+/// `Authorization: Bearer …`.
+fn shown(name: &str) -> &str {
+    let pseudo = usize::from(name.starts_with(':'));
+    let end = name[pseudo..].find([':', '=', '\r', '\n']).map_or(name.len(), |end| pseudo + end);
+    &name[..end]
+}
+
 fn violation(field: &str, server: &str, problem: Problem) -> Violation {
     let part = if problem.in_remove { "remove" } else { "headers" };
     let field = if problem.header.is_empty() && problem.refusal == Refusal::TooManyHeaders {
         field.to_owned()
     } else {
-        format!("{field}.{part}{}", key(&problem.header))
+        format!("{field}.{part}{}", key(shown(&problem.header)))
     };
     Violation {
         field,
         description: problem.refusal.to_string(),
         kind: ViolationKind::Field,
-        subject: (server.to_owned(), problem.header.chars().take(64).collect()),
+        subject: (server.to_owned(), shown(&problem.header).chars().take(64).collect()),
         used_servers: String::new(),
     }
 }

@@ -28,6 +28,8 @@ pub struct RunRequest {
     pub max_turns: u32,
     /// When the run must be over.
     pub deadline: Instant,
+    /// When its report must be on its way, if the caller has a timer of its own.
+    pub report_by: Option<Instant>,
     /// The only tools that the model is offered; `None`: all of the agent's.
     pub allowed_tools: Option<HashSet<ToolRef>>,
     /// For logs and spans.

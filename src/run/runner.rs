@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::{
+    sync::{Semaphore, TryAcquireError},
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, Span};
 
@@ -23,6 +26,10 @@ use crate::{
     trace::{self, Correlation},
 };
 
+/// How long a shutdown waits for the reader of a run that has ended.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long after its deadline a listing may still tell servers of its end.
+const FAREWELL: Duration = Duration::from_millis(150);
 /// When a refused caller should try again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -66,7 +73,7 @@ pub enum Mode {
 pub struct ServerTools {
     /// The server's registered name.
     pub mcp_server: String,
-    /// The tools that the agent may use.
+    /// All that the server lists; which of them the agent may use is another matter.
     pub tools: Result<Arc<ToolList>, mcp::Error>,
 }
 
@@ -103,6 +110,8 @@ impl Runner {
     pub fn start(&self, request: RunRequest, mode: Mode) -> Result<Run, Error> {
         let refuse = |failure| Error::refused(request.correlation.request_id.clone(), failure);
         let Self(parts, state) = self;
+        // Before the place is taken: a shutdown that comes between waits for this run.
+        let tracked = state.tasks.token();
         let place = state.places.clone().try_acquire_owned().map_err(|error| {
             refuse(match error {
                 TryAcquireError::NoPermits => Failure::Overloaded { retry_after: RETRY_AFTER },
@@ -128,14 +137,18 @@ impl Runner {
             runner: parts.clone(),
             control_token: token,
         };
+        let (tasks, reader) = (state.tasks.clone(), CancellationToken::new());
+        let reading = reader.clone().drop_guard();
         let work = async move {
             let result = drive(context).await;
-            drop((live, place));
+            // The end may not have reached the run's reader yet. One that does not read holds up no shutdown.
+            tasks.spawn(async move { timeout(READ_TIMEOUT, reader.cancelled()).await });
+            drop((live, place, tracked));
             result
         };
         // Of the run's spans this one alone is entered, since each costs something whenever the task goes on.
         let task = state.tasks.spawn(work.instrument(span));
-        Ok(Run::new(run_id, request_id, events, task, stop, state.tasks.token()))
+        Ok(Run::new(run_id, request_id, events, task, stop, reading))
     }
 
     /// Ends a live streamed run.
@@ -149,13 +162,15 @@ impl Runner {
         Ok(())
     }
 
-    /// Asks some of an agent's servers for their tools, with a caller's headers.
+    /// Asks some of an agent's servers for their tools, with a caller's headers. A server that has not answered by the
+    /// deadline counts as unavailable; the others' answers stand.
     pub async fn list_tools(
         &self,
         agent: &Agent,
         plan: &Plan,
         only: &[String],
         correlation: &Correlation,
+        deadline: Instant,
     ) -> Vec<ServerTools> {
         let wanted = agent.mcp_servers.iter().filter(|s| only.is_empty() || only.contains(&s.name));
         let listings = wanted.filter_map(|server| {
@@ -163,8 +178,9 @@ impl Runner {
             let sent = plan.get(&server.name)?.clone();
             let connection = self.0.servers.connect(&server.name, sent, correlation.clone(), outgoing)?;
             Some(async move {
-                let tools = connection.tools().await;
-                connection.close().await;
+                let listed = timeout_at(deadline, connection.tools()).await;
+                let tools = listed.unwrap_or_else(|_| Err(mcp::Error::late(&server.name)));
+                connection.close(deadline + FAREWELL).await;
                 ServerTools { mcp_server: server.name.clone(), tools }
             })
         });

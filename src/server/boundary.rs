@@ -83,7 +83,7 @@ fn codec_error(headers: &HeaderMap) -> Option<fn(RequestId) -> Error> {
         Code::OutOfRange => Some(|request_id| Error::refused(request_id, Failure::RequestTooLarge)),
         Code::Internal if !headers.contains_key("grpc-status-details-bin") => Some(|request_id| {
             let violation = Violation::field("", "the request's bytes are no message of this method");
-            Error::refused(request_id, Failure::Invalid(vec![violation]))
+            Error::refused(request_id, Failure::Invalid(violation.into()))
         }),
         _ => None,
     }

@@ -276,3 +276,16 @@ async fn bad_headers_are_an_answer_and_no_error() {
     let status = service.catalog.clone().explain_headers(ExplainHeadersRequest::default()).await.unwrap_err();
     assert_eq!((status.code(), &*decode(&status).reason), (Code::NotFound, "AGENT_NOT_FOUND"));
 }
+
+#[tokio::test]
+async fn a_server_that_is_late_is_a_problem_of_its_own() {
+    let late = McpServer::with_hook(Era::Modern, async |_| std::future::pending().await).await;
+    let wiki = McpServer::start(Era::Modern).await;
+    let service = start(&late.url(), &wiki.url()).await;
+    let mut request = tonic::Request::new(ListToolsRequest { agent: "a0".into(), ..Default::default() });
+    request.set_timeout(std::time::Duration::from_millis(600));
+    let servers = service.catalog.clone().list_tools(request).await.unwrap().into_inner().servers;
+    let problems: Vec<_> =
+        servers.iter().map(|server| server.problem.as_ref().map_or("", |problem| &problem.reason)).collect();
+    assert_eq!(problems, ["", "MCP_UNAVAILABLE"], "the answers of the others stand");
+}

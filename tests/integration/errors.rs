@@ -225,3 +225,28 @@ async fn a_request_can_only_lower_a_limit_of_time() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn a_server_that_hears_no_goodbye_does_not_keep_the_report_from_its_reader() {
+    let gate = Gate::closed();
+    let hold = gate.clone();
+    // It opens and lists, and then answers nothing more: no call, no cancellation, no DELETE.
+    let server = McpServer::with_hook(Era::Stateful, move |seen| {
+        let gate = hold.clone();
+        async move {
+            if matches!(seen.method(), "tools/call" | "notifications/cancelled" | "") {
+                gate.pass().await;
+            }
+            None
+        }
+    })
+    .await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    let mut request = Request::new(run_with("a", []));
+    request.set_timeout(Duration::from_millis(800));
+    let status = service.agents.clone().run(request).await.unwrap_err();
+    let decoded = decode(&status);
+    assert_eq!((status.code(), &*decoded.reason), (Code::DeadlineExceeded, "RUN_TIMEOUT"), "{status:?}");
+    server.wait_for("the cancellation", |seen| seen.method() == "notifications/cancelled").await;
+    no_run_left(&service).await;
+}

@@ -169,8 +169,10 @@ async fn a_name_of_a_wrong_form_is_refused() {
     for (name, shown) in [
         ("", ""),
         ("x a", "x a"),
-        ("x:a", "x:a"),
-        ("x\na", "x\\na"),
+        // What follows may be a value that slipped into the name.
+        ("x-a: Bearer canary", "x-a"),
+        ("x-a=canary", "x-a"),
+        ("x\na", "x"),
         ("x\0a", "x\\0a"),
         ("x\"a", "x\\\"a"),
         ("x(a)", "x(a)"),

@@ -324,3 +324,22 @@ fn call(call_id: &str, tool: &str) -> Option<part::Part> {
 fn result(call_id: &str) -> Option<part::Part> {
     Some(part::Part::ToolResult(ToolResult { call_id: call_id.to_owned(), ..Default::default() }))
 }
+
+#[tokio::test]
+async fn a_request_that_is_wrong_in_a_hundred_thousand_places_is_refused_all_the_same() {
+    let world = World::start().await;
+    let many: HeaderSet = HeaderSet {
+        headers: (0..60_000).map(|n| (format!("x-{n}"), "v".to_owned())).collect(),
+        remove: (0..60_000).map(|n| format!("y-{n}")).collect(),
+    };
+    let request = RunRequest { mcp_headers: Some(many.clone()), ..run_with("two", [("crm", many)]) };
+    let (_, decoded) = world.refused(request).await;
+    assert_eq!(decoded.fields(), ["mcp_headers", "per_run_mcp_headers[\"crm\"]"]);
+
+    let mut request = run_with("one", []);
+    request.per_run_mcp_headers = (0..50_000).map(|n| (format!("s{n}"), HeaderSet::default())).collect();
+    let bad = Message { role: MessageRole::User.into(), parts: vec![Part { part: None }; 100_000] };
+    request.messages = vec![bad];
+    let (_, decoded) = world.refused(request).await;
+    assert!(decoded.violations().last().unwrap().description.ends_with("more violations are left out"));
+}

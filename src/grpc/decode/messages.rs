@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::{
     grpc::proto::{self, part::Part},
     message::{Message, ToolCall, ToolRef, ToolResult},
-    run::{Naming, Violation},
+    run::{Naming, Violation, Violations},
 };
 
 const MAX_MESSAGES: usize = 10_000;
@@ -14,7 +14,7 @@ const MAX_MESSAGES: usize = 10_000;
 pub(super) fn decode(
     messages: Vec<proto::Message>,
     naming: Naming,
-    violations: &mut Vec<Violation>,
+    violations: &mut Violations,
 ) -> Vec<Message> {
     if messages.len() > MAX_MESSAGES {
         violations.push(Violation::field("messages", "there are at most 10000 messages"));
@@ -29,7 +29,7 @@ pub(super) fn decode(
 
 struct Decoder<'a> {
     naming: Naming,
-    violations: &'a mut Vec<Violation>,
+    violations: &'a mut Violations,
     /// The ids of the last assistant message's calls that have no result yet.
     open: HashSet<String>,
     decoded: Vec<Message>,
