@@ -36,6 +36,9 @@ use crate::{
 use boundary::BoundaryLayer;
 pub use config::Config;
 
+/// Calls of one connection that may be cancelled before they were seen here; one more ends the connection, and all runs
+/// on it. The library's 20 is less than a busy caller, or a mesh, may give up at once; each costs its headers.
+const MAX_UNSEEN_RESETS: usize = 1024;
 /// The services whose health is told; the empty name is the process.
 const SERVICES: [&str; 3] = ["", "runwright.v1.AgentService", "runwright.v1.CatalogService"];
 /// How long runs that are ended may take to tell their servers, and connections to take the last bytes. Together they
@@ -116,6 +119,7 @@ async fn router(runner: &Runner) -> Result<(HealthReporter, Router<Layered>), Er
     let catalog = CatalogServiceServer::new(CatalogHandlers::new(runner.clone()))
         .max_decoding_message_size(limits.max_request_bytes);
     let router = Server::builder()
+        .http2_max_pending_accept_reset_streams(Some(MAX_UNSEEN_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(BoundaryLayer)

@@ -19,6 +19,7 @@ use crate::support::{
     run_as,
     scene::{answering, call_against, list_as, run_against},
     service::{Service, whoami_config},
+    soon,
 };
 
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
@@ -70,7 +71,8 @@ fn a_connection_to_the_target_would_be_seen() {
 
 #[tokio::test]
 async fn no_redirect_of_an_opening_or_a_list_is_followed() {
-    let methods: [(Era, fn(&Seen) -> bool); 4] = [
+    type Which = fn(&Seen) -> bool;
+    let methods: [(Era, Which); 4] = [
         (Era::Modern, |seen| seen.method() == "server/discover"),
         (Era::Stateful, |seen| seen.method() == "initialize"),
         (Era::Stateful, |seen| seen.method() == "notifications/initialized"),
@@ -131,9 +133,10 @@ async fn no_redirect_of_a_model_is_followed() {
             );
             let service = Service::start(&yaml.replace("model: scripted", "model: main")).await;
             let request = run_as("a", "alice");
-            let result =
-                if streamed { service.run_streamed(request).await } else { service.run(request).await };
-            assert_eq!(decode(&result.unwrap_err()).reason, "MODEL_UNAVAILABLE", "{status}");
+            let result = soon("the run's end", async {
+                if streamed { service.run_streamed(request).await } else { service.run(request).await }
+            });
+            assert_eq!(decode(&result.await.unwrap_err()).reason, "MODEL_UNAVAILABLE", "{status}");
             assert_eq!(model.seen().len(), 1);
             target.assert_nobody_came("a model request");
         }

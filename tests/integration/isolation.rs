@@ -16,12 +16,13 @@ use axum::{
 use futures_util::future;
 use serde_json::{Value, json};
 use tokio::task::yield_now;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     mcp_server::{Era, McpServer, Seen, raw, sse},
     run_as, run_with,
     scene::script_config,
-    service::Service,
+    service::{Service, whoami_config},
     soon,
 };
 
@@ -181,6 +182,43 @@ async fn runs_that_are_cancelled_at_any_moment_cross_with_no_other() {
         let bare = server.seen();
         assert!(bare.iter().all(|seen| seen.headers.get("authorization").is_none()), "{era:?}");
     }
+}
+
+#[tokio::test]
+async fn a_burst_of_cancelled_calls_leaves_the_other_runs_of_its_connection_alone() {
+    let open = CancellationToken::new();
+    let gate = open.clone();
+    let server = McpServer::with_hook(Era::Modern, move |seen| {
+        let gate = gate.clone();
+        async move {
+            if seen.method() == "tools/call" {
+                gate.cancelled().await;
+            }
+            None
+        }
+    })
+    .await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    let mut agents = service.agents.clone();
+    let run = tokio::spawn(async move { agents.run(run_as("a", "alice")).await });
+    server.wait_for("the call", |seen| seen.method() == "tools/call").await;
+    // Given up after more and more steps: some bursts arrive at the service as a whole, call and cancellation together.
+    for steps in 1..30 {
+        let burst: Vec<_> = (0..100)
+            .map(|_| {
+                let mut agents = service.agents.clone();
+                tokio::spawn(async move { agents.run(run_as("a", "bob")).await })
+            })
+            .collect();
+        for _ in 0..steps {
+            yield_now().await;
+        }
+        burst.iter().for_each(tokio::task::JoinHandle::abort);
+        future::join_all(burst).await;
+    }
+    open.cancel();
+    let response = soon("the run", run).await.unwrap().unwrap().into_inner();
+    assert_eq!(response.final_output, "Bearer alice");
 }
 
 #[test]

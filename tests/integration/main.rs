@@ -31,6 +31,7 @@ mod mcp_params;
 mod mcp_requests;
 mod mcp_start;
 mod mcp_streams;
+mod printing;
 mod readme;
 mod refusals;
 mod routing;
