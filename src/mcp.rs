@@ -157,9 +157,12 @@ impl Error {
             Fault::Status(status) if status.is_server_error() || status.as_u16() == 429 => {
                 Problem::Unavailable(fault.to_string())
             }
-            Fault::Connect | Fault::Broken | Fault::Timeout(_) | Fault::NoLease | Fault::SessionExpired => {
-                Problem::Unavailable(fault.to_string())
-            }
+            Fault::Connect
+            | Fault::Broken
+            | Fault::Timeout(_)
+            | Fault::NoLease
+            | Fault::Vacated
+            | Fault::SessionExpired => Problem::Unavailable(fault.to_string()),
             Fault::Status(_)
             | Fault::TooLarge(_)
             | Fault::Malformed(_)

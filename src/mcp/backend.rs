@@ -32,6 +32,9 @@ use super::{
     streamed::Interrupted,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long `server/discover` may take: a server that does not know it may never answer.
 pub(super) const DISCOVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a cancellation or the deletion of a session may take.
@@ -174,7 +177,7 @@ impl Sending {
     pub(super) async fn bounded<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         let result = tokio::select! {
             biased;
-            () = self.filled.vacated.cancelled() => Err(Fault::NoLease),
+            () = self.filled.vacated.cancelled() => Err(Fault::Vacated),
             result = timeout_at(self.deadline, work) => result.unwrap_or(Err(Fault::Timeout(self.limit))),
         };
         result.inspect_err(|fault| self.exchange.fail(fault.clone()))

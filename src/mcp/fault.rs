@@ -55,6 +55,9 @@ pub enum Fault {
     /// No run leases the client: the request was not sent.
     #[error("the run has ended")]
     NoLease,
+    /// The last lease ended while the request was under way: it may have been sent.
+    #[error("the run ended meanwhile")]
+    Vacated,
 }
 
 /// A server's own words: they may be passed on to the model, and are never printed.
@@ -168,6 +171,14 @@ mod tests {
     fn a_reflected_value_is_left_out() {
         let read = challenge(r#"Bearer error="canary-12345678 is bad", scope="ok""#);
         assert_eq!((read.error.as_str(), read.scope.as_str()), ("", "ok"));
+    }
+
+    #[test]
+    fn only_what_surely_never_left_is_unsent() {
+        assert!(Fault::Connect.is_unsent() && Fault::NoLease.is_unsent());
+        for sent in [Fault::Vacated, Fault::Broken, Fault::Timeout(Duration::ZERO)] {
+            assert!(!sent.is_unsent(), "{sent}");
+        }
     }
 
     #[test]
