@@ -29,7 +29,7 @@ use super::{
     Fault, answer,
     registration::Registration,
     slot::{Exchange, Filled, Slot},
-    streamed::Interrupted,
+    streamed::{self, Interrupted},
 };
 
 #[cfg(test)]
@@ -239,8 +239,8 @@ impl StreamableHttpClient for Backend {
             self.sending(Some(answer.exchange.clone()), limit).map_err(StreamableHttpError::Client)?;
         match sending.bounded(self.resume(&sending, session, id, protocol)).await {
             Ok(response) => Ok(answer::events(self, &sending, answer, response)),
-            Err(fault @ (Fault::Connect | Fault::Broken | Fault::Status(_))) => {
-                self.interrupted().keep(answer);
+            Err(fault) if streamed::is_resumable(&fault) => {
+                self.interrupted().keep(answer, Some(&fault));
                 Err(StreamableHttpError::Client(fault))
             }
             // What a repetition can't mend; rmcp ends the answer at once.
