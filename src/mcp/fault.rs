@@ -89,6 +89,12 @@ impl Fault {
     pub fn is_unsent(&self) -> bool {
         matches!(self, Self::Connect | Self::NoLease)
     }
+
+    /// Whether it is a status that says nothing of the request: the same one may be answered the next time.
+    pub(super) fn is_passing_status(&self) -> bool {
+        matches!(self, Self::Status(status)
+            if status.is_server_error() || matches!(status.as_u16(), 408 | 429))
+    }
 }
 
 impl Challenge {
