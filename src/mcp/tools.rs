@@ -98,6 +98,7 @@ pub(super) async fn list(
     Ok(Listed { list, ttl })
 }
 
+/// A page. Where its answer breaks off it is asked for once more, by a request of its own: to list runs nothing.
 async fn list_page(
     client: &Client,
     exchange: &Arc<Exchange>,
@@ -106,7 +107,12 @@ async fn list_page(
 ) -> Result<ListToolsResult, Fault> {
     let mut request = ListToolsRequest::with_param(PaginatedRequestParams::default().with_cursor(cursor));
     request.extensions.insert(exchange.clone());
-    match client.request(ClientRequest::ListToolsRequest(request), exchange, caller).await? {
+    let request = ClientRequest::ListToolsRequest(request);
+    let answer = match client.request(request.clone(), exchange, caller).await {
+        Err(Fault::Broken) => client.request(request, exchange, caller).await,
+        answer => answer,
+    };
+    match answer? {
         ServerResult::ListToolsResult(page) => Ok(page),
         _ => Err(Fault::Malformed("it is no tool list")),
     }

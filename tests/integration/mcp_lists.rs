@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    mcp_server::{Era, Seen, empty, sse, tool},
+    mcp_server::{Era, Seen, empty, raw, sse, tool},
     run_as,
     scene::{answering, call_of, crm_config, list_as, reason, run_against, script_config},
     service::{Service, whoami_config},
@@ -82,6 +82,56 @@ async fn of_ten_thousand_tools_1024_are_used() {
         assert_eq!(list.tools.len(), 1024);
         assert_eq!(list.tools[1023].name, "t1023", "in the server's order");
         assert!(!list.dropped_tools.is_empty(), "it is told that there are more");
+    }
+}
+
+#[tokio::test]
+async fn a_list_whose_answer_breaks_off_is_asked_for_once_more() {
+    for era in [Era::Modern, Era::Stateless, Era::Stateful] {
+        for broken in [1, 2] {
+            let asked = AtomicUsize::new(0);
+            let server = answering(era, move |seen| {
+                let breaks = is_list(seen) && asked.fetch_add(1, Ordering::SeqCst) < broken;
+                breaks.then(|| raw(StatusCode::OK, "text/event-stream", ""))
+            })
+            .await;
+            let ended = run_against(&server, "").await;
+            let lists: Vec<Value> = server
+                .seen()
+                .iter()
+                .filter(|seen| is_list(seen))
+                .map(|seen| seen.body["id"].clone())
+                .collect();
+            assert_eq!(lists.len(), 2, "{era:?}");
+            assert_ne!(lists[0], lists[1], "{era:?}: by a request of its own");
+            match ended {
+                Ok(response) => assert_eq!((broken, response.final_output.as_str()), (1, "Bearer alice")),
+                Err(status) => assert_eq!((broken, reason(&status).1.as_str()), (2, "MCP_UNAVAILABLE")),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_whose_session_is_gone_is_asked_for_once_more_in_a_new_one() {
+    for gone in [1, 2] {
+        let server = answering(Era::Stateful, move |seen| {
+            let session = seen.header("mcp-session-id").trim_start_matches("session-").parse::<u32>();
+            (is_list(seen) && session.is_ok_and(|number| number < gone)).then(|| empty(StatusCode::NOT_FOUND))
+        })
+        .await;
+        let ended = run_against(&server, "").await;
+        let lists: Vec<String> = server
+            .seen()
+            .iter()
+            .filter(|seen| is_list(seen))
+            .map(|seen| seen.header("mcp-session-id").to_owned())
+            .collect();
+        assert_eq!(lists, ["session-0", "session-1"]);
+        match ended {
+            Ok(response) => assert_eq!((gone, response.final_output.as_str()), (1, "Bearer alice")),
+            Err(status) => assert_eq!((gone, reason(&status).1.as_str()), (2, "MCP_UNAVAILABLE")),
+        }
     }
 }
 
