@@ -86,6 +86,53 @@ async fn of_ten_thousand_tools_1024_are_used() {
 }
 
 #[tokio::test]
+async fn of_ten_thousand_bad_tools_256_are_named_and_the_others_counted() {
+    let server = answering(Era::Modern, |seen| {
+        let bad: Vec<Value> = (0..10_000).map(|number| json!({ "name": format!("t{number}") })).collect();
+        is_list(seen).then(|| list_of(seen, &bad))
+    })
+    .await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    let list = list_as(&service, "alice").await;
+    assert!(list.tools.is_empty());
+    assert_eq!(list.dropped_tools.len(), 257);
+    assert_eq!(list.dropped_tools[255].name, "t255");
+    assert_eq!(list.dropped_tools[256].name, "");
+    assert!(list.dropped_tools[256].reason.contains("and 9744 more"), "{:?}", list.dropped_tools[256]);
+}
+
+/// How many pages are asked for of a list without end whose pages are as told.
+async fn pages_of_endless(tools: impl Fn(usize) -> Vec<Value> + Send + Sync + 'static) -> usize {
+    let pages = AtomicUsize::new(0);
+    let server = answering(Era::Modern, move |seen| {
+        is_list(seen).then(|| {
+            let tools = tools(pages.fetch_add(1, Ordering::SeqCst));
+            seen.result(json!({ "resultType": "complete", "tools": tools, "nextCursor": "again" }))
+        })
+    })
+    .await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    let list = list_as(&service, "alice").await;
+    assert!(list.dropped_tools.iter().any(|tool| tool.reason.contains("beyond")), "{:?}", list.dropped_tools);
+    server.methods().iter().filter(|method| *method == "tools/list").count()
+}
+
+#[tokio::test]
+async fn bad_tools_count_against_the_bound_of_a_list() {
+    assert_eq!(pages_of_endless(|_| vec![json!({ "name": "bad" }); 600]).await, 2);
+}
+
+#[tokio::test]
+async fn a_list_is_read_up_to_eight_mebibytes_of_tools() {
+    let large = |page| {
+        let mut large = tool(&format!("t{page}"));
+        large["description"] = json!("x".repeat(1024 * 1024));
+        vec![large]
+    };
+    assert_eq!(pages_of_endless(large).await, 8, "seven of a little over 1 MiB fit");
+}
+
+#[tokio::test]
 async fn a_list_whose_answer_breaks_off_is_asked_for_once_more() {
     for era in [Era::Modern, Era::Stateless, Era::Stateful] {
         for broken in [1, 2] {
