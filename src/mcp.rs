@@ -160,12 +160,13 @@ impl Error {
         let problem = match fault {
             Fault::Unauthorized(challenge) => Problem::Unauthorized(challenge, layer()),
             Fault::Forbidden(challenge) => Problem::Forbidden(challenge, layer()),
-            Fault::Status(status) if status.is_server_error() || status.as_u16() == 429 => {
-                Problem::Unavailable(fault.to_string())
-            }
-            Fault::Connect | Fault::Broken | Fault::Timeout(_) | Fault::NoLease | Fault::SessionExpired => {
-                Problem::Unavailable(fault.to_string())
-            }
+            Fault::Status(_) if fault.is_passing_status() => Problem::Unavailable(fault.to_string()),
+            Fault::Connect
+            | Fault::Broken
+            | Fault::Timeout(_)
+            | Fault::NoLease
+            | Fault::Vacated
+            | Fault::SessionExpired => Problem::Unavailable(fault.to_string()),
             Fault::Status(_)
             | Fault::TooLarge(_)
             | Fault::Malformed(_)

@@ -129,7 +129,7 @@ pub(super) fn tool(tool: &mcp::Tool, schema: bool) -> proto::Tool {
 
 /// A tool that can't be used.
 pub(super) fn dropped_tool(tool: &mcp::DroppedTool) -> proto::DroppedTool {
-    proto::DroppedTool { name: tool.name.clone(), reason: tool.reason.to_owned() }
+    proto::DroppedTool { name: tool.name.clone(), reason: tool.reason.to_string() }
 }
 
 fn what(what: What) -> proto::run_event::Event {

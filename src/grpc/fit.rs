@@ -10,30 +10,42 @@ const MAX_MESSAGE_BYTES: usize = 3 * 1024 * 1024;
 const MAX_EVENT_TEXT_BYTES: usize = 1024 * 1024;
 /// The most bytes of an answer's tools. It leaves room for the names of those that do not fit.
 const MAX_TOOLS_BYTES: usize = 2 * 1024 * 1024;
+/// The most bytes of an answer's dropped tools. It leaves room for the servers' names, and what is wrong with them.
+const MAX_DROPPED_BYTES: usize = 512 * 1024;
 
 /// Cuts a text that an event has beside others.
 pub(super) fn event_text(text: &mut String) {
     cut(text, MAX_EVENT_TEXT_BYTES);
 }
 
-/// Names the tools that do not fit among those that are dropped.
+/// Names the tools that do not fit among those that are dropped, as far as there is room to name them.
 pub(super) fn tools(response: &mut proto::ListToolsResponse) {
-    /// What a tool takes beside its own bytes: its field's key and length.
-    const OVERHEAD: usize = 8;
-    let mut room = MAX_TOOLS_BYTES;
+    let (mut for_tools, mut for_names) = (MAX_TOOLS_BYTES, MAX_DROPPED_BYTES);
     for server in &mut response.servers {
-        let (kept, left_out): (Vec<_>, Vec<_>) = server.tools.drain(..).partition(|tool| {
-            let bytes = tool.encoded_len() + OVERHEAD;
-            let fits = bytes <= room;
-            room -= if fits { bytes } else { 0 };
-            fits
-        });
-        server.tools = kept;
+        let left_out = take_out(&mut server.tools, &mut for_tools);
         server.dropped_tools.extend(left_out.into_iter().map(|tool| proto::DroppedTool {
             name: tool.name.chars().take(128).collect(),
             reason: "the answer is too large for it; ask for fewer servers, or without schemas".to_owned(),
         }));
+        if !take_out(&mut server.dropped_tools, &mut for_names).is_empty() {
+            let reason = "there are more, and the answer is too large to name them".to_owned();
+            server.dropped_tools.push(proto::DroppedTool { name: String::new(), reason });
+        }
     }
+}
+
+/// Takes out the messages that there is no room for.
+fn take_out<M: Message>(messages: &mut Vec<M>, room: &mut usize) -> Vec<M> {
+    /// What a message takes beside its own bytes: its field's key and length.
+    const OVERHEAD: usize = 8;
+    let (kept, left_out) = messages.drain(..).partition(|message| {
+        let bytes = message.encoded_len() + OVERHEAD;
+        let fits = bytes <= *room;
+        *room -= if fits { bytes } else { 0 };
+        fits
+    });
+    *messages = kept;
+    left_out
 }
 
 /// Brings a response under [`MAX_MESSAGE_BYTES`]: tool results give way first, then all long texts.
@@ -81,5 +93,36 @@ fn cut(text: &mut String, max: usize) {
         let left_out = text.len() - kept;
         text.truncate(kept);
         text.push_str(&format!(" [cut: {left_out} bytes left out]"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_with_many_dropped_tools_of_many_servers_stays_within_its_size() {
+        let named = |number| format!("{number}-{}", "ü".repeat(120));
+        let server = |number: usize| proto::McpServerTools {
+            mcp_server: format!("server-{number}"),
+            tools: (0..500)
+                .map(|tool| proto::Tool {
+                    name: named(tool),
+                    description: "x".repeat(1000),
+                    ..proto::Tool::default()
+                })
+                .collect(),
+            dropped_tools: vec![proto::DroppedTool { name: named(0), reason: "r".repeat(60) }; 256],
+            problem: None,
+        };
+        let mut response = proto::ListToolsResponse { servers: (0..50).map(server).collect() };
+        tools(&mut response);
+        assert!(response.encoded_len() <= MAX_MESSAGE_BYTES, "{}", response.encoded_len());
+        assert_eq!(response.servers[0].tools.len(), 500);
+        assert_eq!(response.servers[0].dropped_tools.len(), 256);
+        for server in &response.servers[10..] {
+            let last = server.dropped_tools.last().unwrap();
+            assert!(last.reason.contains("more"), "{}: what is not named is told", server.mcp_server);
+        }
     }
 }

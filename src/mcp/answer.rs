@@ -203,11 +203,11 @@ where
                 Some((Ok(event), Some(self)))
             }
             Ok(None) => {
-                self.backend.interrupted().keep(self.answer);
+                self.backend.interrupted().keep(self.answer, None);
                 None
             }
             Err(fault) => {
-                self.backend.interrupted().keep(self.answer);
+                self.backend.interrupted().keep(self.answer, Some(&fault));
                 Some((Err(SseError::Body(Box::new(fault))), None))
             }
         }

@@ -29,8 +29,11 @@ use super::{
     Fault, answer,
     registration::Registration,
     slot::{Exchange, Filled, Slot},
-    streamed::Interrupted,
+    streamed::{self, Interrupted},
 };
+
+#[cfg(test)]
+mod tests;
 
 /// How long `server/discover` may take: a server that does not know it may never answer.
 pub(super) const DISCOVER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -174,7 +177,7 @@ impl Sending {
     pub(super) async fn bounded<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         let result = tokio::select! {
             biased;
-            () = self.filled.vacated.cancelled() => Err(Fault::NoLease),
+            () = self.filled.vacated.cancelled() => Err(Fault::Vacated),
             result = timeout_at(self.deadline, work) => result.unwrap_or(Err(Fault::Timeout(self.limit))),
         };
         result.inspect_err(|fault| self.exchange.fail(fault.clone()))
@@ -236,8 +239,8 @@ impl StreamableHttpClient for Backend {
             self.sending(Some(answer.exchange.clone()), limit).map_err(StreamableHttpError::Client)?;
         match sending.bounded(self.resume(&sending, session, id, protocol)).await {
             Ok(response) => Ok(answer::events(self, &sending, answer, response)),
-            Err(fault @ (Fault::Connect | Fault::Broken | Fault::Status(_))) => {
-                self.interrupted().keep(answer);
+            Err(fault) if streamed::is_resumable(&fault) => {
+                self.interrupted().keep(answer, Some(&fault));
                 Err(StreamableHttpError::Client(fault))
             }
             // What a repetition can't mend; rmcp ends the answer at once.

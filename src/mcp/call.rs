@@ -138,3 +138,18 @@ fn answer(requests: InputRequests) -> Result<InputResponses, CallOutcome> {
     }
     Ok(responses)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_was_broken_off_may_have_run() {
+        let broken_off = CallOutcome::failed(Fault::Vacated, true);
+        assert_eq!(broken_off.status, ToolCallStatus::Unknown);
+        assert!(broken_off.text.contains("may or may not have run"), "{}", broken_off.text);
+        let unsent = CallOutcome::failed(Fault::NoLease, true);
+        assert_eq!(unsent.status, ToolCallStatus::Error);
+        assert!(unsent.text.contains("was not run"), "{}", unsent.text);
+    }
+}

@@ -70,19 +70,12 @@ impl Connection {
     /// # Errors
     /// The server can't be opened, or does not list its tools.
     pub async fn tools(&self) -> Result<Arc<ToolList>, Error> {
-        let leased = self.leased().await.map_err(|fault| self.error(fault, Phase::Opening))?;
-        let config = &self.wanted.registration.config;
-        let exchange = Exchange::within(self.wanted.outgoing.clone(), config.timeouts.startup);
-        let listed = leased.client.tools(&exchange, config.tools_ttl, &leased.caller).await;
-        match listed {
-            Ok(list) => Ok(list),
-            // The server has no tools at all.
-            Err(Fault::Rpc { code: -32601, .. }) => Ok(Arc::default()),
-            Err(fault) => {
-                self.give_up(&leased, &fault);
-                Err(self.error(fault, Phase::Listing))
-            }
-        }
+        let listed = match self.list().await {
+            // To list runs nothing, so it may be asked for once more in a new session.
+            Err((Fault::SessionExpired, Phase::Listing)) => self.list().await,
+            listed => listed,
+        };
+        listed.map_err(|(fault, phase)| self.error(fault, phase))
     }
 
     /// Calls a tool, in a span below `parent`. All that goes wrong is for the model to read, but for a refused credential.
@@ -119,6 +112,21 @@ impl Connection {
         }
         // What is not said by now is broken off, and its leases end.
         self.over.cancel();
+    }
+
+    async fn list(&self) -> Result<Arc<ToolList>, (Fault, Phase)> {
+        let leased = self.leased().await.map_err(|fault| (fault, Phase::Opening))?;
+        let config = &self.wanted.registration.config;
+        let exchange = Exchange::within(self.wanted.outgoing.clone(), config.timeouts.startup);
+        match leased.client.tools(&exchange, config.tools_ttl, &leased.caller).await {
+            // The server has no tools at all.
+            Err(Fault::Rpc { code: -32601, .. }) => Ok(Arc::default()),
+            Ok(list) => Ok(list),
+            Err(fault) => {
+                self.give_up(&leased, &fault);
+                Err((fault, Phase::Listing))
+            }
+        }
     }
 
     async fn call_as(

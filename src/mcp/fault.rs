@@ -55,6 +55,9 @@ pub enum Fault {
     /// No run leases the client: the request was not sent.
     #[error("the run has ended")]
     NoLease,
+    /// The last lease ended while the request was under way: it may have been sent.
+    #[error("the run ended meanwhile")]
+    Vacated,
 }
 
 /// A server's own words: they may be passed on to the model, and are never printed.
@@ -85,6 +88,12 @@ impl Fault {
     /// Whether the request surely never reached the server.
     pub fn is_unsent(&self) -> bool {
         matches!(self, Self::Connect | Self::NoLease)
+    }
+
+    /// Whether it is a status that says nothing of the request: the same one may be answered the next time.
+    pub(super) fn is_passing_status(&self) -> bool {
+        matches!(self, Self::Status(status)
+            if status.is_server_error() || matches!(status.as_u16(), 408 | 429))
     }
 }
 
@@ -168,6 +177,14 @@ mod tests {
     fn a_reflected_value_is_left_out() {
         let read = challenge(r#"Bearer error="canary-12345678 is bad", scope="ok""#);
         assert_eq!((read.error.as_str(), read.scope.as_str()), ("", "ok"));
+    }
+
+    #[test]
+    fn only_what_surely_never_left_is_unsent() {
+        assert!(Fault::Connect.is_unsent() && Fault::NoLease.is_unsent());
+        for sent in [Fault::Vacated, Fault::Broken, Fault::Timeout(Duration::ZERO)] {
+            assert!(!sent.is_unsent(), "{sent}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Since 2026-07-28 there is no handshake; a client may ask `server/discover`. Before, there was `initialize`. rmcp can
 //! try the one and then the other, but gives up where an old server answers the first with something odd, with silence
-//! or with an error page. So both are tried from here, and what worked is remembered with the registration.
+//! or with an error page. So both are tried from here, and what worked is remembered with the registration: but only where
+//! the server said that it does not know the other, as one bad moment must not settle how it is spoken to for good.
 
 use std::sync::Arc;
 
@@ -38,19 +39,32 @@ pub(super) async fn open(
     outgoing: &Outgoing,
 ) -> Result<Client, Fault> {
     let known = registration.era();
-    if known == Era::Initialize {
-        match attempt(registration, headers, outgoing, Era::Initialize).await {
-            // The server may have been renewed since.
-            Err(fault) if may_be_of_another_era(&fault) => {}
-            result => return result,
-        }
+    let (first, other) = match known {
+        Era::Initialize => (Era::Initialize, Era::Discover),
+        Era::Unknown | Era::Discover => (Era::Discover, Era::Initialize),
+    };
+    let fault = match attempt(registration, headers, outgoing, first).await {
+        Ok(client) => return Ok(remembered(registration, first, client)),
+        Err(fault) => fault,
+    };
+    let refused = is_refused(&fault);
+    let worth_another = refused || (known == Era::Unknown && may_be_ignored(&fault));
+    if !worth_another {
+        return Err(unknown_protocol(fault));
     }
-    match attempt(registration, headers, outgoing, Era::Discover).await {
-        Err(fault) if may_be_of_another_era(&fault) && known != Era::Initialize => {
-            attempt(registration, headers, outgoing, Era::Initialize).await.map_err(unknown_protocol)
-        }
-        result => result.map_err(unknown_protocol),
+    match attempt(registration, headers, outgoing, other).await {
+        Ok(client) if refused => Ok(remembered(registration, other, client)),
+        // It may understand the first way, too, when it is well again.
+        Ok(client) => Ok(client),
+        Err(later) => Err(unknown_protocol(telling(known, fault, later))),
     }
+}
+
+/// What worked is the next client's way.
+fn remembered(registration: &Registration, era: Era, client: Client) -> Client {
+    registration.remember_era(era);
+    registration.remember_sessions(client.session);
+    client
 }
 
 async fn attempt(
@@ -78,8 +92,6 @@ async fn attempt(
         return Err(fault);
     }
     service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
-    registration.remember_era(era);
-    registration.remember_sessions(backend.has_session());
     Ok(Client::new(service, slot, backend.has_session()))
 }
 
@@ -146,25 +158,41 @@ fn check_revision(service: &Service, era: Era) -> Result<(), Fault> {
     Err(Fault::Protocol(format!("the server speaks MCP {which}; 2025-03-26 to 2026-07-28 are supported")))
 }
 
-/// Whether a fault may mean that the server understands only the other way to start.
-fn may_be_of_another_era(fault: &Fault) -> bool {
+/// Whether a server said of the one way to start that it does not know it. What a gateway says of a server that is down,
+/// or a server of its load, is no such answer.
+fn is_refused(fault: &Fault) -> bool {
     match fault {
-        Fault::Status(status) => !status.is_redirection() && *status != StatusCode::TOO_MANY_REQUESTS,
-        Fault::Timeout(_) | Fault::Malformed(_) | Fault::Protocol(_) | Fault::Rpc { .. } => true,
+        Fault::Status(status) => status.is_client_error() && !fault.is_passing_status(),
+        Fault::Malformed(_) | Fault::Protocol(_) | Fault::Rpc { .. } => true,
         _ => false,
     }
 }
 
-/// A server that answered both attempts, and neither with MCP.
+/// Whether an old server may react like this to a request that it does not know: some fall silent, some fail.
+fn may_be_ignored(fault: &Fault) -> bool {
+    match fault {
+        Fault::Timeout(_) => true,
+        Fault::Status(status) => !status.is_redirection() && *status != StatusCode::TOO_MANY_REQUESTS,
+        _ => false,
+    }
+}
+
+/// Which of two failures tells what is wrong: the first, which is the known way's or says that the server is not well. But
+/// a server that refused to discover, and is not known, has its say with the second; and so has one that understood it and
+/// refuses the credential or speaks another revision.
+fn telling(known: Era, first: Fault, second: Fault) -> Fault {
+    let understood = matches!(second, Fault::Unauthorized(_) | Fault::Forbidden(_) | Fault::Protocol(_));
+    if understood || (known == Era::Unknown && is_refused(&first)) { second } else { first }
+}
+
+/// A server that answers to the start, and not with MCP.
 fn unknown_protocol(fault: Fault) -> Fault {
     match fault {
-        Fault::Status(status) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
-            Fault::Protocol(format!(
-                "the server answered HTTP {} to `server/discover` and to `initialize`: the URL is wrong, or it speaks \
-                 only MCP 2024-11-05 (HTTP+SSE), which is not supported",
-                status.as_u16()
-            ))
-        }
+        Fault::Status(status) if is_refused(&fault) => Fault::Protocol(format!(
+            "the server answered HTTP {} to `server/discover` or to `initialize`, and the other did no better: the URL is \
+             wrong, or it speaks only MCP 2024-11-05 (HTTP+SSE), which is not supported",
+            status.as_u16()
+        )),
         fault => fault,
     }
 }

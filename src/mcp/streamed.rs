@@ -44,9 +44,9 @@ impl Interrupted {
         StreamedAnswer { exchange, number, listing, has_ids: false, answered: false }
     }
 
-    /// Keeps an answer whose stream has ended, if more of it may come.
-    pub(super) fn keep(&self, answer: StreamedAnswer) {
-        if answer.answered {
+    /// Keeps an answer whose stream has ended, of itself or by a fault, if more of it may come.
+    pub(super) fn keep(&self, answer: StreamedAnswer, fault: Option<&Fault>) {
+        if answer.answered || fault.is_some_and(|fault| !is_resumable(fault)) {
             return;
         }
         if !answer.has_ids {
@@ -94,6 +94,12 @@ impl StreamedAnswer {
     }
 }
 
+/// Whether an answer may be resumed after a fault. Nobody comes back for one that has run out of time or of leases, and
+/// one that is too large or can't be read will be so again.
+pub(super) fn is_resumable(fault: &Fault) -> bool {
+    matches!(fault, Fault::Connect | Fault::Broken | Fault::Status(_))
+}
+
 /// Whether an event is a JSON-RPC answer: rmcp reads no further then, and nothing is left to be resumed.
 fn is_answer(data: &str) -> bool {
     #[derive(Deserialize)]
@@ -103,4 +109,39 @@ fn is_answer(data: &str) -> bool {
     }
     let message = serde_json::from_str::<Message>(data);
     message.is_ok_and(|message| message.result.is_some() || message.error.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        id::RequestId,
+        trace::{Outgoing, TraceHeaders},
+    };
+
+    /// Whether an answer with an event id is there to be resumed after its stream has ended.
+    fn is_kept(fault: Option<Fault>) -> bool {
+        let outgoing = Outgoing { request_id: RequestId::generate(), trace: TraceHeaders::default() };
+        let exchange = Exchange::within(outgoing, Duration::from_secs(3600));
+        let interrupted = Interrupted::default();
+        let mut answer = interrupted.begin(&exchange, false);
+        let mut event = Sse { id: Some("e".into()), ..Sse::default() };
+        answer.look_through(&mut event);
+        interrupted.keep(answer, fault.as_ref());
+        interrupted.take(&event.id.unwrap()).is_some()
+    }
+
+    #[test]
+    fn an_answer_is_kept_only_where_somebody_may_come_back_for_it() {
+        assert!(is_kept(None), "a graceful end");
+        for fault in [Fault::Broken, Fault::Connect] {
+            assert!(is_kept(Some(fault.clone())), "{fault}");
+        }
+        let over = [Fault::NoLease, Fault::Vacated, Fault::Timeout(Duration::ZERO), Fault::TooLarge(1)];
+        for fault in over {
+            assert!(!is_kept(Some(fault.clone())), "{fault}");
+        }
+    }
 }

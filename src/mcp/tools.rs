@@ -1,6 +1,6 @@
 //! Tool lists.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Duration};
 
 use rmcp::model::{
     ClientRequest, CustomResult, ListToolsRequest, ListToolsResult, PaginatedRequestParams,
@@ -17,15 +17,19 @@ use super::{
 
 /// The most pages of a list that are asked for.
 const MAX_PAGES: usize = 64;
-/// The most tools of a server that are used.
+/// The most tools of a server that are used. No page is asked for beyond them, the dropped ones counted.
 const MAX_TOOLS: usize = 1024;
+/// The most bytes of a server's tools, their names, descriptions and schemas together: a list is kept for each identity.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The most dropped tools that are named.
+const MAX_DROPPED: usize = 256;
 
 /// The tools that a server lists for an identity.
 #[derive(Debug, Default)]
 pub struct ToolList {
     /// The usable ones, in the server's order, each name once.
     pub tools: Vec<Tool>,
-    /// The others.
+    /// The others: the first 256, and where there are more, one without a name that says how many.
     pub dropped: Vec<DroppedTool>,
 }
 
@@ -46,7 +50,25 @@ pub struct DroppedTool {
     /// Its name, as far as it has one, cut at 128 characters.
     pub name: String,
     /// Why.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
+}
+
+/// Tools that can't be used, however many: a server may list millions of them in one answer.
+#[derive(Debug, Default)]
+pub(super) struct Dropped {
+    named: Vec<DroppedTool>,
+    more: usize,
+}
+
+/// The pages of a list that have been read.
+#[derive(Default)]
+struct Pages {
+    tools: Vec<Tool>,
+    dropped: Dropped,
+    seen: HashSet<String>,
+    bytes: usize,
+    full: bool,
+    ttl: Option<Duration>,
 }
 
 /// A list, and how long it is good.
@@ -60,7 +82,7 @@ pub(super) struct Listed {
 #[derive(Debug, Default)]
 pub(super) struct PageNotes {
     /// The tools that can't be read.
-    pub(super) dropped: Vec<DroppedTool>,
+    pub(super) dropped: Dropped,
     /// The names of the others.
     pub(super) listed: Vec<String>,
 }
@@ -71,33 +93,19 @@ pub(super) async fn list(
     exchange: &Arc<Exchange>,
     caller: &Caller,
 ) -> Result<Listed, Fault> {
-    let (mut list, mut ttl, mut seen) = (ToolList::default(), None::<Duration>, HashSet::new());
-    let mut cursor = None;
+    let (mut pages, mut cursor) = (Pages::default(), None);
     for _ in 0..MAX_PAGES {
         let page = list_page(client, exchange, caller, cursor).await?;
-        if let Some(millis) = page.ttl_ms {
-            let page_ttl = Duration::from_millis(millis);
-            ttl = Some(ttl.map_or(page_ttl, |least| least.min(page_ttl)));
-        }
-        let notes = exchange.take_page_notes();
-        list.dropped.extend(notes.dropped);
-        list.dropped.extend(misannotated(notes.listed, &page.tools));
-        for tool in page.tools {
-            if seen.insert(tool.name.clone()) {
-                list.take(tool);
-            }
-        }
-        cursor = page.next_cursor;
-        if cursor.is_none() || list.tools.len() >= MAX_TOOLS {
+        cursor = page.next_cursor.clone();
+        pages.take(page, exchange.take_page_notes());
+        if cursor.is_none() || pages.is_full() {
             break;
         }
     }
-    if cursor.is_some() {
-        list.dropped.push(DroppedTool { name: String::new(), reason: "the list goes on beyond its bounds" });
-    }
-    Ok(Listed { list, ttl })
+    Ok(pages.listed(cursor.is_some()))
 }
 
+/// A page. Where its answer breaks off it is asked for once more, by a request of its own: to list runs nothing.
 async fn list_page(
     client: &Client,
     exchange: &Arc<Exchange>,
@@ -106,39 +114,101 @@ async fn list_page(
 ) -> Result<ListToolsResult, Fault> {
     let mut request = ListToolsRequest::with_param(PaginatedRequestParams::default().with_cursor(cursor));
     request.extensions.insert(exchange.clone());
-    match client.request(ClientRequest::ListToolsRequest(request), exchange, caller).await? {
+    let request = ClientRequest::ListToolsRequest(request);
+    let answer = match client.request(request.clone(), exchange, caller).await {
+        Err(Fault::Broken) => client.request(request, exchange, caller).await,
+        answer => answer,
+    };
+    match answer? {
         ServerResult::ListToolsResult(page) => Ok(page),
         _ => Err(Fault::Malformed("it is no tool list")),
     }
 }
 
-/// rmcp takes out the tools whose `x-mcp-header` annotations are invalid, and does not say which.
-fn misannotated(listed: Vec<String>, kept: &[WireTool]) -> impl Iterator<Item = DroppedTool> {
-    let kept: HashSet<String> = kept.iter().map(|tool| tool.name.to_string()).collect();
-    let missing = listed.into_iter().filter(move |name| !kept.contains(name));
-    missing.map(|name| DroppedTool::new(&name, "its `x-mcp-header` annotations are invalid"))
+impl Pages {
+    fn take(&mut self, page: ListToolsResult, notes: PageNotes) {
+        if let Some(ttl) = page.ttl_ms.map(Duration::from_millis) {
+            self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
+        }
+        self.dropped.extend(notes.dropped);
+        self.note_misannotated(&notes.listed, &page.tools);
+        for tool in page.tools {
+            if self.seen.insert(tool.name.to_string()) {
+                self.take_tool(tool);
+            }
+        }
+    }
+
+    /// rmcp takes out the tools whose `x-mcp-header` annotations are invalid, and does not say which.
+    fn note_misannotated(&mut self, listed: &[String], kept: &[WireTool]) {
+        let kept: HashSet<&str> = kept.iter().map(|tool| &*tool.name).collect();
+        for name in listed.iter().filter(|name| !kept.contains(name.as_str())) {
+            self.dropped.push(name, "its `x-mcp-header` annotations are invalid");
+        }
+    }
+
+    fn take_tool(&mut self, tool: WireTool) {
+        let Ok(schema) = serde_json::value::to_raw_value(&tool.input_schema) else {
+            return self.dropped.push(&tool.name, "its input schema is no JSON");
+        };
+        let description = tool.description.as_deref().unwrap_or_default();
+        let bytes = tool.name.len() + description.len() + schema.get().len();
+        if self.tools.len() == MAX_TOOLS {
+            return self.dropped.push(&tool.name, "the server lists over 1024 tools");
+        }
+        if self.bytes + bytes > MAX_BYTES {
+            self.full = true;
+            return self.dropped.push(&tool.name, "the server lists over 8 MiB of tools");
+        }
+        self.bytes += bytes;
+        let description = description.into();
+        self.tools.push(Tool { name: tool.name.into_owned(), description, input_schema: schema.into() });
+    }
+
+    fn is_full(&self) -> bool {
+        self.full || self.tools.len() + self.dropped.len() >= MAX_TOOLS
+    }
+
+    fn listed(self, goes_on: bool) -> Listed {
+        let mut dropped = self.dropped.told();
+        if goes_on {
+            dropped.push(DroppedTool::new("", "the list goes on beyond its bounds"));
+        }
+        Listed { list: ToolList { tools: self.tools, dropped }, ttl: self.ttl }
+    }
 }
 
-impl ToolList {
-    fn take(&mut self, tool: WireTool) {
-        if self.tools.len() == MAX_TOOLS {
-            self.dropped.push(DroppedTool::new(&tool.name, "the server lists over 1024 tools"));
-            return;
+impl Dropped {
+    fn push(&mut self, name: &str, reason: &'static str) {
+        if self.named.len() < MAX_DROPPED {
+            self.named.push(DroppedTool::new(name, reason));
+        } else {
+            self.more += 1;
         }
-        match serde_json::value::to_raw_value(&tool.input_schema) {
-            Ok(schema) => self.tools.push(Tool {
-                name: tool.name.into_owned(),
-                description: tool.description.as_deref().unwrap_or_default().into(),
-                input_schema: schema.into(),
-            }),
-            Err(_) => self.dropped.push(DroppedTool::new(&tool.name, "its input schema is no JSON")),
+    }
+
+    fn extend(&mut self, others: Self) {
+        let named = others.named.len().min(MAX_DROPPED - self.named.len());
+        self.more += others.len() - named;
+        self.named.extend(others.named.into_iter().take(named));
+    }
+
+    fn len(&self) -> usize {
+        self.named.len() + self.more
+    }
+
+    fn told(self) -> Vec<DroppedTool> {
+        let mut told = self.named;
+        if self.more > 0 {
+            told.push(DroppedTool::new("", format!("and {} more that can't be used", self.more)));
         }
+        told
     }
 }
 
 impl DroppedTool {
-    fn new(name: &str, reason: &'static str) -> Self {
-        Self { name: name.chars().take(128).collect(), reason }
+    fn new(name: &str, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.chars().take(128).collect(), reason: reason.into() }
     }
 }
 
@@ -146,7 +216,7 @@ impl DroppedTool {
 /// `None`: it is no list.
 pub(super) fn keep_usable(message: &mut ServerJsonRpcMessage) -> Option<PageNotes> {
     let ServerJsonRpcMessage::Response(response) = message else { return None };
-    let mut dropped = Vec::new();
+    let mut dropped = Dropped::default();
     if let ServerResult::CustomResult(CustomResult(result)) = &mut response.result {
         dropped = take_out_unusable(result);
         if let Some(list) = read_list(result) {
@@ -157,14 +227,14 @@ pub(super) fn keep_usable(message: &mut ServerJsonRpcMessage) -> Option<PageNote
     Some(PageNotes { dropped, listed: list.tools.iter().map(|tool| tool.name.to_string()).collect() })
 }
 
-fn take_out_unusable(result: &mut Value) -> Vec<DroppedTool> {
-    let mut dropped = Vec::new();
+fn take_out_unusable(result: &mut Value) -> Dropped {
+    let mut dropped = Dropped::default();
     let Some(tools) = result.get_mut("tools").and_then(Value::as_array_mut) else { return dropped };
     tools.retain(|tool| {
         let usable = WireTool::deserialize(tool).is_ok();
         if !usable {
             let name = tool.get("name").and_then(Value::as_str).unwrap_or_default();
-            dropped.push(DroppedTool::new(name, "it is no valid MCP tool (does it have an `inputSchema`?)"));
+            dropped.push(name, "it is no valid MCP tool (does it have an `inputSchema`?)");
         }
         usable
     });

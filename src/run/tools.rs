@@ -4,7 +4,7 @@
 //! always `server__tool`, so that no server's later tool can take another's name. A server's name has no underscore, so
 //! the two parts can't be confused. What does not fit is replaced and cut, and a digest keeps it apart.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -46,7 +46,9 @@ impl Naming {
 }
 
 impl ToolTable {
-    /// Adds a server's tools, as far as the agent and the request allow them.
+    /// Adds a server's tools, as far as the agent and the request allow them. A tool's name for the model may be that of
+    /// another, which only a server that wants it brings about: the first one keeps it, as providers refuse a request
+    /// with one name twice.
     pub(super) fn add(
         &mut self,
         server: &AgentServer,
@@ -61,7 +63,8 @@ impl ToolTable {
                 continue;
             }
             let name = naming.name(&reference);
-            self.by_name.insert(name.clone(), self.specs.len());
+            let Entry::Vacant(free) = self.by_name.entry(name.clone()) else { continue };
+            free.insert(self.specs.len());
             self.specs.push(ToolSpec {
                 name,
                 tool: reference,
@@ -108,7 +111,10 @@ fn fitted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
+    use crate::{credential, mcp};
 
     fn tool(server: &str, tool: &str) -> ToolRef {
         ToolRef { mcp_server: server.into(), tool: tool.into() }
@@ -129,6 +135,26 @@ mod tests {
         for name in names {
             assert!((1..=64).contains(&name.len()) && name.bytes().all(is_allowed), "{name}");
         }
+    }
+
+    #[test]
+    fn no_name_is_offered_twice_and_the_first_tool_has_it() {
+        let naming = Naming { single_server: true };
+        let taken = naming.name(&tool("crm", "find.orders"));
+        let listed = |name: &str| mcp::Tool {
+            name: name.into(),
+            description: "".into(),
+            input_schema: RawValue::from_string("{}".into()).unwrap().into(),
+        };
+        let tools = ["find.orders", &taken, "whoami"].map(listed).into();
+        let headers = credential::Headers::default();
+        let server = AgentServer { name: "crm".into(), required: true, tools: None, headers };
+        let mut table = ToolTable::default();
+        table.add(&server, &ToolList { tools, dropped: Vec::new() }, naming, None);
+        let offered: Vec<&str> = table.specs().iter().map(|spec| &*spec.name).collect();
+        assert_eq!(offered, [&*taken, "whoami"]);
+        let asked = AskedCall { call_id: "1".into(), name: taken, arguments_json: "{}".into() };
+        assert_eq!(table.resolve(asked).tool, Some(tool("crm", "find.orders")));
     }
 
     #[test]

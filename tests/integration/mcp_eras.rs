@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use axum::{
@@ -10,11 +10,12 @@ use axum::{
     http::{Response, StatusCode},
 };
 use serde_json::{Value, json};
+use tonic::Code;
 
 use crate::support::{
     mcp_server::{Era, McpServer, Seen, empty, raw, sse},
     run_as,
-    scene::{answering, crm_config, run_against},
+    scene::{answering, crm_config, reason, run_against},
     service::{Service, whoami_config},
     soon,
 };
@@ -115,10 +116,7 @@ async fn a_server_may_change_its_era_while_the_service_runs() {
     let modern = Arc::new(AtomicBool::new(false));
     let now = modern.clone();
     let server = answering(Era::Stateless, move |seen| match (now.load(Ordering::SeqCst), seen.method()) {
-        (true, "server/discover") => Some(seen.result(json!({
-            "resultType": "complete", "supportedVersions": ["2026-07-28"],
-            "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private",
-        }))),
+        (true, "server/discover") => Some(discovered(seen)),
         (true, "initialize") => Some(seen.error(-32601, "no such method")),
         _ => None,
     })
@@ -134,6 +132,102 @@ async fn a_server_may_change_its_era_while_the_service_runs() {
         let revision = if is_modern { "2026-07-28" } else { "2025-11-25" };
         assert_eq!(call.header("mcp-protocol-version"), revision, "run {number}");
     }
+}
+
+/// The answer of a modern server to `server/discover`.
+fn discovered(seen: &Seen) -> Response<Body> {
+    seen.result(json!({
+        "resultType": "complete", "supportedVersions": ["2026-07-28"],
+        "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private",
+    }))
+}
+
+#[tokio::test]
+async fn one_slow_or_failing_discover_is_helped_with_a_handshake_and_not_remembered() {
+    for never_answers in [false, true] {
+        let asked = AtomicUsize::new(0);
+        // It understands both ways to start.
+        let server = McpServer::with_hook(Era::Stateful, move |seen| {
+            let first = seen.method() == "server/discover" && asked.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                match (first, seen.method()) {
+                    (true, _) if never_answers => std::future::pending().await,
+                    (true, _) => Some(empty(StatusCode::SERVICE_UNAVAILABLE)),
+                    (false, "server/discover") => Some(discovered(&seen)),
+                    _ => None,
+                }
+            }
+        })
+        .await;
+        let service = Service::start(&crm_config(&server.url(), "timeouts: { startup: 1s }, ")).await;
+        service.run(run_as("a", "alice")).await.unwrap();
+        assert!(server.methods().contains(&"initialize".to_owned()), "it is used for this client");
+        server.forget();
+        service.run(run_as("a", "bob")).await.unwrap();
+        assert_eq!(server.methods(), ["server/discover", "tools/list", "tools/call"], "and not for the next");
+    }
+}
+
+/// How a server fails that has been used before: what it answers to `server/discover` and to `initialize`, what the run
+/// is told, and what was asked.
+async fn fails_later(
+    era: Era,
+    [discover, initialize]: [StatusCode; 2],
+) -> ((tonic::Code, String), Vec<String>) {
+    let failing = Arc::new(AtomicBool::new(false));
+    let now = failing.clone();
+    let server = answering(era, move |seen| match (now.load(Ordering::SeqCst), seen.method()) {
+        (true, "server/discover") => Some(empty(discover)),
+        (true, "initialize") => Some(empty(initialize)),
+        _ => None,
+    })
+    .await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    service.run(run_as("a", "alice")).await.unwrap();
+    server.forget();
+    failing.store(true, Ordering::SeqCst);
+    let status = service.run(run_as("a", "bob")).await.unwrap_err();
+    (reason(&status), server.methods())
+}
+
+#[tokio::test]
+async fn a_known_server_that_fails_in_passing_is_not_asked_the_other_way() {
+    for passing in [408, 429, 500, 503].map(|code| StatusCode::from_u16(code).unwrap()) {
+        for (era, asked) in [(Era::Stateless, "initialize"), (Era::Modern, "server/discover")] {
+            let statuses = match era {
+                Era::Modern => [passing, StatusCode::BAD_REQUEST],
+                _ => [StatusCode::BAD_REQUEST, passing],
+            };
+            let (told, methods) = fails_later(era, statuses).await;
+            assert_eq!(told, (Code::Unavailable, "MCP_UNAVAILABLE".into()), "{era:?} {passing}");
+            assert_eq!(methods, [asked], "{era:?} {passing}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_a_known_server_fails_either_way_the_first_failure_is_told() {
+    let (gone, failing) = (StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE);
+    let (told, methods) = fails_later(Era::Stateless, [failing, gone]).await;
+    assert_eq!(told, (Code::FailedPrecondition, "MCP_PROTOCOL_ERROR".into()));
+    assert_eq!(methods, ["initialize", "server/discover"]);
+    let (told, methods) = fails_later(Era::Modern, [gone, failing]).await;
+    assert_eq!(told, (Code::FailedPrecondition, "MCP_PROTOCOL_ERROR".into()));
+    assert_eq!(methods, ["server/discover", "initialize"]);
+    // But a refused credential is the caller's to know.
+    let (told, _) = fails_later(Era::Stateless, [StatusCode::UNAUTHORIZED, gone]).await;
+    assert_eq!(told, (Code::FailedPrecondition, "MCP_UNAUTHORIZED".into()));
+}
+
+#[tokio::test]
+async fn where_a_new_server_fails_in_passing_and_knows_no_handshake_the_former_is_told() {
+    let server = answering(Era::Modern, |seen| match seen.method() {
+        "server/discover" => Some(empty(StatusCode::SERVICE_UNAVAILABLE)),
+        _ => Some(empty(StatusCode::BAD_REQUEST)),
+    })
+    .await;
+    let status = run_against(&server, "").await.unwrap_err();
+    assert_eq!(reason(&status), (Code::Unavailable, "MCP_UNAVAILABLE".into()));
 }
 
 #[tokio::test]

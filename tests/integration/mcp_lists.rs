@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
-    mcp_server::{Era, Seen, empty, sse, tool},
+    mcp_server::{Era, Seen, empty, raw, sse, tool},
     run_as,
     scene::{answering, call_of, crm_config, list_as, reason, run_against, script_config},
     service::{Service, whoami_config},
@@ -82,6 +82,103 @@ async fn of_ten_thousand_tools_1024_are_used() {
         assert_eq!(list.tools.len(), 1024);
         assert_eq!(list.tools[1023].name, "t1023", "in the server's order");
         assert!(!list.dropped_tools.is_empty(), "it is told that there are more");
+    }
+}
+
+#[tokio::test]
+async fn of_ten_thousand_bad_tools_256_are_named_and_the_others_counted() {
+    let server = answering(Era::Modern, |seen| {
+        let bad: Vec<Value> = (0..10_000).map(|number| json!({ "name": format!("t{number}") })).collect();
+        is_list(seen).then(|| list_of(seen, &bad))
+    })
+    .await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    let list = list_as(&service, "alice").await;
+    assert!(list.tools.is_empty());
+    assert_eq!(list.dropped_tools.len(), 257);
+    assert_eq!(list.dropped_tools[255].name, "t255");
+    assert_eq!(list.dropped_tools[256].name, "");
+    assert!(list.dropped_tools[256].reason.contains("and 9744 more"), "{:?}", list.dropped_tools[256]);
+}
+
+/// How many pages are asked for of a list without end whose pages are as told.
+async fn pages_of_endless(tools: impl Fn(usize) -> Vec<Value> + Send + Sync + 'static) -> usize {
+    let pages = AtomicUsize::new(0);
+    let server = answering(Era::Modern, move |seen| {
+        is_list(seen).then(|| {
+            let tools = tools(pages.fetch_add(1, Ordering::SeqCst));
+            seen.result(json!({ "resultType": "complete", "tools": tools, "nextCursor": "again" }))
+        })
+    })
+    .await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    let list = list_as(&service, "alice").await;
+    assert!(list.dropped_tools.iter().any(|tool| tool.reason.contains("beyond")), "{:?}", list.dropped_tools);
+    server.methods().iter().filter(|method| *method == "tools/list").count()
+}
+
+#[tokio::test]
+async fn bad_tools_count_against_the_bound_of_a_list() {
+    assert_eq!(pages_of_endless(|_| vec![json!({ "name": "bad" }); 600]).await, 2);
+}
+
+#[tokio::test]
+async fn a_list_is_read_up_to_eight_mebibytes_of_tools() {
+    let large = |page| {
+        let mut large = tool(&format!("t{page}"));
+        large["description"] = json!("x".repeat(1024 * 1024));
+        vec![large]
+    };
+    assert_eq!(pages_of_endless(large).await, 8, "seven of a little over 1 MiB fit");
+}
+
+#[tokio::test]
+async fn a_list_whose_answer_breaks_off_is_asked_for_once_more() {
+    for era in [Era::Modern, Era::Stateless, Era::Stateful] {
+        for broken in [1, 2] {
+            let asked = AtomicUsize::new(0);
+            let server = answering(era, move |seen| {
+                let breaks = is_list(seen) && asked.fetch_add(1, Ordering::SeqCst) < broken;
+                breaks.then(|| raw(StatusCode::OK, "text/event-stream", ""))
+            })
+            .await;
+            let ended = run_against(&server, "").await;
+            let lists: Vec<Value> = server
+                .seen()
+                .iter()
+                .filter(|seen| is_list(seen))
+                .map(|seen| seen.body["id"].clone())
+                .collect();
+            assert_eq!(lists.len(), 2, "{era:?}");
+            assert_ne!(lists[0], lists[1], "{era:?}: by a request of its own");
+            match ended {
+                Ok(response) => assert_eq!((broken, response.final_output.as_str()), (1, "Bearer alice")),
+                Err(status) => assert_eq!((broken, reason(&status).1.as_str()), (2, "MCP_UNAVAILABLE")),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_whose_session_is_gone_is_asked_for_once_more_in_a_new_one() {
+    for gone in [1, 2] {
+        let server = answering(Era::Stateful, move |seen| {
+            let session = seen.header("mcp-session-id").trim_start_matches("session-").parse::<u32>();
+            (is_list(seen) && session.is_ok_and(|number| number < gone)).then(|| empty(StatusCode::NOT_FOUND))
+        })
+        .await;
+        let ended = run_against(&server, "").await;
+        let lists: Vec<String> = server
+            .seen()
+            .iter()
+            .filter(|seen| is_list(seen))
+            .map(|seen| seen.header("mcp-session-id").to_owned())
+            .collect();
+        assert_eq!(lists, ["session-0", "session-1"]);
+        match ended {
+            Ok(response) => assert_eq!((gone, response.final_output.as_str()), (1, "Bearer alice")),
+            Err(status) => assert_eq!((gone, reason(&status).1.as_str()), (2, "MCP_UNAVAILABLE")),
+        }
     }
 }
 

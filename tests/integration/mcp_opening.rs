@@ -99,6 +99,35 @@ async fn cold_runs_of_one_identity_have_a_session_each_where_there_are_sessions(
 }
 
 #[tokio::test]
+async fn a_session_that_was_given_in_place_of_a_failing_discover_is_not_expected_again() {
+    let (open, asked) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+    let (gate, count_asked) = (open.clone(), asked.clone());
+    let server = McpServer::with_hook(Era::Stateful, move |seen| {
+        let (gate, count) = (gate.clone(), count_asked.clone());
+        async move {
+            if seen.method() != "server/discover" {
+                return None;
+            }
+            if count.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Some(empty(StatusCode::BAD_GATEWAY));
+            }
+            gate.cancelled().await;
+            None
+        }
+    })
+    .await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    service.run(run_as("a", "alice")).await.unwrap();
+    let runs = future::join_all((0..10).map(async |_| begin(&service, run_as("a", "bob")).await)).await;
+    open.cancel();
+    for output in future::join_all(runs.into_iter().map(finish)).await {
+        assert_eq!(output.unwrap(), "Bearer bob");
+    }
+    // The handshake that follows was asked for, and so its session is expected by those that open their own.
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "the runs waited for one discover");
+}
+
+#[tokio::test]
 async fn an_opening_goes_on_for_the_others_when_the_run_that_began_it_is_cancelled() {
     let open = CancellationToken::new();
     let server = slow_to_open(Era::Modern, &open).await;
