@@ -6,9 +6,6 @@
 //! argument, no result, no header.
 //!
 //! A span is entered and left whenever a future in it is polled, and each layer of the subscriber looks it up each time.
-//! So a run enters only its own; the spans below it are held for as long as what they measure takes.
-//!
-//! A span is entered and left whenever a future in it is polled, and each layer of the subscriber looks it up each time.
 //! So only a run's own span is; those below are held for as long as what they measure takes.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
