@@ -137,6 +137,18 @@ async fn runs_that_outlast_the_drain_are_told_and_the_service_ends() {
 }
 
 #[tokio::test]
+async fn a_second_signal_ends_live_runs_and_the_service_at_once() {
+    for streamed in [false, true] {
+        let Draining { gate, service, run, .. } = Draining::start("10m", streamed).await;
+        service.stop();
+        let status = soon("the run's end", run).await.unwrap().unwrap_err();
+        assert_eq!(decode(&status).reason, "SHUTTING_DOWN");
+        gate.given_up(1).await;
+        service.ended().await;
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_is_ended_before_a_tool_call_may_be_sent_again() {
     let gate = Gate::closed();
     let at = gate.clone();
