@@ -21,6 +21,9 @@ use crate::support::{
     service::{Service, whoami_config},
 };
 
+/// Chooses requests.
+type Which = fn(&Seen) -> bool;
+
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Where nobody may come: a listener that takes connections and answers none.
@@ -55,7 +58,7 @@ fn redirect(status: u16, to: &str) -> Response<Body> {
 }
 
 /// A server that answers some of the requests with a redirect.
-async fn redirecting(era: Era, status: u16, to: &str, which: fn(&Seen) -> bool) -> McpServer {
+async fn redirecting(era: Era, status: u16, to: &str, which: Which) -> McpServer {
     let to = to.to_owned();
     answering(era, move |seen| which(seen).then(|| redirect(status, &to))).await
 }
@@ -70,7 +73,7 @@ fn a_connection_to_the_target_would_be_seen() {
 
 #[tokio::test]
 async fn no_redirect_of_an_opening_or_a_list_is_followed() {
-    let methods: [(Era, fn(&Seen) -> bool); 4] = [
+    let methods: [(Era, Which); 4] = [
         (Era::Modern, |seen| seen.method() == "server/discover"),
         (Era::Stateful, |seen| seen.method() == "initialize"),
         (Era::Stateful, |seen| seen.method() == "notifications/initialized"),

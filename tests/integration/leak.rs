@@ -220,7 +220,8 @@ async fn what_an_upstream_gives_back_reaches_no_status_and_no_log() {
 
 #[tokio::test]
 async fn a_models_refusal_gives_no_key_away() {
-    let reflections: [fn(&str) -> (StatusCode, String); 5] = [
+    type Reflection = fn(&str) -> (StatusCode, String);
+    let reflections: [Reflection; 5] = [
         |key| (StatusCode::UNAUTHORIZED, json!({ "error": { "message": key, "code": key } }).to_string()),
         |key| (StatusCode::BAD_REQUEST, json!({ "error": { "message": key, "code": "bad" } }).to_string()),
         |key| (StatusCode::BAD_REQUEST, json!({ "error": { "code": key, "type": key } }).to_string()),
@@ -313,6 +314,7 @@ fn nothing_that_holds_a_secret_prints_it() {
 macro_rules! is_debug {
     ($type:ty) => {{
         struct Probe<T: ?Sized>(std::marker::PhantomData<T>);
+        #[allow(dead_code, reason = "where the type is `Debug`, the constant below is meant")]
         trait Otherwise {
             const IS_DEBUG: bool = false;
         }

@@ -116,7 +116,7 @@ async fn an_answer_that_breaks_off_is_resumed_with_the_runs_headers_and_ids() {
             assert_eq!(get.header(header), call.header(header), "{era:?}: {header}");
         }
         assert_eq!(get.header("x-request-id"), "the-run's-own");
-        assert_eq!(get.header("accept").contains(STREAM), true);
+        assert!(get.header("accept").contains(STREAM));
     }
 }
 

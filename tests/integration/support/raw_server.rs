@@ -2,10 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use futures_util::future::BoxFuture;
@@ -30,7 +27,6 @@ pub struct RawServer {
 struct Shared {
     call: Call,
     seen: Mutex<Vec<Value>>,
-    connections: AtomicUsize,
 }
 
 impl RawServer {
@@ -44,7 +40,7 @@ impl RawServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let call: Call = Arc::new(move |message, connection| Box::pin(call(message, connection)));
-        let shared = Arc::new(Shared { call, seen: Mutex::default(), connections: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared { call, seen: Mutex::default() });
         let serving = tokio::spawn(accept(listener, shared.clone()));
         Self { address, shared, serving }
     }
@@ -57,11 +53,6 @@ impl RawServer {
     pub fn methods(&self) -> Vec<String> {
         let seen = self.shared.seen.lock().unwrap();
         seen.iter().map(|message| message["method"].as_str().unwrap_or_default().to_owned()).collect()
-    }
-
-    /// How many connections were made.
-    pub fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::SeqCst)
     }
 }
 
@@ -88,7 +79,6 @@ pub fn reset(connection: Connection) {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        shared.connections.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(serve(BufStream::new(stream), shared.clone()));
     }
 }
