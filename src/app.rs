@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, future, sync::Arc};
 
+use futures_util::Stream;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -10,8 +11,12 @@ use crate::{
     config::Config,
     egress::{Egress, Profile},
     headers::DigestKey,
-    mcp::{self, Servers},
-    model::{self, Model, openai_chat::OpenAiChat, scripted::Scripted},
+    mcp::Servers,
+    model::{
+        self, Model,
+        openai_chat::{self, OpenAiChat},
+        scripted::Scripted,
+    },
     run::{Parts, Runner},
     server::{self, Listeners},
 };
@@ -92,14 +97,18 @@ impl App {
         Ok(Listeners { grpc, admin })
     }
 
-    /// Serves until `shutdown`, and then for as long as live runs take.
+    /// Serves until the first of the `signals`, and then for as long as live runs take; another one ends those at once.
     ///
     /// # Errors
     /// A server fails.
-    pub async fn serve(self, listeners: Listeners, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    pub async fn serve(
+        self,
+        listeners: Listeners,
+        signals: impl Stream<Item = ()> + Unpin,
+    ) -> Result<(), Error> {
         let Self { server, runner } = self;
         tokio::select! {
-            result = server::serve(&server, listeners, runner.clone(), shutdown) => Ok(result?),
+            result = server::serve(&server, listeners, runner.clone(), signals) => Ok(result?),
             () = runner.parts().servers.sweep() => future::pending().await,
         }
     }
@@ -114,11 +123,11 @@ fn models(
     configs: BTreeMap<String, model::Config>,
     egress: &Egress,
 ) -> Result<BTreeMap<String, Arc<dyn Model>>, Error> {
-    let connect_timeout = mcp::Timeouts::default().connect;
     let models = configs.into_iter().map(|(name, config)| {
         let model: Arc<dyn Model> = match config {
             model::Config::OpenAiChat(config) => {
-                Arc::new(OpenAiChat::new(config, egress.client(Profile { connect_timeout })?))
+                let profile = Profile { connect_timeout: openai_chat::CONNECT_TIMEOUT };
+                Arc::new(OpenAiChat::new(config, egress.client(profile)?))
             }
             model::Config::Scripted(config) => Arc::new(Scripted::new(config)),
         };

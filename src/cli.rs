@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode, task::Poll};
 
 use clap::{Args, Parser, Subcommand};
+use futures_util::stream;
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -114,11 +115,9 @@ async fn serve_until_signal(config: Config) -> Result<(), Error> {
         version = env!("CARGO_PKG_VERSION"),
         "The service takes runs"
     );
-    let shutdown = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    app.serve(listeners, shutdown).await
+    let signals = stream::poll_fn(|cx| {
+        let told = terminate.poll_recv(cx).is_ready() || interrupt.poll_recv(cx).is_ready();
+        if told { Poll::Ready(Some(())) } else { Poll::Pending }
+    });
+    app.serve(listeners, signals).await
 }

@@ -1,11 +1,12 @@
 //! The process's two listeners: gRPC, and the probes; and how they end.
 
+mod accept;
 mod admin;
 mod boundary;
 mod config;
 
 use std::{
-    io,
+    future, io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,8 +14,13 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{Stream, StreamExt};
 use thiserror::Error;
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{
     Server,
@@ -33,6 +39,7 @@ use crate::{
     },
     run::Runner,
 };
+use accept::Accepting;
 use boundary::BoundaryLayer;
 pub use config::Config;
 
@@ -74,7 +81,8 @@ pub struct Listeners {
     pub admin: TcpListener,
 }
 
-/// Serves until `shutdown`, and then for as long as live runs take, at most `drain_timeout`.
+/// Serves until the first of the `signals`, and then for as long as live runs take, at most `drain_timeout`; another signal
+/// ends the live runs at once. A stream of signals that ends is none.
 ///
 /// # Errors
 /// A server can't be built, or fails.
@@ -82,12 +90,12 @@ pub async fn serve(
     config: &Config,
     listeners: Listeners,
     runner: Runner,
-    shutdown: impl Future<Output = ()>,
+    mut signals: impl Stream<Item = ()> + Unpin,
 ) -> Result<(), Error> {
     let ready = Arc::new(AtomicBool::new(true));
     let (health, router) = router(&runner).await?;
     let goaway = CancellationToken::new();
-    let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true));
+    let incoming = Accepting::new(TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)));
     let serving = router.serve_with_incoming_shutdown(incoming, goaway.clone().cancelled_owned());
     let mut grpc: JoinHandle<Result<(), Error>> = tokio::spawn(async { Ok(serving.await?) });
     let admin_router = admin::router(ready.clone());
@@ -95,12 +103,12 @@ pub async fn serve(
         tokio::spawn(async { axum::serve(listeners.admin, admin_router).await.map_err(Error::Admin) });
 
     tokio::select! {
-        () = shutdown => {}
+        () = next(&mut signals) => {}
         ended = &mut grpc => return ended?,
         ended = &mut admin => return ended?,
     }
     ready.store(false, Ordering::Relaxed);
-    drain(config, &runner, &health).await;
+    drain(config, &runner, &health, next(&mut signals)).await;
     goaway.cancel();
     // tonic waits for every connection, a silent one too, for ever.
     let _ = timeout(FLUSH_TIMEOUT, grpc).await;
@@ -145,14 +153,24 @@ async fn set_health(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-/// Takes no more runs, and waits for the live ones; those that take too long are ended.
-async fn drain(config: &Config, runner: &Runner, health: &HealthReporter) {
+/// Waits for the next signal, where there are no more for ever.
+async fn next(signals: &mut (impl Stream<Item = ()> + Unpin)) {
+    if signals.next().await.is_none() {
+        future::pending().await
+    }
+}
+
+/// Takes no more runs, and waits for the live ones; those that take too long, or longer than until `hurry`, are ended.
+async fn drain(config: &Config, runner: &Runner, health: &HealthReporter, hurry: impl Future<Output = ()>) {
     runner.close();
     set_health(health, ServingStatus::NotServing).await;
     info!(live_runs = runner.live_runs(), "Shutting down: no more runs are taken, live ones go on");
-    if timeout(config.drain_timeout, runner.drained()).await.is_err() {
-        info!(live_runs = runner.live_runs(), "The time to drain is over: live runs are ended");
-        runner.end();
-        let _ = timeout(END_TIMEOUT, runner.drained()).await;
-    }
+    let why = tokio::select! {
+        () = runner.drained() => return,
+        () = sleep(config.drain_timeout) => "The time to drain is over: live runs are ended",
+        () = hurry => "Told again to shut down: live runs are ended",
+    };
+    info!(live_runs = runner.live_runs(), "{why}");
+    runner.end();
+    let _ = timeout(END_TIMEOUT, runner.drained()).await;
 }

@@ -4,22 +4,16 @@
 //! where they debug, and a configured filter must not be able to ask for that.
 
 mod config;
+mod lines;
 
-use std::{
-    io::{self, IsTerminal},
-    panic,
-};
+use std::{io, panic};
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use thiserror::Error;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    filter::{FilterExt, filter_fn},
-    fmt::MakeWriter,
-    layer::SubscriberExt,
-    registry::LookupSpan,
+    Layer, Registry, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan,
 };
 
 pub use config::{Config, LogFormat};
@@ -60,13 +54,8 @@ pub fn subscriber<W>(config: &Config, writer: W) -> Result<impl Subscriber + Sen
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&config.filter)?.and(filter_fn(may_be_logged));
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    let lines = match config.format {
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
-        LogFormat::Pretty => lines.with_ansi(io::stdout().is_terminal()).boxed(),
-    };
-    Ok(Registry::default().with(config.spans.then(spans)).with(lines.with_filter(filter)))
+    let lines = lines::lines(config, writer)?;
+    Ok(Registry::default().with(config.spans.then(spans)).with(lines))
 }
 
 /// Spans with trace and span ids of their own. Nothing exports them yet; their context goes out with each request.

@@ -6,9 +6,6 @@
 //! argument, no result, no header.
 //!
 //! A span is entered and left whenever a future in it is polled, and each layer of the subscriber looks it up each time.
-//! So a run enters only its own; the spans below it are held for as long as what they measure takes.
-//!
-//! A span is entered and left whenever a future in it is polled, and each layer of the subscriber looks it up each time.
 //! So only a run's own span is; those below are held for as long as what they measure takes.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -72,6 +69,10 @@ impl TraceHeaders {
         }
     }
 
+    fn trace_id(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(1)
+    }
+
     fn to_context(&self) -> Context {
         TraceContextPropagator::new().extract_with_context(&Context::new(), self)
     }
@@ -118,6 +119,7 @@ impl Correlation {
 
 /// The span of an RPC, `rpc` being e.g. `runwright.v1.AgentService/Run`. It continues the caller's trace.
 pub fn rpc(rpc: &'static str, correlation: &Correlation) -> Span {
+    let incoming = &correlation.incoming;
     let span = info_span!(
         "rpc",
         otel.name = rpc,
@@ -128,11 +130,12 @@ pub fn rpc(rpc: &'static str, correlation: &Correlation) -> Span {
         error.type = Empty,
         request_id = %correlation.request_id,
         run_id = Empty,
-        trace_id = Empty,
+        trace_id = incoming.trace_id(),
     );
-    if correlation.incoming.traceparent.is_some() {
+    if incoming.traceparent.is_some() {
         // It fails only where spans are off.
-        let _ = span.set_parent(correlation.incoming.to_context());
+        let _ = span.set_parent(incoming.to_context());
+        return span;
     }
     let context = span.context();
     let trace_id = context.span().span_context().trace_id();

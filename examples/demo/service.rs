@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use futures_util::{Stream, stream};
 use runwright::{
     app::{self, App},
     config::{self, Config},
@@ -50,7 +51,7 @@ impl Service {
         let listeners = app.listen().await?;
         let address = listeners.grpc.local_addr()?;
         let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(app.serve(listeners, shutdown.clone().cancelled_owned()));
+        let serving = tokio::spawn(app.serve(listeners, signal(shutdown.clone())));
         let scripted = real_model.is_none();
         let model = real_model.unwrap_or_else(|| "scripted".to_owned());
         Ok(Self { address, model, scripted, shutdown, serving })
@@ -66,6 +67,11 @@ impl Service {
         self.shutdown.cancel();
         Ok(self.serving.await??)
     }
+}
+
+/// The one signal of a token.
+fn signal(shutdown: CancellationToken) -> impl Stream<Item = ()> + Unpin {
+    Box::pin(stream::once(shutdown.cancelled_owned()))
 }
 
 fn load() -> Fallible<Config> {

@@ -1,7 +1,7 @@
 //! The only place where a gRPC status is made.
 //!
-//! Every error carries `google.rpc.ErrorInfo`; which code, reason and further details a failure gets stands in
-//! [`describe`], one exhaustive match. Details are held under 4 KiB: clients limit metadata to 8 or 16 KiB, and an error
+//! Every error carries `google.rpc.ErrorInfo`; which message and further details a failure gets stands in [`describe`],
+//! which code in [`code::code`], an exhaustive match each. Details are held under 4 KiB: clients limit metadata to 8 or 16 KiB, and an error
 //! that is over it arrives as something else.
 
 #![allow(clippy::disallowed_types, reason = "this is the place")]
@@ -11,7 +11,7 @@ use std::time::Duration;
 use prost::{Message, Name};
 use prost_types::Any;
 use tonic::{
-    Code, Status,
+    Status,
     metadata::{AsciiMetadataValue, MetadataMap},
 };
 use tonic_types::pb::{self as rpc, bad_request::FieldViolation};
@@ -19,9 +19,11 @@ use tonic_types::pb::{self as rpc, bad_request::FieldViolation};
 use super::{encode, metadata, proto};
 use crate::{
     event::Progress,
-    mcp,
+    mcp, model,
     run::{Error, Failure, ViolationKind, Violations},
 };
+
+mod code;
 
 /// What a unary handler answers with.
 pub type Reply<T> = Result<tonic::Response<T>, Status>;
@@ -37,7 +39,6 @@ const MAX_MESSAGE_BYTES: usize = 512;
 
 /// A failure as gRPC has it.
 struct Described {
-    code: Code,
     message: String,
     metadata: Vec<(&'static str, String)>,
     details: Vec<Any>,
@@ -47,27 +48,24 @@ struct Described {
 pub fn status(error: &Error) -> Status {
     let mut described = describe(&error.failure);
     let started = error.progress().map(|progress| progress.tool_calls.len());
-    // Sending again would run the tools again.
-    if described.code == Code::Unavailable && started.is_some_and(|started| started > 0) {
-        described.code = Code::Aborted;
-    }
     described.metadata.push(("request_id", error.request_id.to_string()));
     described.metadata.push(("admitted", error.is_admitted().to_string()));
     described.metadata.extend(error.run_id().map(|run_id| ("run_id", run_id.to_string())));
     described.metadata.extend(started.map(|started| ("tool_calls_started", started.to_string())));
-    let details = described.encode(error);
+    let code = code::code(error);
+    let details = described.encode(code as i32, error);
     let mut metadata = MetadataMap::new();
     metadata::name_request(&mut metadata, &error.request_id);
     if error.is_admitted() {
         metadata.insert("grpc-retry-pushback-ms", AsciiMetadataValue::from_static("-1"));
     }
     let message = cut(described.message);
-    Status::with_details_and_metadata(described.code, message, details.into(), metadata)
+    Status::with_details_and_metadata(code, message, details.into(), metadata)
 }
 
 /// The gRPC status code's name, for spans.
-pub(super) fn code_name(error: &Error) -> String {
-    format!("{:?}", status(error).code())
+pub(super) fn code_name(error: &Error) -> &'static str {
+    code::name(code::code(error))
 }
 
 fn describe(failure: &Failure) -> Described {
@@ -75,42 +73,33 @@ fn describe(failure: &Failure) -> Described {
         Failure::Invalid(violations) => invalid(violations),
         Failure::AgentNotFound(agent) => {
             let message = format!("there is no agent `{agent}`; CatalogService.ListAgents lists them");
-            Described::new(Code::NotFound, message).with("agent", agent)
+            Described::new(message).with("agent", agent)
         }
         Failure::RunNotFound { instance } => {
             let message = format!(
                 "instance {instance} holds no such live run, or the control token is not the run's; control calls go \
                  over the connection of the run's stream"
             );
-            Described::new(Code::NotFound, message).with("instance", instance)
+            Described::new(message).with("instance", instance)
         }
-        Failure::RequestTooLarge => Described::new(
-            Code::ResourceExhausted,
-            "the request is over the size limit (limits.max_request_bytes)",
-        ),
+        Failure::RequestTooLarge => {
+            Described::new("the request is over the size limit (limits.max_request_bytes)")
+        }
         Failure::Mcp(error) => mcp_failure(error),
         Failure::Model { model, error } => model_failure(model, error),
         Failure::Overloaded { retry_after } => {
-            Described::new(Code::Unavailable, "this instance runs as many agents as it may; try again")
-                .retry_after(*retry_after)
+            Described::new("this instance runs as many agents as it may; try again").retry_after(*retry_after)
         }
-        Failure::Timeout => Described::new(Code::DeadlineExceeded, "the run's time is over"),
-        Failure::Cancelled(reason) if reason.is_empty() => {
-            Described::new(Code::Aborted, "the run was cancelled")
-        }
-        Failure::Cancelled(reason) => {
-            Described::new(Code::Aborted, format!("the run was cancelled: {reason}"))
-        }
-        Failure::CallerGone => Described::new(Code::Aborted, "the caller ended its call"),
-        Failure::StreamStalled => {
-            Described::new(Code::Aborted, "the stream's reader took no event for too long")
-        }
+        Failure::Timeout => Described::new("the run's time is over"),
+        Failure::Cancelled(reason) if reason.is_empty() => Described::new("the run was cancelled"),
+        Failure::Cancelled(reason) => Described::new(format!("the run was cancelled: {reason}")),
+        Failure::CallerGone => Described::new("the caller ended its call"),
+        Failure::StreamStalled => Described::new("the stream's reader took no event for too long"),
         Failure::ShuttingDown => {
-            Described::new(Code::Unavailable, "this instance is shutting down; another one may take the run")
+            Described::new("this instance is shutting down; another one may take the run")
         }
         Failure::Internal(incident) => {
-            Described::new(Code::Internal, "a fault of the service; its log has the incident")
-                .with("incident_id", incident)
+            Described::new("a fault of the service; its log has the incident").with("incident_id", incident)
         }
     }
 }
@@ -128,7 +117,7 @@ fn invalid(violations: &Violations) -> Described {
         }
         [] => "the request is not valid".to_owned(),
     };
-    let described = Described::new(Code::InvalidArgument, message);
+    let described = Described::new(message);
     match violations.kept().iter().find(|violation| violation.kind == ViolationKind::UnknownMcpServer) {
         Some(violation) => described.with("mcp_servers", &violation.used_servers),
         None => described,
@@ -136,34 +125,28 @@ fn invalid(violations: &Violations) -> Described {
 }
 
 fn mcp_failure(error: &mcp::Error) -> Described {
-    let code = match &error.problem {
-        mcp::Problem::Unauthorized(..) | mcp::Problem::Forbidden(..) | mcp::Problem::Protocol(_) => {
-            Code::FailedPrecondition
-        }
-        mcp::Problem::Unavailable(_) => Code::Unavailable,
-    };
-    let described = Described::new(code, error.to_string()).with("mcp_server", &error.mcp_server);
+    let described = Described::new(error.to_string()).with("mcp_server", &error.mcp_server);
     match encode::auth_challenge(error) {
         Some(challenge) => described.detail(&challenge),
         None => described,
     }
 }
 
-fn model_failure(model: &str, error: &crate::model::Error) -> Described {
-    use crate::model::Error::{RateLimited, Rejected, Unauthorized, Unavailable};
-    let message = format!("model `{model}`: {error}");
-    let described = match error {
-        Unauthorized { .. } | Rejected { .. } => Described::new(Code::FailedPrecondition, message),
-        RateLimited { retry_after } => Described::new(Code::Unavailable, message)
-            .retry_after(retry_after.unwrap_or(Duration::from_secs(1))),
-        Unavailable(_) => Described::new(Code::Unavailable, message),
-    };
-    described.with("model", model)
+fn model_failure(model: &str, error: &model::Error) -> Described {
+    let described = Described::new(format!("model `{model}`: {error}")).with("model", model);
+    match error {
+        model::Error::RateLimited { retry_after } => {
+            described.retry_after(retry_after.unwrap_or(Duration::from_secs(1)))
+        }
+        model::Error::Unauthorized { .. } | model::Error::Rejected { .. } | model::Error::Unavailable(_) => {
+            described
+        }
+    }
 }
 
 impl Described {
-    fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), metadata: Vec::new(), details: Vec::new() }
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), metadata: Vec::new(), details: Vec::new() }
     }
 
     fn with(mut self, key: &'static str, value: impl ToString) -> Self {
@@ -183,7 +166,7 @@ impl Described {
     }
 
     /// The `google.rpc.Status` with all details that fit.
-    fn encode(&self, error: &Error) -> Vec<u8> {
+    fn encode(&self, code: i32, error: &Error) -> Vec<u8> {
         let metadata = self.metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
         let info = rpc::ErrorInfo {
             reason: error.failure.reason().to_owned(),
@@ -191,7 +174,7 @@ impl Described {
             metadata: metadata.collect(),
         };
         let mut status = rpc::Status {
-            code: self.code as i32,
+            code,
             message: cut(self.message.clone()),
             details: vec![rpc_any("ErrorInfo", &info)],
         };

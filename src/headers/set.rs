@@ -84,11 +84,6 @@ impl HeaderSet {
         headers.chain(self.remove.iter().map(|name| name.as_str().len())).sum()
     }
 
-    /// Whether the set changes nothing.
-    pub fn is_empty(&self) -> bool {
-        self.headers.is_empty() && self.remove.is_empty()
-    }
-
     fn insert(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
         let name = rules::check_name(name)?;
         let value = SecretValue::parse(value)?;

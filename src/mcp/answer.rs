@@ -218,6 +218,5 @@ fn stream_fault(error: &sse::Error<reqwest::Error>, max: usize) -> Fault {
     match error {
         sse::Error::TooLarge => Fault::TooLarge(max),
         sse::Error::Body(_) => Fault::Broken,
-        sse::Error::Malformed => Fault::Malformed("an event can't be read"),
     }
 }

@@ -4,6 +4,8 @@
 //! leniently, as those servers differ: see `answer` and `assembly`. An answer is bounded, whole (8 MiB) or streamed (8 MiB
 //! of text and calls, 1 MiB an event), and has at most 128 calls.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{
     FutureExt, StreamExt, TryFutureExt,
@@ -11,7 +13,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderValue,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
 use reqwest::{Client, Response};
@@ -28,6 +30,8 @@ mod stream_answer;
 #[cfg(test)]
 mod tests;
 
+/// How long a connection to a provider may take to be made, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer: the bytes of a whole one, the text and the calls of a streamed one.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
@@ -80,16 +84,7 @@ impl OpenAiChat {
         if let Some(source) = &self.authorization {
             headers.insert(AUTHORIZATION, source.current().as_header().clone());
         }
-        let correlation = [
-            ("x-request-id", Some(outgoing.request_id.as_str())),
-            ("traceparent", outgoing.trace.traceparent.as_deref()),
-            ("tracestate", outgoing.trace.tracestate.as_deref()),
-        ];
-        for (name, value) in correlation {
-            if let Some(Ok(value)) = value.map(HeaderValue::from_str) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        }
+        outgoing.insert_into(&mut headers);
         headers
     }
 

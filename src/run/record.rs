@@ -8,7 +8,7 @@ use super::{Error, Failure, RunRequest};
 use crate::{
     event::{Progress, Report},
     id::RunId,
-    mcp, model,
+    mcp,
 };
 
 /// Logs a run's end, and notes it in the run's span. The span has the run's and the request's ids already.
@@ -74,14 +74,10 @@ fn fault_of(failure: &Failure) -> Fault {
 fn detail(failure: &Failure) -> String {
     match failure {
         Failure::Mcp(error) => error.to_string(),
-        Failure::Model { model, error } => format!("model `{model}`: {}", model_text(error)),
+        Failure::Model { model, error } => format!("model `{model}`: {error}"),
         Failure::Cancelled(reason) => reason.clone(),
         Failure::CallerGone => "the caller ended its call".to_owned(),
         Failure::Internal(incident) => format!("incident {incident}"),
         _ => String::new(),
     }
-}
-
-fn model_text(error: &model::Error) -> String {
-    error.to_string()
 }

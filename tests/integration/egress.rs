@@ -22,6 +22,9 @@ use crate::support::{
     soon,
 };
 
+/// Chooses requests.
+type Which = fn(&Seen) -> bool;
+
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 
 /// Where nobody may come: a listener that takes connections and answers none.
@@ -56,7 +59,7 @@ fn redirect(status: u16, to: &str) -> Response<Body> {
 }
 
 /// A server that answers some of the requests with a redirect.
-async fn redirecting(era: Era, status: u16, to: &str, which: fn(&Seen) -> bool) -> McpServer {
+async fn redirecting(era: Era, status: u16, to: &str, which: Which) -> McpServer {
     let to = to.to_owned();
     answering(era, move |seen| which(seen).then(|| redirect(status, &to))).await
 }
@@ -71,7 +74,6 @@ fn a_connection_to_the_target_would_be_seen() {
 
 #[tokio::test]
 async fn no_redirect_of_an_opening_or_a_list_is_followed() {
-    type Which = fn(&Seen) -> bool;
     let methods: [(Era, Which); 4] = [
         (Era::Modern, |seen| seen.method() == "server/discover"),
         (Era::Stateful, |seen| seen.method() == "initialize"),

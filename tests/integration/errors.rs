@@ -204,7 +204,7 @@ async fn each_limit_of_time_ends_a_run_with_its_report() {
         |yaml| yaml,
         || {
             let mut request = plain();
-            request.set_timeout(Duration::from_secs(1));
+            request.set_timeout(Duration::from_millis(500));
             request
         },
     )

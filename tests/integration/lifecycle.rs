@@ -60,7 +60,7 @@ impl Draining {
         let section =
             format!("listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: {drain_timeout}");
         let yaml = whoami_config(&server.url()).replace("{{ results.0.text }}", "done");
-        let mut service = Service::start(&format!("\nserver: {{ {section} }}{yaml}")).await;
+        let service = Service::start(&format!("\nserver: {{ {section} }}{yaml}")).await;
         let mut health = watch(&service, "runwright.v1.AgentService").await;
         becomes(&mut health, ServingStatus::Serving).await;
         let mut agents = service.agents.clone();
@@ -137,6 +137,18 @@ async fn runs_that_outlast_the_drain_are_told_and_the_service_ends() {
 }
 
 #[tokio::test]
+async fn a_second_signal_ends_live_runs_and_the_service_at_once() {
+    for streamed in [false, true] {
+        let Draining { gate, service, run, .. } = Draining::start("10m", streamed).await;
+        service.stop();
+        let status = soon("the run's end", run).await.unwrap().unwrap_err();
+        assert_eq!(decode(&status).reason, "SHUTTING_DOWN");
+        gate.given_up(1).await;
+        service.ended().await;
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_is_ended_before_a_tool_call_may_be_sent_again() {
     let gate = Gate::closed();
     let at = gate.clone();
@@ -150,7 +162,7 @@ async fn a_run_that_is_ended_before_a_tool_call_may_be_sent_again() {
     .await;
     let section = "listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0, drain_timeout: 100ms";
     let yaml = format!("\nserver: {{ {section} }}{}", asking_config(&model.base_url(), &[]));
-    let mut service = Service::start(&yaml).await;
+    let service = Service::start(&yaml).await;
     let mut agents = service.agents.clone();
     let run = tokio::spawn(async move { agents.run(run_with("a", [])).await });
     gate.entered(1).await;
@@ -164,7 +176,7 @@ async fn a_run_that_is_ended_before_a_tool_call_may_be_sent_again() {
 
 #[tokio::test]
 async fn a_service_ends_whatever_connection_is_open() {
-    let mut service = Service::start(&whoami_config("http://127.0.0.1:9/mcp")).await;
+    let service = Service::start(&whoami_config("http://127.0.0.1:9/mcp")).await;
     let mut health = watch(&service, "").await;
     becomes(&mut health, ServingStatus::Serving).await;
     let silent = TcpStream::connect(service.grpc).await.unwrap();

@@ -50,7 +50,7 @@ async fn end_in_the_middle(service: &Service, calls: &Gauge, count: usize, end: 
         }
         End::Deadline => {
             // Long enough for the calls to begin; what matters is that it ends by itself.
-            let timeout = prost_types::Duration { seconds: 2, nanos: 0 };
+            let timeout = prost_types::Duration { seconds: 0, nanos: 500_000_000 };
             request.options = Some(RunOptions { timeout: Some(timeout), ..RunOptions::default() });
             let status = soon("the deadline", agents.run(request)).await.unwrap_err();
             assert_eq!(status.code(), tonic::Code::DeadlineExceeded);

@@ -96,7 +96,7 @@ async fn an_old_server_that_ignores_discover_is_waited_for_in_bounded_time() {
         None
     })
     .await;
-    let response = run_against(&server, "timeouts: { startup: 1s }, ").await.unwrap();
+    let response = run_against(&server, "timeouts: { startup: 500ms }, ").await.unwrap();
     assert_eq!(response.final_output, "Bearer alice");
 }
 

@@ -80,7 +80,6 @@ pub(super) fn events(error: sse::Error<reqwest::Error>) -> Error {
     match error {
         sse::Error::TooLarge => too_large(),
         sse::Error::Body(error) => transport(&error),
-        sse::Error::Malformed => unreadable(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{fs, net::SocketAddr};
 
+use futures_util::{StreamExt, stream};
 use runwright::{
     app::App,
     config,
@@ -10,7 +11,7 @@ use runwright::{
         catalog_service_client::CatalogServiceClient, run_event::Event,
     },
 };
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::{
     Status,
     transport::{Channel, Endpoint},
@@ -24,7 +25,7 @@ pub struct Service {
     pub admin: SocketAddr,
     pub channel: Channel,
     pub runner: runwright::run::Runner,
-    stop: Option<oneshot::Sender<()>>,
+    stop: mpsc::UnboundedSender<()>,
     serving: JoinHandle<()>,
 }
 
@@ -84,13 +85,11 @@ impl Service {
         let grpc = listeners.grpc.local_addr().unwrap();
         let admin = listeners.admin.local_addr().unwrap();
         let runner = app.runner().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (stop, mut told) = mpsc::unbounded_channel();
         let serving = tokio::spawn(async move {
-            let shutdown = async {
-                // A dropped sender stops it, too.
-                let _ = stopped.await;
-            };
-            app.serve(listeners, shutdown).await.unwrap();
+            // A dropped sender stops it, too.
+            let signals = stream::poll_fn(|cx| told.poll_recv(cx)).chain(stream::iter([()]));
+            app.serve(listeners, signals).await.unwrap();
         });
         let channel = Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap();
         Self {
@@ -100,7 +99,7 @@ impl Service {
             admin,
             channel,
             runner,
-            stop: Some(stop),
+            stop,
             serving,
         }
     }
@@ -136,9 +135,9 @@ impl Service {
         }
     }
 
-    /// Begins the shutdown.
-    pub fn stop(&mut self) {
-        drop(self.stop.take());
+    /// Begins the shutdown, as a signal does; a second time, ends what is live.
+    pub fn stop(&self) {
+        self.stop.send(()).unwrap();
     }
 
     /// Waits until the service has ended.
