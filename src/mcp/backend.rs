@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     Fault, answer,
-    registration::Registration,
+    registration::{Era, Registration},
     slot::{Exchange, Filled, Slot},
     streamed::{self, Interrupted},
 };
@@ -35,7 +35,8 @@ use super::{
 #[cfg(test)]
 mod tests;
 
-/// How long `server/discover` may take: a server that does not know it may never answer.
+/// How long `server/discover` may take where it is not known that the server knows it: one that does not may never
+/// answer.
 pub(super) const DISCOVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a cancellation or the deletion of a session may take.
 pub(super) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -107,7 +108,7 @@ impl Backend {
     fn limit(&self, message: &ClientJsonRpcMessage) -> Duration {
         match message {
             ClientJsonRpcMessage::Request(request) => match request.request {
-                ClientRequest::DiscoverRequest(_) => {
+                ClientRequest::DiscoverRequest(_) if self.registration.era() != Era::Discover => {
                     DISCOVER_TIMEOUT.min(self.registration.config.timeouts.startup)
                 }
                 _ => self.registration.config.timeouts.startup,

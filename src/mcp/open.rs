@@ -52,10 +52,21 @@ pub(super) async fn open(
     if !worth_another {
         return Err(unknown_protocol(fault));
     }
+    if registration.era() == Era::Discover && known == Era::Unknown {
+        // Another run has found out meanwhile: the server is slow, not old.
+        return attempt(registration, headers, outgoing, Era::Discover).await.map_err(unknown_protocol);
+    }
     match attempt(registration, headers, outgoing, other).await {
         Ok(client) if refused => Ok(remembered(registration, other, client)),
-        // It may understand the first way, too, when it is well again.
-        Ok(client) => Ok(client),
+        Ok(client) => {
+            registration.note_silence();
+            Ok(client)
+        }
+        Err(later) if !refused && is_refused(&later) && matches!(fault, Fault::Timeout(_)) => {
+            // It knows no handshake, so it was only slow.
+            registration.remember_era(Era::Discover);
+            attempt(registration, headers, outgoing, Era::Discover).await.map_err(unknown_protocol)
+        }
         Err(later) => Err(unknown_protocol(telling(known, fault, later))),
     }
 }

@@ -1,10 +1,14 @@
 //! A registered MCP server at run time.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU8, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use reqwest::Client;
 
 use super::ServerConfig;
@@ -22,7 +26,18 @@ pub(super) struct Registration {
     /// The most requests of one client at once: as many as there may be runs.
     pub(super) max_concurrent_requests: usize,
     era: AtomicU8,
+    silence: Mutex<Silence>,
     sessions: AtomicBool,
+}
+
+/// How long a server that falls silent is believed not to know `server/discover`.
+const BELIEVE_SILENCE: Duration = Duration::from_secs(10 * 60);
+
+/// How often a server of unknown era did not answer `server/discover`, and what is believed of it for that.
+#[derive(Default)]
+struct Silence {
+    times: u32,
+    believed_until: Option<Instant>,
 }
 
 /// Which way of starting a conversation a server understands.
@@ -55,22 +70,41 @@ impl Registration {
             http,
             max_concurrent_requests,
             era: AtomicU8::new(Era::Unknown as u8),
+            silence: Mutex::default(),
             sessions: AtomicBool::new(false),
         })
     }
 
-    /// The era that was found last.
+    /// The era that was found last. What a server's silence made believe holds for a time only.
     pub(super) fn era(&self) -> Era {
         match self.era.load(Ordering::Relaxed) {
             1 => Era::Discover,
             2 => Era::Initialize,
+            _ if self.silence.lock().believed_until.is_some_and(|until| Instant::now() < until) => {
+                Era::Initialize
+            }
             _ => Era::Unknown,
         }
     }
 
-    /// Remembers an era for the next client.
+    /// Remembers an era for the next client. That the handshake works again makes nothing surer that is only believed.
     pub(super) fn remember_era(&self, era: Era) {
+        if era == Era::Initialize && self.era() == Era::Initialize {
+            return;
+        }
+        *self.silence.lock() = Silence::default();
         self.era.store(era as u8, Ordering::Relaxed);
+    }
+
+    /// Notes that the server did not answer `server/discover`, and then took `initialize`. Once may be a bad moment of a
+    /// server that knows both; from the second time on it is believed not to know the first, or each client would wait
+    /// in vain.
+    pub(super) fn note_silence(&self) {
+        let mut silence = self.silence.lock();
+        silence.times += 1;
+        if silence.times > 1 {
+            silence.believed_until = Some(Instant::now() + BELIEVE_SILENCE);
+        }
     }
 
     /// Whether the last client that was opened was given a session.

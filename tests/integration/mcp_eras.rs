@@ -101,6 +101,42 @@ async fn an_old_server_that_ignores_discover_is_waited_for_in_bounded_time() {
 }
 
 #[tokio::test]
+async fn an_old_server_that_ignores_discover_is_not_asked_for_ever() {
+    let server = McpServer::with_hook(Era::Stateless, |seen| async move {
+        if seen.method() == "server/discover" {
+            std::future::pending::<()>().await;
+        }
+        None
+    })
+    .await;
+    let service = Service::start(&crm_config(&server.url(), "timeouts: { startup: 300ms }, ")).await;
+    for token in ["alice", "bob", "carol", "dave"] {
+        service.run(run_as("a", token)).await.unwrap();
+    }
+    let asked = server.methods().iter().filter(|method| *method == "server/discover").count();
+    assert_eq!(asked, 2, "twice silent, and then believed");
+}
+
+#[tokio::test]
+async fn a_modern_server_that_is_slow_at_first_is_asked_once_more() {
+    let asked = AtomicUsize::new(0);
+    let server = McpServer::with_hook(Era::Modern, move |seen| {
+        let first = seen.method() == "server/discover" && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if first {
+                std::future::pending::<()>().await;
+            }
+            None
+        }
+    })
+    .await;
+    let service = Service::start(&crm_config(&server.url(), "timeouts: { startup: 300ms }, ")).await;
+    service.run(run_as("a", "alice")).await.unwrap();
+    let opening = ["server/discover", "initialize", "server/discover", "tools/list", "tools/call"];
+    assert_eq!(server.methods(), opening);
+}
+
+#[tokio::test]
 async fn an_old_server_is_asked_to_discover_once_and_remembered() {
     let server = McpServer::start(Era::Stateless).await;
     let service = Service::start(&whoami_config(&server.url())).await;
