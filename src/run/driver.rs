@@ -37,7 +37,8 @@ pub(super) struct Context {
     pub(super) sink: Sink,
     pub(super) stop: Arc<Stop>,
     pub(super) runner: Arc<Parts>,
-    pub(super) control_token: ControlToken,
+    /// Of a streamed run.
+    pub(super) control_token: Option<ControlToken>,
 }
 
 /// What a run has come to have.
@@ -95,12 +96,14 @@ impl Work {
     }
 
     async fn perform(&mut self, context: &Context) -> Result<FinishReason, Failure> {
-        let started = || What::Started {
-            request_id: context.request.correlation.request_id.clone(),
-            control_token: context.control_token.clone(),
-            instance: context.runner.instance.clone(),
-        };
-        context.sink.emit(0, started).await?;
+        if let Some(control_token) = context.control_token.clone() {
+            let started = || What::Started {
+                request_id: context.request.correlation.request_id.clone(),
+                control_token,
+                instance: context.runner.instance.clone(),
+            };
+            context.sink.emit(0, started).await?;
+        }
         self.open(context).await?;
         let mut next = self.machine.step(Step::Opened);
         loop {

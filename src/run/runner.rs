@@ -120,13 +120,15 @@ impl Runner {
         })?;
         let model = parts.models.get(&request.agent.model).cloned();
         let model = model.ok_or_else(|| refuse(Failure::incident("the agent's model is not there")))?;
-        let token = ControlToken::generate().map_err(|_| refuse(Failure::incident("no random bits")))?;
+        // A unary caller cancels its own RPC.
+        let token = (mode == Mode::Streamed).then(ControlToken::generate).transpose();
+        let token = token.map_err(|_| refuse(Failure::incident("no random bits")))?;
 
         let run_id = RunId::generate();
         let span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
         let stop = Arc::new(Stop::new(&state.ending));
         let (sink, events) = Sink::new(mode);
-        let live = (mode == Mode::Streamed).then(|| state.live.enter(run_id, token.clone(), stop.clone()));
+        let live = token.clone().map(|token| state.live.enter(run_id, token, stop.clone()));
         let request_id = request.correlation.request_id.clone();
         let context = Context {
             run_id,
@@ -141,8 +143,10 @@ impl Runner {
         let reading = reader.clone().drop_guard();
         let work = async move {
             let result = drive(context).await;
-            // The end may not have reached the run's reader yet. One that does not read holds up no shutdown.
-            tasks.spawn(async move { timeout(READ_TIMEOUT, reader.cancelled()).await });
+            // The end may not have reached the run's reader yet: a shutdown waits for it, but not for one that does not read.
+            if tasks.is_closed() {
+                tasks.spawn(async move { timeout(READ_TIMEOUT, reader.cancelled()).await });
+            }
             drop((live, place, tracked));
             result
         };
