@@ -4,12 +4,9 @@
 //! sends no referer, keeps no cookie and asks no proxy of the environment. Clients share connections, never headers:
 //! each request brings its own.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
+use parking_lot::Mutex;
 use reqwest::{Client, redirect::Policy};
 
 mod body;
@@ -35,7 +32,7 @@ impl Egress {
     /// # Errors
     /// The TLS backend can't be set up.
     pub fn client(&self, profile: Profile) -> Result<Client, reqwest::Error> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.lock();
         if let Some(client) = clients.get(&profile) {
             return Ok(client.clone());
         }

@@ -8,10 +8,11 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::warn;
 
@@ -73,7 +74,7 @@ impl FileSource {
 
     /// The value as of now. A file that gives none any more keeps its last value, and a warning is logged.
     pub fn current(&self) -> SecretValue {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock();
         if state.looked.elapsed() >= LOOK_EVERY {
             state.looked = Instant::now();
             self.0.look_again(&mut state);
@@ -124,7 +125,7 @@ mod tests {
 
     /// A source that looks at its file at the next call, however soon.
     fn looking(source: &FileSource) -> String {
-        source.0.state.lock().unwrap().looked -= LOOK_EVERY;
+        source.0.state.lock().looked -= LOOK_EVERY;
         String::from_utf8(source.current().as_bytes().to_vec()).unwrap()
     }
 

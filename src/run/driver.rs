@@ -111,7 +111,12 @@ impl Work {
                 Next::Ask => self.ask(context).await?,
                 Next::Call(calls) => self.call(context, calls).await?,
                 // All calls of a turn are waited for in `call`.
-                Next::Wait => return Err(Failure::incident("a run waits for nothing")),
+                Next::Wait => {
+                    return Err(Failure::incident(
+                        "a run waits for nothing",
+                        &context.request.correlation.request_id,
+                    ));
+                }
                 Next::Finish(reason) => return Ok(reason),
             }
         }

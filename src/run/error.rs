@@ -92,7 +92,11 @@ impl Error {
 
     /// A panic, which is logged, with an incident id that the caller is told, too.
     pub fn panicked(request_id: RequestId, run_id: Option<RunId>) -> Self {
-        Self { request_id, failure: Failure::incident("a panic"), standing: Standing::Lost { run_id } }
+        Self {
+            failure: Failure::incident("a panic", &request_id),
+            request_id,
+            standing: Standing::Lost { run_id },
+        }
     }
 
     /// Whether something may have run.
@@ -119,10 +123,11 @@ impl Error {
 }
 
 impl Failure {
-    /// A fault of ours: logged, with an incident id that the caller is told, too.
-    pub(super) fn incident(what: &'static str) -> Self {
+    /// A fault of ours: logged, with an incident id that the caller is told, too. The line names the request itself: it may
+    /// stand in no span, as after a handler's panic.
+    pub(super) fn incident(what: &'static str, request_id: &RequestId) -> Self {
         let incident_id = Uuid::now_v7();
-        error!(%incident_id, what, "A fault of the service");
+        error!(%incident_id, %request_id, what, "A fault of the service");
         Self::Internal(incident_id)
     }
 

@@ -109,6 +109,7 @@ impl Runner {
     /// There are too many runs, or this process is ending. Nothing was asked of any upstream.
     pub fn start(&self, request: RunRequest, mode: Mode) -> Result<Run, Error> {
         let refuse = |failure| Error::refused(request.correlation.request_id.clone(), failure);
+        let fault = |what| refuse(Failure::incident(what, &request.correlation.request_id));
         let Self(parts, state) = self;
         // Before the place is taken: a shutdown that comes between waits for this run.
         let tracked = state.tasks.token();
@@ -119,10 +120,10 @@ impl Runner {
             })
         })?;
         let model = parts.models.get(&request.agent.model).cloned();
-        let model = model.ok_or_else(|| refuse(Failure::incident("the agent's model is not there")))?;
+        let model = model.ok_or_else(|| fault("the agent's model is not there"))?;
         // A unary caller cancels its own RPC.
         let token = (mode == Mode::Streamed).then(ControlToken::generate).transpose();
-        let token = token.map_err(|_| refuse(Failure::incident("no random bits")))?;
+        let token = token.map_err(|_| fault("no random bits"))?;
 
         let run_id = RunId::generate();
         let span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);

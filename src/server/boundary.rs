@@ -111,11 +111,14 @@ fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, io, sync::Arc};
 
     use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+    use parking_lot::Mutex;
+    use tracing::{Dispatch, subscriber::NoSubscriber};
 
     use super::*;
+    use crate::telemetry;
 
     /// A handler that panics with a secret.
     struct Panics;
@@ -146,6 +149,36 @@ mod tests {
             assert!(details.contains(part), "{part}");
         }
         assert!(!format!("{answer:?}").contains("canary"));
+    }
+
+    /// Where a test's lines go.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_line_of_a_panic_names_the_request_though_no_span_is_written() {
+        // With one subscriber alone, tracing asks whichever thread comes to a place of logging first, for all threads.
+        let _another = Dispatch::new(NoSubscriber::new());
+        let (written, config) = (Written::default(), telemetry::Config::default());
+        let config = telemetry::Config { filter: "error".to_owned(), ..config };
+        let writer = written.clone();
+        let subscriber = telemetry::subscriber(&config, move || writer.clone()).unwrap();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let request = Request::builder().header("x-request-id", "mine").body(Body::empty()).unwrap();
+        Boundary(Panics).call(request).await.unwrap();
+        let line = String::from_utf8(written.0.lock().clone()).unwrap();
+        assert!(line.contains("\"request_id\":\"mine\"") && line.contains("incident_id"), "{line}");
+        assert!(!line.contains("canary"), "{line}");
     }
 
     fn parsed(text: &'static str) -> Option<Duration> {
