@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
-    egress::{Egress, Profile},
+    egress::{self, Egress, Profile},
     headers::DigestKey,
     mcp::Servers,
     model::{
@@ -34,9 +34,9 @@ pub enum Error {
         /// Why not.
         error: std::io::Error,
     },
-    /// An HTTP client can't be built.
-    #[error("an HTTP client can't be built: {0}")]
-    Egress(#[from] reqwest::Error),
+    /// There is no HTTP client for a configured URL.
+    #[error("there is no HTTP client: {0}")]
+    Egress(#[from] egress::Error),
     /// There are no random bits.
     #[error("the operating system gives no random bits: {0}")]
     Random(#[from] getrandom::Error),
@@ -127,7 +127,7 @@ fn models(
         let model: Arc<dyn Model> = match config {
             model::Config::OpenAiChat(config) => {
                 let profile = Profile { connect_timeout: openai_chat::CONNECT_TIMEOUT };
-                Arc::new(OpenAiChat::new(config, egress.client(profile)?))
+                Arc::new(OpenAiChat::new(config, egress.client(profile)?)?)
             }
             model::Config::Scripted(config) => Arc::new(Scripted::new(config)),
         };

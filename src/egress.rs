@@ -1,17 +1,61 @@
 //! The only place that builds HTTP clients.
 //!
-//! A client here follows no redirect: reqwest would hand `X-Api-Key`, `Mcp-Session-Id` and the body to the target. It
-//! sends no referer, keeps no cookie and asks no proxy of the environment. Clients share connections, never headers:
-//! each request brings its own.
+//! They are hyper's, which does no more than it is told: it follows no redirect, sends no referer, keeps no cookie and
+//! asks no proxy of the environment. Clients share connections, never headers: each request brings its own.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, io, pin::Pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT, uri::InvalidUri};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
 use parking_lot::Mutex;
-use reqwest::{Client, redirect::Policy};
+use rustls::crypto::aws_lc_rs;
+use thiserror::Error;
+use tower::{
+    Service,
+    timeout::{Timeout, future::ResponseFuture},
+    util::MapFuture,
+};
+use url::Url;
 
 mod body;
 
 pub use body::{BodyError, read_capped};
+
+/// Node.js and uvicorn close idle connections after 5 s; a request must not meet that.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+/// How long a connection is silent before it is asked whether there is still somebody.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+
+const WHO_WE_ARE: HeaderValue = HeaderValue::from_static(concat!("runwright/", env!("CARGO_PKG_VERSION")));
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The TLS backend can't be set up.
+    #[error("TLS can't be set up: {0}")]
+    Tls(#[source] io::Error),
+    /// A URL that HTTP has no form for.
+    #[error("a URL can't be requested: {0}")]
+    Url(#[from] InvalidUri),
+}
+
+/// Why a request has no answer. The underlying errors are not told: their texts have the URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SendError {
+    /// There is no connection: nothing was sent.
+    #[error("no connection could be made")]
+    Connect,
+    /// The connection fails before the answer begins.
+    #[error("the connection failed before it answered")]
+    Broken,
+}
 
 /// What makes connections differ. Registrations with the same profile share a client and its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,12 +70,20 @@ pub struct Egress {
     clients: Mutex<HashMap<Profile, Client>>,
 }
 
+/// Sends requests over connections that it keeps for the next ones.
+#[derive(Clone)]
+pub struct Client(legacy::Client<Connector, Full<Bytes>>);
+
+type Tls = HttpsConnector<HttpConnector>;
+type Connecting = ResponseFuture<<Tls as Service<Uri>>::Future>;
+type Connector = MapFuture<Timeout<Tls>, fn(Connecting) -> Pin<Box<Connecting>>>;
+
 impl Egress {
     /// The client of a profile.
     ///
     /// # Errors
     /// The TLS backend can't be set up.
-    pub fn client(&self, profile: Profile) -> Result<Client, reqwest::Error> {
+    pub fn client(&self, profile: Profile) -> Result<Client, Error> {
         let mut clients = self.clients.lock();
         if let Some(client) = clients.get(&profile) {
             return Ok(client.clone());
@@ -42,15 +94,44 @@ impl Egress {
     }
 }
 
+impl Client {
+    /// Sends a request, and waits for the answer's headers. To drop the future, or the body, is to drop the request.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Incoming>, SendError> {
+        request.headers_mut().insert(USER_AGENT, WHO_WE_ARE);
+        self.0
+            .request(request.map(Full::new))
+            .await
+            .map_err(|error| if error.is_connect() { SendError::Connect } else { SendError::Broken })
+    }
+}
+
+/// What requests to a URL name.
+///
+/// # Errors
+/// HTTP has no form for it.
+pub fn uri(url: &Url) -> Result<Uri, Error> {
+    Ok(url.as_str().parse()?)
+}
+
 #[allow(clippy::disallowed_methods, reason = "this is the place")]
-fn build(profile: Profile) -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .redirect(Policy::none())
-        .referer(false)
-        .no_proxy()
-        // Node.js and uvicorn close idle connections after 5 s; a request must not meet that.
-        .pool_idle_timeout(Duration::from_secs(4))
-        .connect_timeout(profile.connect_timeout)
-        .user_agent(concat!("runwright/", env!("CARGO_PKG_VERSION")))
-        .build()
+fn build(profile: Profile) -> Result<Client, Error> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(TCP_KEEPALIVE));
+    let tls = HttpsConnectorBuilder::new()
+        .with_provider_and_platform_verifier(Arc::new(aws_lc_rs::default_provider()))
+        .map_err(Error::Tls)?
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(tcp);
+    let client = legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .build(MapFuture::new(Timeout::new(tls, profile.connect_timeout), Box::pin as fn(_) -> _));
+    Ok(Client(client))
 }

@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use thiserror::Error as ThisError;
 
 use crate::{
-    egress::Egress,
+    egress::{self, Egress},
     headers::{DigestKey, HeaderSet, Layer, Merged},
     trace::{Correlation, Outgoing},
 };
@@ -90,14 +90,14 @@ impl Servers {
     /// Registers servers. A client may have as many requests under way as there may be runs.
     ///
     /// # Errors
-    /// An HTTP client can't be built.
+    /// See [`egress::Error`].
     pub fn new(
         configs: impl IntoIterator<Item = ServerConfig>,
         kept_clients: KeptClients,
         max_concurrent_runs: usize,
         key: DigestKey,
         egress: &Egress,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, egress::Error> {
         let mut registrations = BTreeMap::new();
         for (number, config) in (0..).zip(configs) {
             let name = config.name.clone();

@@ -1,5 +1,6 @@
 //! URLs of MCP servers and of models' providers.
 
+use http::Uri;
 use url::{Host, Url};
 
 use super::decode::{At, Fields};
@@ -30,6 +31,8 @@ fn wrong(url: &Url, allow_plaintext: bool) -> Option<&'static str> {
         Some("the URL may have no user or password; give a credential in a header")
     } else if url.fragment().is_some() {
         Some("the URL may have no fragment (#)")
+    } else if url.as_str().parse::<Uri>().is_err() {
+        Some("HTTP has no form for the URL; percent-encode what is unusual in it")
     } else if url.scheme() == "http" && !is_loopback(url) && !allow_plaintext {
         Some(PLAINTEXT)
     } else {
@@ -68,5 +71,12 @@ mod tests {
             assert_eq!(wrong(&url, false).is_none(), loopback, "{url}");
             assert_eq!(wrong(&url, true), None, "{url}");
         }
+    }
+
+    #[test]
+    fn a_url_that_http_has_no_form_for_is_refused() {
+        let url = |length: usize| Url::parse(&format!("http://localhost/{}", "x".repeat(length))).unwrap();
+        assert_eq!(wrong(&url(1000), false), None);
+        assert!(wrong(&url(70_000), false).unwrap().contains("HTTP has no form"));
     }
 }

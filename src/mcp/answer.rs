@@ -4,8 +4,9 @@
 //! request's, because rmcp would drop it and wait on. In an SSE answer rmcp looks for the id itself.
 
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
-use http::{StatusCode, header::CONTENT_TYPE};
-use reqwest::Response;
+use http::{Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use rmcp::{
     model::{
         CallToolResult, ClientJsonRpcMessage, ClientRequest, JsonRpcResponse, JsonRpcVersion2_0, RequestId,
@@ -36,7 +37,7 @@ pub(super) async fn read(
     sending: &Sending,
     message: &ClientJsonRpcMessage,
     in_session: bool,
-    response: Response,
+    response: Response<Incoming>,
     session: Option<String>,
 ) -> Result<StreamableHttpPostResponse, Fault> {
     refuse(&response, sending, in_session)?;
@@ -68,7 +69,11 @@ pub(super) async fn read(
 }
 
 /// Checks the answer to a GET that resumes an SSE answer.
-pub(super) fn check_resumed(sending: &Sending, in_session: bool, response: &Response) -> Result<(), Fault> {
+pub(super) fn check_resumed(
+    sending: &Sending,
+    in_session: bool,
+    response: &Response<Incoming>,
+) -> Result<(), Fault> {
     refuse(response, sending, in_session)?;
     if !response.status().is_success() {
         return Err(Fault::Status(response.status()));
@@ -81,7 +86,7 @@ pub(super) fn check_resumed(sending: &Sending, in_session: bool, response: &Resp
 }
 
 /// What is the same for every kind of message.
-fn refuse(response: &Response, sending: &Sending, in_session: bool) -> Result<(), Fault> {
+fn refuse(response: &Response<Incoming>, sending: &Sending, in_session: bool) -> Result<(), Fault> {
     let challenge = || Box::new(Challenge::read(response.headers(), &sending.filled.headers));
     match response.status() {
         StatusCode::UNAUTHORIZED => Err(Fault::Unauthorized(challenge())),
@@ -92,13 +97,13 @@ fn refuse(response: &Response, sending: &Sending, in_session: bool) -> Result<()
     }
 }
 
-fn accepted(response: &Response) -> Result<StreamableHttpPostResponse, Fault> {
+fn accepted(response: &Response<Incoming>) -> Result<StreamableHttpPostResponse, Fault> {
     let status = response.status();
     if status.is_success() { Ok(StreamableHttpPostResponse::Accepted) } else { Err(Fault::Status(status)) }
 }
 
 /// A JSON-RPC error in an answer that is no success is an answer, unless a gateway may have written it.
-async fn read_error(response: Response, id: &RequestId) -> Result<ServerJsonRpcMessage, Fault> {
+async fn read_error(response: Response<Incoming>, id: &RequestId) -> Result<ServerJsonRpcMessage, Fault> {
     let status = response.status();
     if !is_json(&response) {
         return Err(Fault::Status(status));
@@ -112,10 +117,10 @@ async fn read_error(response: Response, id: &RequestId) -> Result<ServerJsonRpcM
     }
 }
 
-async fn read_body(response: Response, max: usize) -> Result<bytes::Bytes, Fault> {
-    egress::read_capped(response, max).await.map_err(|error| match error {
+async fn read_body(response: Response<Incoming>, max: usize) -> Result<bytes::Bytes, Fault> {
+    egress::read_capped(response.into_body(), max).await.map_err(|error| match error {
         egress::BodyError::TooLarge => Fault::TooLarge(max),
-        egress::BodyError::Transport(_) => Fault::Broken,
+        egress::BodyError::Transport => Fault::Broken,
     })
 }
 
@@ -153,11 +158,11 @@ fn for_request(mut answer: ServerJsonRpcMessage, id: &RequestId) -> Result<Serve
     }
 }
 
-fn is_json(response: &Response) -> bool {
+fn is_json(response: &Response<Incoming>) -> bool {
     is_type(response, "application/json")
 }
 
-fn is_type(response: &Response, expected: &str) -> bool {
+fn is_type(response: &Response<Incoming>, expected: &str) -> bool {
     let given =
         response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     given.split(';').next().is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(expected))
@@ -168,9 +173,9 @@ pub(super) fn events(
     backend: &Backend,
     sending: &Sending,
     answer: StreamedAnswer,
-    response: Response,
+    response: Response<Incoming>,
 ) -> Events {
-    let events = sse::events(response.bytes_stream(), backend.max_body_bytes()).boxed();
+    let events = sse::events(response.into_body().into_data_stream(), backend.max_body_bytes()).boxed();
     let reading = Reading { events, backend: backend.clone(), sending: sending.clone(), answer };
     stream::unfold(Some(reading), |reading| async {
         match reading {
@@ -191,7 +196,7 @@ struct Reading<S> {
 
 impl<S> Reading<S>
 where
-    S: Stream<Item = Result<Sse, sse::Error<reqwest::Error>>> + Unpin,
+    S: Stream<Item = Result<Sse, sse::Error<hyper::Error>>> + Unpin,
 {
     async fn next(mut self) -> Option<(Result<Sse, SseError>, Option<Self>)> {
         let max = self.backend.max_body_bytes();
@@ -214,7 +219,7 @@ where
     }
 }
 
-fn stream_fault(error: &sse::Error<reqwest::Error>, max: usize) -> Fault {
+fn stream_fault(error: &sse::Error<hyper::Error>, max: usize) -> Fault {
     match error {
         sse::Error::TooLarge => Fault::TooLarge(max),
         sse::Error::Body(_) => Fault::Broken,

@@ -11,11 +11,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response,
     header::{ACCEPT, CONTENT_TYPE},
 };
+use hyper::body::Incoming;
 use rmcp::{
     model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions},
     transport::streamable_http_client::{
@@ -31,6 +33,7 @@ use super::{
     slot::{Exchange, Filled, Slot},
     streamed::{self, Interrupted},
 };
+use crate::egress::SendError;
 
 #[cfg(test)]
 mod tests;
@@ -93,8 +96,9 @@ impl Backend {
     pub(super) async fn delete_given_session(&self) {
         let Some(session) = self.state.session.get() else { return };
         // The server learns it or it does not; there is nobody left to tell.
-        let _ =
-            self.delete_session(self.registration.uri.clone(), session.clone(), None, HashMap::new()).await;
+        let _ = self
+            .delete_session(self.registration.endpoint.clone(), session.clone(), None, HashMap::new())
+            .await;
     }
 
     fn sending(&self, exchange: Option<Arc<Exchange>>, limit: Duration) -> Result<Sending, Fault> {
@@ -128,18 +132,23 @@ impl Backend {
         protocol: HashMap<HeaderName, HeaderValue>,
         session: Option<&str>,
         body: Option<Vec<u8>>,
-    ) -> Result<reqwest::Response, Fault> {
+    ) -> Result<Response<Incoming>, Fault> {
         let mut headers = (*sending.filled.headers).clone();
         headers.extend(protocol);
         headers.insert(ACCEPT, ACCEPT_BOTH);
         sending.exchange.outgoing.insert_into(&mut headers);
         insert(&mut headers, SESSION_ID, session);
-        let mut request = self.registration.http.request(method, self.registration.config.url.clone());
-        if let Some(body) = body {
+        if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            request = request.body(body);
         }
-        request.headers(headers).send().await.map_err(|error| transport_fault(&error))
+        let mut request = Request::new(body.map(Bytes::from).unwrap_or_default());
+        *request.method_mut() = method;
+        *request.uri_mut() = self.registration.uri.clone();
+        *request.headers_mut() = headers;
+        self.registration.http.send(request).await.map_err(|error| match error {
+            SendError::Connect => Fault::Connect,
+            SendError::Broken => Fault::Broken,
+        })
     }
 
     async fn post(
@@ -164,7 +173,7 @@ impl Backend {
         session: Option<Arc<str>>,
         last_event_id: &str,
         mut protocol: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<reqwest::Response, Fault> {
+    ) -> Result<Response<Incoming>, Fault> {
         let id = HeaderValue::from_str(last_event_id).map_err(|_| Fault::Malformed("an event's id"))?;
         protocol.insert(LAST_EVENT_ID, id);
         let response = self.send(sending, Method::GET, protocol, session.as_deref(), None).await?;
@@ -258,10 +267,6 @@ fn exchange(message: &ClientJsonRpcMessage) -> Option<Arc<Exchange>> {
         _ => None,
     }
     .cloned()
-}
-
-fn transport_fault(error: &reqwest::Error) -> Fault {
-    if error.is_connect() { Fault::Connect } else { Fault::Broken }
 }
 
 /// Inserts a header whose value may not fit into one; then it is left out.

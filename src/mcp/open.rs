@@ -130,7 +130,7 @@ impl Drop for HalfOpen {
 }
 
 fn transport_config(registration: &Registration) -> StreamableHttpClientTransportConfig {
-    let mut config = StreamableHttpClientTransportConfig::with_uri(registration.uri.clone())
+    let mut config = StreamableHttpClientTransportConfig::with_uri(registration.endpoint.clone())
         .max_concurrent_requests(registration.max_concurrent_requests)
         .max_sse_event_size(registration.config.max_body_bytes)
         // It would send a `tools/call` again by itself.

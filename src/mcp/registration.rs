@@ -8,17 +8,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::Uri;
 use parking_lot::Mutex;
-use reqwest::Client;
 
 use super::ServerConfig;
-use crate::egress::{Egress, Profile};
+use crate::egress::{self, Client, Egress, Profile};
 
 /// A registered MCP server: its configuration, the connections to it, and what was found out about it.
 pub(super) struct Registration {
     pub(super) config: ServerConfig,
     /// The endpoint, as rmcp wants it.
-    pub(super) uri: Arc<str>,
+    pub(super) endpoint: Arc<str>,
+    /// The endpoint, as HTTP wants it.
+    pub(super) uri: Uri,
     /// Tells this registration, in this revision, from all others of the process.
     pub(super) key: u64,
     /// The connections; they are shared with all registrations of the same profile.
@@ -55,16 +57,17 @@ impl Registration {
     /// Registers a server.
     ///
     /// # Errors
-    /// The HTTP client can't be built.
+    /// See [`egress::Error`].
     pub(super) fn new(
         key: u64,
         config: ServerConfig,
         egress: &Egress,
         max_concurrent_requests: usize,
-    ) -> Result<Self, reqwest::Error> {
+    ) -> Result<Self, egress::Error> {
         let http = egress.client(Profile { connect_timeout: config.timeouts.connect })?;
         Ok(Self {
-            uri: config.url.as_str().into(),
+            endpoint: config.url.as_str().into(),
+            uri: egress::uri(&config.url)?,
             config,
             key,
             http,

@@ -13,14 +13,18 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderValue, Method, Request as HttpRequest, Response, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
-use reqwest::{Client, Response};
+use hyper::body::Incoming;
 use url::Url;
 
 use super::{Answer, Error, Model, Piece, Request};
-use crate::{credential, egress, trace::Outgoing};
+use crate::{
+    credential,
+    egress::{self, Client},
+    trace::Outgoing,
+};
 
 mod answer;
 mod assembly;
@@ -48,28 +52,34 @@ pub struct Config {
 
 /// A model behind a Chat Completions endpoint.
 pub struct OpenAiChat {
-    url: Url,
+    uri: Uri,
     model: String,
     authorization: Option<credential::Source>,
     client: Client,
 }
 
 impl OpenAiChat {
-    /// The model; `client` is one of [`egress::Egress`], which follows no redirect.
-    pub fn new(config: Config, client: Client) -> Self {
+    /// The model.
+    ///
+    /// # Errors
+    /// HTTP has no form for the URL.
+    pub fn new(config: Config, client: Client) -> Result<Self, egress::Error> {
         let Config { base_url: mut url, model, authorization } = config;
         let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
         url.set_path(&path);
-        Self { url, model, authorization, client }
+        Ok(Self { uri: egress::uri(&url)?, model, authorization, client })
     }
 
     /// Sends a request; the response is a success.
-    async fn send(&self, request: &Request<'_>, streamed: bool) -> Result<Response, Error> {
+    async fn send(&self, request: &Request<'_>, streamed: bool) -> Result<Response<Incoming>, Error> {
         let body = request::body(&self.model, request, streamed)?;
         let headers = self.headers(request.outgoing, streamed);
         let authorization = headers.get(AUTHORIZATION).cloned();
-        let post = self.client.post(self.url.clone()).headers(headers).body(body);
-        let response = post.send().await.map_err(|e| error::transport(&e))?;
+        let mut post = HttpRequest::new(body.into());
+        *post.method_mut() = Method::POST;
+        *post.uri_mut() = self.uri.clone();
+        *post.headers_mut() = headers;
+        let response = self.client.send(post).await.map_err(error::transport)?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -124,12 +134,12 @@ impl Model for OpenAiChat {
     }
 }
 
-async fn read(response: Response) -> Result<Bytes, Error> {
-    egress::read_capped(response, MAX_ANSWER_BYTES).await.map_err(error::body)
+async fn read(response: Response<Incoming>) -> Result<Bytes, Error> {
+    egress::read_capped(response.into_body(), MAX_ANSWER_BYTES).await.map_err(error::body)
 }
 
 /// Whether a server that was asked for a stream gives a whole answer, as some do where there are tools.
-fn is_json(response: &Response) -> bool {
+fn is_json(response: &Response<Incoming>) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     content_type.get(..16).is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"))
 }

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER};
-use reqwest::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use hyper::body::Body;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    egress::{self, BodyError},
+    egress::{self, BodyError, SendError},
     model::Error,
     sse,
 };
@@ -54,16 +55,11 @@ pub(super) fn cut() -> Error {
     unavailable("its answer was cut short")
 }
 
-/// A request or a body that failed on its way. Of the error only its kind is told: its text has the URL.
-pub(super) fn transport(error: &reqwest::Error) -> Error {
-    unavailable(if error.is_connect() {
-        "no connection could be made"
-    } else if error.is_timeout() {
-        "it did not answer in time"
-    } else if error.is_body() || error.is_decode() {
-        return cut();
-    } else {
-        "the connection failed before it answered"
+/// A request that has no answer.
+pub(super) fn transport(error: SendError) -> Error {
+    unavailable(match error {
+        SendError::Connect => "no connection could be made",
+        SendError::Broken => "the connection failed before it answered",
     })
 }
 
@@ -71,20 +67,23 @@ pub(super) fn transport(error: &reqwest::Error) -> Error {
 pub(super) fn body(error: BodyError) -> Error {
     match error {
         BodyError::TooLarge => too_large(),
-        BodyError::Transport(error) => transport(&error),
+        BodyError::Transport => cut(),
     }
 }
 
 /// An event stream that broke off.
-pub(super) fn events(error: sse::Error<reqwest::Error>) -> Error {
+pub(super) fn events(error: sse::Error<hyper::Error>) -> Error {
     match error {
         sse::Error::TooLarge => too_large(),
-        sse::Error::Body(error) => transport(&error),
+        sse::Error::Body(_) => cut(),
     }
 }
 
 /// A response that is no success, to a request with this authorization.
-pub(super) async fn refusal(response: Response, authorization: Option<&HeaderValue>) -> Error {
+pub(super) async fn refusal(
+    response: Response<impl Body<Data = Bytes>>,
+    authorization: Option<&HeaderValue>,
+) -> Error {
     let status = response.status();
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized { status: status.as_u16() },
@@ -114,8 +113,8 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// `error.code`, or else `error.type`, of a refusal's body.
-async fn code(response: Response) -> Option<String> {
-    let body = egress::read_capped(response, MAX_REFUSAL_BYTES).await.ok()?;
+async fn code(response: Response<impl Body<Data = Bytes>>) -> Option<String> {
+    let body = egress::read_capped(response.into_body(), MAX_REFUSAL_BYTES).await.ok()?;
     let Refusal { error: Details { code, kind } } = serde_json::from_slice(&body).ok()?;
     [code, kind].iter().filter_map(Value::as_str).find(|code| is_code(code)).map(str::to_owned)
 }
@@ -135,6 +134,8 @@ fn is_code(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::Full;
+
     use super::*;
 
     #[test]
@@ -181,7 +182,7 @@ mod tests {
             ("<html>", None),
         ];
         for (body, expected) in cases {
-            let response = Response::from(http::Response::new(body.to_owned()));
+            let response = Response::new(Full::new(Bytes::from(body.to_owned())));
             assert_eq!(code(response).await.as_deref(), expected, "{body}");
         }
     }

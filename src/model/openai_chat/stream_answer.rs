@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
-use reqwest::Response;
+use http::Response;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use sse_stream::Sse;
 use tokio::time::timeout;
 
@@ -20,14 +22,17 @@ const MAX_EVENT_BYTES: usize = 1024 * 1024;
 const END_OF_BODY: Duration = Duration::from_millis(10);
 
 struct Reading<'a> {
-    events: BoxStream<'static, Result<Sse, sse::Error<reqwest::Error>>>,
+    events: BoxStream<'static, Result<Sse, sse::Error<hyper::Error>>>,
     assembly: Assembly,
     request: Request<'a>,
 }
 
 /// The pieces of an answer. To drop the stream is to drop the request.
-pub(super) fn pieces(response: Response, request: Request<'_>) -> impl Stream<Item = Result<Piece, Error>> {
-    let events = sse::events(response.bytes_stream(), MAX_EVENT_BYTES).boxed();
+pub(super) fn pieces(
+    response: Response<Incoming>,
+    request: Request<'_>,
+) -> impl Stream<Item = Result<Piece, Error>> {
+    let events = sse::events(response.into_body().into_data_stream(), MAX_EVENT_BYTES).boxed();
     // Boxed, since it is moved with each piece.
     let reading = Box::new(Reading { events, assembly: Assembly::default(), request });
     stream::try_unfold(Some(reading), |reading| async move {

@@ -163,7 +163,7 @@ fn the_path_is_added_to_any_base() {
         ),
     ];
     for (base, expected) in cases {
-        assert_eq!(model(base).url.as_str(), expected);
+        assert_eq!(model(base).uri.to_string(), expected);
     }
 }
 

@@ -114,6 +114,7 @@ pub fn model(base_url: &str) -> OpenAiChat {
 pub fn model_with(base_url: &str, authorization: Option<credential::Source>) -> OpenAiChat {
     let client = Egress::default().client(Profile { connect_timeout: Duration::from_secs(5) }).unwrap();
     OpenAiChat::new(Config { base_url: base_url.parse().unwrap(), model: "m1".into(), authorization }, client)
+        .unwrap()
 }
 
 /// A whole answer to a body of status 200.
