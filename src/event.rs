@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use crate::{
-    headers::Applied,
+    headers::{Applied, Layer},
     id::{ControlToken, RequestId, RunId},
     message::{Message, ToolCallRecord, Usage},
 };
@@ -51,8 +51,58 @@ pub enum What {
         /// Why.
         reason: String,
     },
+    /// The run waits for its caller.
+    CredentialsRequired(PendingInput),
     /// The model's answer is whole.
     TurnCompleted(Usage),
+}
+
+/// Something that a run waits for.
+pub struct PendingInput {
+    /// Its name.
+    pub input_id: String,
+    /// When the run waits no longer.
+    pub expire_time: SystemTime,
+    /// The refusal that fresh headers may mend.
+    pub challenge: AuthChallenge,
+}
+
+/// An MCP server's refusal of a credential.
+#[derive(Clone, Debug)]
+pub struct AuthChallenge {
+    /// The server's registered name.
+    pub mcp_server: String,
+    /// What was being done.
+    pub phase: Phase,
+    /// The server's words.
+    pub challenge: Challenge,
+    /// The layer that the refused credential came from; `None`: none was sent.
+    pub credential_layer: Option<Layer>,
+}
+
+/// What was being done with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Opening a client.
+    Opening,
+    /// Listing its tools.
+    Listing,
+    /// Calling a tool.
+    Calling,
+}
+
+/// The parameters of a WWW-Authenticate header (RFC 9110 section 11.6.1) that callers need. What held a secret of the run,
+/// or is no short printable text, is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Challenge {
+    /// The scheme, e.g. `Bearer`.
+    pub scheme: String,
+    /// `error` (RFC 6750 section 3).
+    pub error: String,
+    /// `scope` (RFC 6750 section 3).
+    pub scope: String,
+    /// `resource_metadata` (RFC 9728 section 5.1).
+    pub resource_metadata: String,
 }
 
 /// The most bytes of a tool result in an event.

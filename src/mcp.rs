@@ -17,6 +17,7 @@ mod open;
 mod pool;
 mod registration;
 mod render;
+mod run_headers;
 mod slot;
 mod streamed;
 mod tools;
@@ -27,23 +28,24 @@ use thiserror::Error as ThisError;
 
 use crate::{
     egress::{self, Egress},
-    headers::{DigestKey, HeaderSet, Layer, Merged},
+    event::{AuthChallenge, Challenge, Phase},
+    headers::{DigestKey, Layer},
     trace::{Correlation, Outgoing},
 };
 pub use call::CallOutcome;
 pub use config::{KeptClients, ServerConfig, SessionScope, Timeouts};
 pub use connection::Connection;
-pub use fault::Challenge;
 use fault::Fault;
-use pool::{Identity, Pool, Wanted};
+use pool::Pool;
 use registration::Registration;
+pub use run_headers::RunHeaders;
+use run_headers::SentSet;
 pub use tools::{DroppedTool, Tool, ToolList};
 
 /// The registered MCP servers, and the clients that are kept for them.
 pub struct Servers {
     registrations: BTreeMap<String, Arc<Registration>>,
     pool: Arc<Pool>,
-    key: DigestKey,
 }
 
 /// Why a server can't be used. The texts are ours: nothing of a server's body is in them.
@@ -56,17 +58,8 @@ pub struct Error {
     pub phase: Phase,
     /// What is wrong.
     pub problem: Problem,
-}
-
-/// What was being done with a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Opening a client.
-    Opening,
-    /// Listing its tools.
-    Listing,
-    /// Calling a tool.
-    Calling,
+    /// The revision of the run's headers that was sent.
+    pub revision: u64,
 }
 
 /// What is wrong with a server.
@@ -81,6 +74,9 @@ pub enum Problem {
     /// It can't be reached, or fails.
     #[error("{0}")]
     Unavailable(String),
+    /// A registered header for it has no value.
+    #[error("{0}")]
+    CredentialSource(String),
     /// It speaks no MCP that is known here.
     #[error("{0}")]
     Protocol(String),
@@ -101,10 +97,10 @@ impl Servers {
         let mut registrations = BTreeMap::new();
         for (number, config) in (0..).zip(configs) {
             let name = config.name.clone();
-            let registration = Registration::new(number, config, egress, max_concurrent_runs)?;
+            let registration = Registration::new(number, config, egress, max_concurrent_runs, key.clone())?;
             registrations.insert(name, Arc::new(registration));
         }
-        Ok(Self { registrations, pool: Arc::new(Pool::new(kept_clients)), key })
+        Ok(Self { registrations, pool: Arc::new(Pool::new(kept_clients)) })
     }
 
     /// A server's configuration.
@@ -117,24 +113,16 @@ impl Servers {
         self.registrations.values().map(|registration| &registration.config)
     }
 
-    /// A server's default headers, with their values as of now.
-    pub fn default_headers(&self, name: &str) -> HeaderSet {
-        self.get(name).map(|config| config.headers.current()).unwrap_or_default()
-    }
-
     /// A run's connection to a registered server. Nothing is sent yet. `outgoing` is what the opening carries.
     pub fn connect(
         &self,
         name: &str,
-        sent: Arc<Merged>,
+        headers: Arc<RunHeaders>,
         correlation: Correlation,
         outgoing: Outgoing,
     ) -> Option<Connection> {
         let registration = self.registrations.get(name)?;
-        let identity = Identity { registration: registration.key, headers: self.key.identity(&sent) };
-        let headers = connection::header_map(&sent);
-        let wanted = Wanted { registration: registration.clone(), identity, headers, outgoing };
-        Some(Connection::new(self.pool.clone(), wanted, sent, correlation))
+        Some(Connection::new(self.pool.clone(), registration.clone(), headers, correlation, outgoing))
     }
 
     /// Gives up clients that nobody used for long, for as long as the process lives.
@@ -152,14 +140,46 @@ impl Error {
     /// A server that has not listed its tools when its caller waits no longer.
     pub fn late(mcp_server: &str) -> Self {
         let problem = Problem::Unavailable("the server did not answer before the deadline".to_owned());
-        Self { mcp_server: mcp_server.to_owned(), phase: Phase::Listing, problem }
+        Self { mcp_server: mcp_server.to_owned(), phase: Phase::Listing, problem, revision: 0 }
     }
 
-    fn new(mcp_server: &str, fault: Fault, phase: Phase, sent: &Merged) -> Self {
-        let layer = || fault::credential_layer(sent);
+    /// Whether another credential may mend it: a 401, or a 403 that asks for more scope (RFC 6750 section 3.1).
+    pub fn is_refusal(&self) -> bool {
+        match &self.problem {
+            Problem::Unauthorized(..) => true,
+            Problem::Forbidden(challenge, _) => challenge.error == "insufficient_scope",
+            Problem::Unavailable(_) | Problem::CredentialSource(_) | Problem::Protocol(_) => false,
+        }
+    }
+
+    /// The layer of the credential that the server refused, if it refused one.
+    pub fn refused_layer(&self) -> Option<Layer> {
+        match self.problem {
+            Problem::Unauthorized(_, layer) | Problem::Forbidden(_, layer) => layer,
+            Problem::Unavailable(_) | Problem::CredentialSource(_) | Problem::Protocol(_) => None,
+        }
+    }
+
+    /// What the server said, if it refused a credential or an access.
+    pub fn challenge(&self) -> Option<AuthChallenge> {
+        let (Problem::Unauthorized(challenge, layer) | Problem::Forbidden(challenge, layer)) = &self.problem
+        else {
+            return None;
+        };
+        Some(AuthChallenge {
+            mcp_server: self.mcp_server.clone(),
+            phase: self.phase,
+            challenge: (**challenge).clone(),
+            credential_layer: *layer,
+        })
+    }
+
+    fn new(mcp_server: &str, fault: Fault, phase: Phase, sent: Option<&SentSet>) -> Self {
+        let layer = || sent.and_then(SentSet::credential_layer);
         let problem = match fault {
             Fault::Unauthorized(challenge) => Problem::Unauthorized(challenge, layer()),
             Fault::Forbidden(challenge) => Problem::Forbidden(challenge, layer()),
+            Fault::Source(error) => Problem::CredentialSource(error.to_string()),
             Fault::Status(_) if fault.is_passing_status() => Problem::Unavailable(fault.to_string()),
             Fault::Connect
             | Fault::Broken
@@ -173,6 +193,7 @@ impl Error {
             | Fault::Rpc { .. }
             | Fault::Protocol(_) => Problem::Protocol(fault.to_string()),
         };
-        Self { mcp_server: mcp_server.to_owned(), phase, problem }
+        let revision = sent.map_or(0, |sent| sent.revision);
+        Self { mcp_server: mcp_server.to_owned(), phase, problem, revision }
     }
 }

@@ -5,6 +5,7 @@
 //! When the run is stopped (by `CancelRun`, by its deadline, because the caller is gone, or because this process ends)
 //! all that is under way is dropped, and that aborts it; then the servers are told.
 
+mod authorization;
 mod driver;
 mod error;
 mod handle;
@@ -15,15 +16,18 @@ mod machine;
 mod record;
 mod request;
 mod runner;
+mod sets;
 mod stop;
 mod tools;
 mod violation;
 
+pub use authorization::OnUnauthorized;
 pub use error::{Error, Failure, Standing};
 pub use handle::Run;
 pub use headers::{Plan, RawSet, Requested, key, plan};
 pub use limits::Limits;
 pub use request::RunRequest;
 pub use runner::{Mode, Parts, Runner, ServerTools};
+pub use sets::{Replacement, Sets};
 pub use tools::Naming;
 pub use violation::{Violation, ViolationKind, Violations};

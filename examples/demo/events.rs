@@ -46,6 +46,7 @@ fn describe(event: Event) -> (&'static str, String) {
         Event::McpServerUnavailable(server) => {
             ("mcp_server_unavailable", format!("{}: {}", server.mcp_server, server.reason))
         }
+        Event::CredentialsRequired(pending) => ("credentials_required", render::pending_input(&pending)),
         Event::TurnCompleted(TurnCompleted { usage }) => {
             let tokens = usage.map_or(0, |usage| usage.total_tokens);
             ("turn_completed", format!("{tokens} tokens"))

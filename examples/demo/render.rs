@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use runwright::grpc::proto::{
-    AppliedHeaders, ExplainHeadersResponse, HeaderLayer, ListAgentsResponse, ListToolsResponse, RunResponse,
-    ToolCall, ToolCallStatus,
+    AppliedHeaders, ExplainHeadersResponse, HeaderLayer, ListAgentsResponse, ListToolsResponse, PendingInput,
+    RunResponse, ToolCall, ToolCallStatus, pending_input::Input,
 };
 
 use crate::paint;
@@ -76,6 +76,16 @@ pub fn tool_call(call: &ToolCall) -> String {
 /// A tool with its server, where the run has such a tool.
 pub fn tool_name(call: &ToolCall) -> String {
     if call.mcp_server.is_empty() { call.tool.clone() } else { format!("{}.{}", call.mcp_server, call.tool) }
+}
+
+/// What a run waits for.
+pub fn pending_input(pending: &PendingInput) -> String {
+    match &pending.input {
+        Some(Input::Credentials(challenge)) => {
+            format!("{} says {}: bring a fresh token", challenge.mcp_server, challenge.error)
+        }
+        None => String::new(),
+    }
 }
 
 /// A header's layer.

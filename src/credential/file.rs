@@ -36,7 +36,8 @@ struct File {
 struct State {
     value: SecretValue,
     version: Version,
-    looked: Instant,
+    /// When the file was looked at last; `None`: it is to be looked at now.
+    looked: Option<Instant>,
 }
 
 /// What tells one content of a path from another without reading it.
@@ -68,18 +69,23 @@ impl FileSource {
     /// The file gives no value.
     pub fn open(path: PathBuf, prefix: String) -> Result<Self, FileError> {
         let (value, version) = read(&path, &prefix)?;
-        let state = Mutex::new(State { value, version, looked: Instant::now() });
+        let state = Mutex::new(State { value, version, looked: Some(Instant::now()) });
         Ok(Self(Arc::new(File { path, prefix, state })))
     }
 
     /// The value as of now. A file that gives none any more keeps its last value, and a warning is logged.
     pub fn current(&self) -> SecretValue {
         let mut state = self.0.state.lock();
-        if state.looked.elapsed() >= LOOK_EVERY {
-            state.looked = Instant::now();
+        if state.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            state.looked = Some(Instant::now());
             self.0.look_again(&mut state);
         }
         state.value.clone()
+    }
+
+    /// Has the next call look at the file, however soon.
+    pub fn look_next_time(&self) {
+        self.0.state.lock().looked = None;
     }
 }
 
@@ -125,7 +131,7 @@ mod tests {
 
     /// A source that looks at its file at the next call, however soon.
     fn looking(source: &FileSource) -> String {
-        source.0.state.lock().looked -= LOOK_EVERY;
+        source.look_next_time();
         String::from_utf8(source.current().as_bytes().to_vec()).unwrap()
     }
 

@@ -67,4 +67,17 @@ impl AgentService for AgentHandlers {
         let result = self.0.cancel(&run_id, &control_token, reason);
         rpc.refuse_or(result.map(|()| proto::CancelRunResponse {}))
     }
+
+    async fn update_run_headers(
+        &self,
+        request: Request<proto::UpdateRunHeadersRequest>,
+    ) -> Reply<proto::UpdateRunHeadersResponse> {
+        let rpc = Rpc::begin("runwright.v1.AgentService/UpdateRunHeaders", &request)?;
+        let request = request.into_inner();
+        let replacement = decode::replacement(request.per_run_mcp_headers, request.mcp_headers);
+        let applied = self.0.update_headers(&request.run_id, &request.control_token, replacement);
+        rpc.refuse_or(applied.map(|applied| proto::UpdateRunHeadersResponse {
+            applied_headers: encode::applied_headers(&applied),
+        }))
+    }
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     agent::Agent,
+    credential,
     mcp::ServerConfig,
     run::{Failure, Runner, ServerTools, plan},
 };
@@ -55,7 +56,8 @@ impl CatalogHandlers {
         let requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
         let parts = self.0.parts();
         let (plan, violations) = plan(&agent, &parts.servers, &requested);
-        let applied = plan.iter().map(|(server, sent)| (server.clone(), sent.applied(&parts.digest_key)));
+        let applied =
+            plan.iter().map(|(server, sent)| (server.clone(), credential::applied(sent, &parts.digest_key)));
         Ok(proto::ExplainHeadersResponse {
             applied_headers: encode::applied_headers(&applied.collect()),
             problems: encode::header_problems(&violations),
@@ -75,7 +77,7 @@ impl CatalogHandlers {
         if !violations.is_empty() {
             return Err(Failure::Invalid(violations));
         }
-        let listed = self.0.list_tools(&agent, &plan, &request.mcp_servers, &rpc.correlation, deadline).await;
+        let listed = self.0.list_tools(&agent, plan, &request.mcp_servers, &rpc.correlation, deadline).await;
         let servers = listed.into_iter().map(|tools| server_tools(tools, &agent, request.include_schemas));
         let mut response = proto::ListToolsResponse { servers: servers.collect() };
         fit::tools(&mut response);

@@ -14,7 +14,10 @@ use super::{CallDeadline, proto};
 use crate::{
     agent::Agent,
     message::ToolRef,
-    run::{Error, Failure, Naming, RawSet, Requested, RunRequest, Runner, Violation, Violations, key, plan},
+    run::{
+        Error, Failure, Naming, OnUnauthorized, RawSet, Replacement, Requested, RunRequest, Runner, Sets,
+        Violation, Violations, key, plan,
+    },
     trace::Correlation,
 };
 
@@ -45,6 +48,7 @@ pub(super) fn run_request(
     let max_turns = max_turns(options.max_turns, &agent, &mut violations);
     let timeout = timeout(options.timeout, &mut violations);
     let allowed_tools = allowed_tools(options.allowed_tools, &agent, &mut violations);
+    let on_unauthorized = on_unauthorized(options.on_unauthorized, &mut violations);
     check_labels(&request.labels, &mut violations);
     if !violations.is_empty() {
         return Err(refuse(Failure::Invalid(violations)));
@@ -54,7 +58,8 @@ pub(super) fn run_request(
     Ok(RunRequest {
         history,
         input,
-        headers: plan,
+        headers: Arc::new(Sets::new(requested, plan)),
+        on_unauthorized,
         max_turns,
         deadline: callers.map_or(own, |callers| callers.work.min(own)),
         report_by: callers.map(|callers| callers.answer),
@@ -76,6 +81,15 @@ pub(super) fn headers(
         by_server: by_server.into_iter().map(|(server, set)| (server, raw(set))).collect(),
         ignore_unused,
     }
+}
+
+/// Header sets that replace those of a live run.
+pub(super) fn replacement(
+    by_server: BTreeMap<String, proto::HeaderSet>,
+    all: Option<proto::HeaderSet>,
+) -> Replacement {
+    let replaces_all = all.is_some();
+    Replacement { requested: headers(by_server, all, false), replaces_all }
 }
 
 /// Names of servers in a filter that the agent does not use.
@@ -105,6 +119,18 @@ fn max_turns(asked: i32, agent: &Agent, violations: &mut Violations) -> u32 {
             violations
                 .push(Violation::field("options.max_turns", "it is not negative; 0 is the agent's limit"));
             0
+        }
+    }
+}
+
+fn on_unauthorized(asked: i32, violations: &mut Violations) -> OnUnauthorized {
+    match proto::OnUnauthorized::try_from(asked) {
+        Ok(proto::OnUnauthorized::Unspecified | proto::OnUnauthorized::Fail) => OnUnauthorized::Fail,
+        Ok(proto::OnUnauthorized::Wait) => OnUnauthorized::Wait,
+        Err(_) => {
+            let description = "it is ON_UNAUTHORIZED_FAIL, ON_UNAUTHORIZED_WAIT or left out";
+            violations.push(Violation::field("options.on_unauthorized", description));
+            OnUnauthorized::Fail
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{fit, proto};
 use crate::{
-    event::{Event, FinishReason, Progress, Report, What},
+    event::{AuthChallenge, Challenge, Event, FinishReason, PendingInput, Phase, Progress, Report, What},
     headers::{Applied, Layer},
     id::RunId,
     mcp,
@@ -86,33 +86,41 @@ fn header_problem(violation: &Violation) -> proto::HeaderProblem {
 
 /// A server's refusal of a credential, if that is what the error is.
 pub(super) fn auth_challenge(error: &mcp::Error) -> Option<proto::AuthChallenge> {
-    let (mcp::Problem::Unauthorized(challenge, refused) | mcp::Problem::Forbidden(challenge, refused)) =
-        &error.problem
-    else {
-        return None;
+    error.challenge().map(challenge)
+}
+
+fn challenge(refused: AuthChallenge) -> proto::AuthChallenge {
+    let phase = match refused.phase {
+        Phase::Opening => proto::AuthPhase::Opening,
+        Phase::Listing => proto::AuthPhase::Listing,
+        Phase::Calling => proto::AuthPhase::Calling,
     };
-    let phase = match error.phase {
-        mcp::Phase::Opening => proto::AuthPhase::Opening,
-        mcp::Phase::Listing => proto::AuthPhase::Listing,
-        mcp::Phase::Calling => proto::AuthPhase::Calling,
-    };
-    let credential_layer = refused.map_or(proto::HeaderLayer::Unspecified, layer);
-    Some(proto::AuthChallenge {
-        mcp_server: error.mcp_server.clone(),
+    let Challenge { scheme, error, scope, resource_metadata } = refused.challenge;
+    let credential_layer = refused.credential_layer.map_or(proto::HeaderLayer::Unspecified, layer);
+    proto::AuthChallenge {
+        mcp_server: refused.mcp_server,
         phase: phase.into(),
-        scheme: challenge.scheme.clone(),
-        error: challenge.error.clone(),
-        scope: challenge.scope.clone(),
-        resource_metadata: challenge.resource_metadata.clone(),
+        scheme,
+        error,
+        scope,
+        resource_metadata,
         credential_layer: credential_layer.into(),
-    })
+    }
+}
+
+fn pending_input(pending: PendingInput) -> proto::PendingInput {
+    proto::PendingInput {
+        input_id: pending.input_id,
+        expire_time: Some(pending.expire_time.into()),
+        input: Some(proto::pending_input::Input::Credentials(challenge(pending.challenge))),
+    }
 }
 
 /// Why a server's tools could not be listed.
 pub(super) fn tools_problem(mcp_server: String, error: mcp::Error) -> proto::McpServerTools {
     let auth_challenge = auth_challenge(&error);
     let message = error.problem.to_string();
-    let reason = Failure::Mcp(error).reason().to_owned();
+    let reason = Failure::Mcp(Box::new(error)).reason().to_owned();
     let problem = proto::ToolsProblem { reason, message, auth_challenge };
     proto::McpServerTools { mcp_server, problem: Some(problem), ..proto::McpServerTools::default() }
 }
@@ -153,6 +161,7 @@ fn what(what: What) -> proto::run_event::Event {
         What::McpServerUnavailable { mcp_server, reason } => {
             Wire::McpServerUnavailable(proto::McpServerUnavailable { mcp_server, reason })
         }
+        What::CredentialsRequired(pending) => Wire::CredentialsRequired(pending_input(pending)),
         What::TurnCompleted(consumed) => {
             Wire::TurnCompleted(proto::TurnCompleted { usage: Some(usage(consumed)) })
         }

@@ -85,7 +85,10 @@ fn describe(failure: &Failure) -> Described {
         Failure::RequestTooLarge => {
             Described::new("the request is over the size limit (limits.max_request_bytes)")
         }
-        Failure::Mcp(error) => mcp_failure(error),
+        Failure::Mcp(error) => mcp_failure(error, error.to_string()),
+        Failure::CredentialsTimeout(error) => {
+            mcp_failure(error, format!("nobody brought fresh headers in time; {error}"))
+        }
         Failure::Model { model, error } => model_failure(model, error),
         Failure::Overloaded { retry_after } => {
             Described::new("this instance runs as many agents as it may; try again").retry_after(*retry_after)
@@ -124,8 +127,8 @@ fn invalid(violations: &Violations) -> Described {
     }
 }
 
-fn mcp_failure(error: &mcp::Error) -> Described {
-    let described = Described::new(error.to_string()).with("mcp_server", &error.mcp_server);
+fn mcp_failure(error: &mcp::Error, message: String) -> Described {
+    let described = Described::new(message).with("mcp_server", &error.mcp_server);
     match encode::auth_challenge(error) {
         Some(challenge) => described.detail(&challenge),
         None => described,

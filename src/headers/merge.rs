@@ -17,22 +17,23 @@ pub enum Layer {
     RunServer,
 }
 
-/// What one MCP server is sent in one run: every request of the run to it carries exactly this.
-#[derive(Clone, Default)]
-pub struct Merged {
+/// What one MCP server is sent in one run: every request of the run to it carries exactly this. While it is planned, values
+/// may be sources that still have to give them.
+#[derive(Clone)]
+pub struct Merged<V = SecretValue> {
     /// Sorted by name; each name once.
-    headers: Vec<MergedHeader>,
+    headers: Vec<MergedHeader<V>>,
     /// Sorted; none of them is in `headers`.
     removed: Vec<HeaderName>,
 }
 
 /// One header that won.
 #[derive(Clone)]
-pub struct MergedHeader {
+pub struct MergedHeader<V = SecretValue> {
     /// The name, in lower case.
     pub name: HeaderName,
     /// The value.
-    pub value: SecretValue,
+    pub value: V,
     /// The layer that it came from.
     pub layer: Layer,
 }
@@ -53,12 +54,12 @@ pub struct AppliedHeader {
     pub name: String,
     /// The layer that it came from.
     pub layer: Layer,
-    /// See [`DigestKey::value_digest`].
+    /// See [`DigestKey::value_digest`]; empty where the value is not there yet.
     pub digest: String,
 }
 
 /// Merges layers, given from the lowest to the highest.
-pub fn merge<'a>(layers: impl IntoIterator<Item = (Layer, &'a HeaderSet)>) -> Merged {
+pub fn merge<'a, V: Clone + 'a>(layers: impl IntoIterator<Item = (Layer, &'a HeaderSet<V>)>) -> Merged<V> {
     let mut merged = Merged::default();
     for (layer, set) in layers {
         for name in set.removed() {
@@ -72,16 +73,6 @@ pub fn merge<'a>(layers: impl IntoIterator<Item = (Layer, &'a HeaderSet)>) -> Me
 }
 
 impl Merged {
-    /// The headers, sorted by name.
-    pub fn headers(&self) -> &[MergedHeader] {
-        &self.headers
-    }
-
-    /// The header of a lower-case name.
-    pub fn get(&self, name: &str) -> Option<&MergedHeader> {
-        self.position(name).ok().map(|at| &self.headers[at])
-    }
-
     /// The headers for an HTTP request.
     pub fn to_header_map(&self) -> HeaderMap {
         self.headers.iter().map(|header| (header.name.clone(), header.value.as_header().clone())).collect()
@@ -89,16 +80,46 @@ impl Merged {
 
     /// What may be shown of them.
     pub fn applied(&self, key: &DigestKey) -> Applied {
+        self.applied_as(key, |value| Some(value.clone()))
+    }
+}
+
+impl<V> Merged<V> {
+    /// The headers, sorted by name.
+    pub fn headers(&self) -> &[MergedHeader<V>] {
+        &self.headers
+    }
+
+    /// The header of a lower-case name.
+    pub fn get(&self, name: &str) -> Option<&MergedHeader<V>> {
+        self.position(name).ok().map(|at| &self.headers[at])
+    }
+
+    /// What may be shown of them, where `value` gives the values that are there.
+    pub fn applied_as(&self, key: &DigestKey, value: impl Fn(&V) -> Option<SecretValue>) -> Applied {
+        let digest = |header: &MergedHeader<V>| Some(key.value_digest(&header.name, &value(&header.value)?));
         let headers = self.headers.iter().map(|header| AppliedHeader {
             name: header.name.as_str().to_owned(),
             layer: header.layer,
-            digest: key.value_digest(&header.name, &header.value),
+            digest: digest(header).unwrap_or_default(),
         });
         let removed = self.removed.iter().map(|name| name.as_str().to_owned());
         Applied { headers: headers.collect(), removed: removed.collect() }
     }
 
-    fn set(&mut self, header: MergedHeader) {
+    /// The same headers with other values.
+    ///
+    /// # Errors
+    /// The first that `value` gives.
+    pub fn try_map<W, E>(&self, mut value: impl FnMut(&V) -> Result<W, E>) -> Result<Merged<W>, E> {
+        let headers = self.headers.iter().map(|header| {
+            let (name, layer) = (header.name.clone(), header.layer);
+            Ok(MergedHeader { name, value: value(&header.value)?, layer })
+        });
+        Ok(Merged { headers: headers.collect::<Result<_, E>>()?, removed: self.removed.clone() })
+    }
+
+    fn set(&mut self, header: MergedHeader<V>) {
         self.removed.retain(|removed| *removed != header.name);
         match self.position(header.name.as_str()) {
             Ok(at) => self.headers[at] = header,
@@ -116,6 +137,12 @@ impl Merged {
 
     fn position(&self, name: &str) -> Result<usize, usize> {
         self.headers.binary_search_by(|header| header.name.as_str().cmp(name))
+    }
+}
+
+impl<V> Default for Merged<V> {
+    fn default() -> Self {
+        Self { headers: Vec::new(), removed: Vec::new() }
     }
 }
 

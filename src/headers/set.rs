@@ -5,10 +5,10 @@ use http::HeaderName;
 use super::{SecretValue, rules, rules::Refusal};
 
 /// Headers to set and names to take away: one layer of [`super::merge`]. Every name and value has passed
-/// [`super::rules`].
-#[derive(Clone, Default)]
-pub struct HeaderSet {
-    headers: Vec<(HeaderName, SecretValue)>,
+/// [`super::rules`]. A registered layer has, in place of values, where they come from.
+#[derive(Clone)]
+pub struct HeaderSet<V = SecretValue> {
+    headers: Vec<(HeaderName, V)>,
     remove: Vec<HeaderName>,
 }
 
@@ -58,24 +58,9 @@ impl HeaderSet {
         (set, problems)
     }
 
-    /// A set of headers that are checked already, as a registration's are; a later one of a name replaces an earlier.
-    pub fn from_checked(headers: impl IntoIterator<Item = (HeaderName, SecretValue)>) -> Self {
-        Self { headers: headers.into_iter().collect(), remove: Vec::new() }
-    }
-
     /// The same set with these of its headers alone.
     pub fn with_headers(self, headers: Vec<(HeaderName, SecretValue)>) -> Self {
         Self { headers, ..self }
-    }
-
-    /// The headers to set.
-    pub fn headers(&self) -> &[(HeaderName, SecretValue)] {
-        &self.headers
-    }
-
-    /// The names to take away.
-    pub fn removed(&self) -> &[HeaderName] {
-        &self.remove
     }
 
     /// The bytes of all names and values, for [`rules::MAX_RUN_BYTES`].
@@ -103,5 +88,34 @@ impl HeaderSet {
             self.remove.push(name);
         }
         Ok(())
+    }
+}
+
+impl<V> HeaderSet<V> {
+    /// A set of headers that are checked already, as a registration's are; a later one of a name replaces an earlier.
+    pub fn from_checked(headers: impl IntoIterator<Item = (HeaderName, V)>) -> Self {
+        Self { headers: headers.into_iter().collect(), remove: Vec::new() }
+    }
+
+    /// The headers to set.
+    pub fn headers(&self) -> &[(HeaderName, V)] {
+        &self.headers
+    }
+
+    /// The names to take away.
+    pub fn removed(&self) -> &[HeaderName] {
+        &self.remove
+    }
+
+    /// The same set with other values.
+    pub fn map<W>(self, value: impl Fn(V) -> W) -> HeaderSet<W> {
+        let headers = self.headers.into_iter().map(|(name, old)| (name, value(old)));
+        HeaderSet { headers: headers.collect(), remove: self.remove }
+    }
+}
+
+impl<V> Default for HeaderSet<V> {
+    fn default() -> Self {
+        Self { headers: Vec::new(), remove: Vec::new() }
     }
 }

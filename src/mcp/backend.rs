@@ -133,7 +133,7 @@ impl Backend {
         session: Option<&str>,
         body: Option<Vec<u8>>,
     ) -> Result<Response<Incoming>, Fault> {
-        let mut headers = (*sending.filled.headers).clone();
+        let mut headers = sending.filled.headers.map.clone();
         headers.extend(protocol);
         headers.insert(ACCEPT, ACCEPT_BOTH);
         sending.exchange.outgoing.insert_into(&mut headers);

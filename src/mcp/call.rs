@@ -9,7 +9,7 @@ use rmcp::model::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Fault, ServerConfig,
+    Error, Fault, ServerConfig,
     client::{Caller, Client},
     render,
     slot::Exchange,
@@ -28,6 +28,8 @@ pub struct CallOutcome {
     pub text: String,
     /// Why there is no answer of the tool's own.
     pub(super) fault: Option<Fault>,
+    /// The refusal of the run's credential, where that is what the fault is.
+    pub refusal: Option<Box<Error>>,
 }
 
 impl CallOutcome {
@@ -52,13 +54,13 @@ impl CallOutcome {
             fault if unknown => format!("The tool may or may not have run: {fault}."),
             fault => format!("The tool was not run: {fault}."),
         };
-        Self { status, text, fault: Some(fault) }
+        Self { status, text, fault: Some(fault), refusal: None }
     }
 
     /// A call that the tool answered.
     pub(super) fn answered(text: String, is_error: bool) -> Self {
         let status = if is_error { ToolCallStatus::Error } else { ToolCallStatus::Ok };
-        Self { status, text, fault: None }
+        Self { status, text, fault: None, refusal: None }
     }
 }
 
@@ -69,11 +71,11 @@ pub(super) async fn call(
     caller: &Caller,
     config: &ServerConfig,
     tool: &str,
-    arguments: Map<String, Value>,
+    arguments: &Map<String, Value>,
     outgoing: &Outgoing,
 ) -> CallOutcome {
     let exchange = Exchange::within(outgoing.clone(), config.timeouts.call);
-    let mut params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+    let mut params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments.clone());
     let mut listed_again = false;
     let mut rounds = 0;
     loop {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use futures_util::future;
 use parking_lot::Mutex;
 use rmcp::model::ErrorCode;
 use serde_json::{Map, Value};
@@ -14,25 +14,30 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Span;
 
 use super::{
-    CallOutcome, Error, Fault, Phase, ToolList,
+    CallOutcome, Error, Fault, Phase, Problem, RunHeaders, SentSet, ToolList,
     backend::GOODBYE_TIMEOUT,
     call::call,
     client::{Caller, Client},
     pool::{Acquired, Pool, Wanted},
+    registration::Registration,
     slot::{Exchange, Lease},
 };
 use crate::{
-    headers::Merged,
+    headers::Layer,
     trace::{self, Correlation, Outgoing},
 };
 
 /// A run's connection to one MCP server. It holds the run's headers, and drops them when it is dropped.
 pub struct Connection {
     pool: Arc<Pool>,
-    wanted: Wanted,
-    sent: Arc<Merged>,
+    registration: Arc<Registration>,
+    headers: Arc<RunHeaders>,
     correlation: Correlation,
+    /// What the opening carries.
+    outgoing: Outgoing,
     leased: Mutex<Option<Arc<Leased>>>,
+    /// Clients of the run's own that it leased before its headers were replaced.
+    outlived: Mutex<Vec<Arc<Leased>>>,
     /// Held while a client is acquired, so that the calls of a turn acquire one together.
     acquiring: AsyncMutex<()>,
     goodbyes: TaskTracker,
@@ -43,17 +48,33 @@ pub struct Connection {
 struct Leased {
     client: Arc<Client>,
     caller: Caller,
+    headers: Arc<SentSet>,
     own: bool,
 }
 
+/// How a request went wrong: what was being done, with which headers, as far as it came to any.
+struct Failed {
+    fault: Fault,
+    phase: Phase,
+    headers: Option<Arc<SentSet>>,
+}
+
 impl Connection {
-    pub(super) fn new(pool: Arc<Pool>, wanted: Wanted, sent: Arc<Merged>, correlation: Correlation) -> Self {
+    pub(super) fn new(
+        pool: Arc<Pool>,
+        registration: Arc<Registration>,
+        headers: Arc<RunHeaders>,
+        correlation: Correlation,
+        outgoing: Outgoing,
+    ) -> Self {
         Self {
             pool,
-            wanted,
-            sent,
+            registration,
+            headers,
             correlation,
+            outgoing,
             leased: Mutex::default(),
+            outlived: Mutex::default(),
             acquiring: AsyncMutex::default(),
             goodbyes: TaskTracker::new(),
             over: CancellationToken::new(),
@@ -62,7 +83,22 @@ impl Connection {
 
     /// The server's registered name.
     pub fn mcp_server(&self) -> &str {
-        &self.wanted.registration.config.name
+        &self.registration.config.name
+    }
+
+    /// What is sent, which may be replaced.
+    pub fn headers(&self) -> &RunHeaders {
+        &self.headers
+    }
+
+    /// After a refused credential: whether other headers would be sent now, because they were replaced meanwhile or a
+    /// registered source has given another value.
+    pub async fn renew(&self, refusal: &Error) -> bool {
+        if self.headers.is_replaced_since(refusal.revision) {
+            return true;
+        }
+        let registered = matches!(refusal.refused_layer(), Some(Layer::Server | Layer::Agent));
+        registered && self.headers.renew(refusal.revision, &self.registration).await
     }
 
     /// The server's tools for this identity.
@@ -72,10 +108,10 @@ impl Connection {
     pub async fn tools(&self) -> Result<Arc<ToolList>, Error> {
         let listed = match self.list().await {
             // To list runs nothing, so it may be asked for once more in a new session.
-            Err((Fault::SessionExpired, Phase::Listing)) => self.list().await,
+            Err(Failed { fault: Fault::SessionExpired, phase: Phase::Listing, .. }) => self.list().await,
             listed => listed,
         };
-        listed.map_err(|(fault, phase)| self.error(fault, phase))
+        listed.map_err(|failed| self.error(failed))
     }
 
     /// Calls a tool, in a span below `parent`. All that goes wrong is for the model to read, but for a refused credential.
@@ -85,7 +121,7 @@ impl Connection {
     pub async fn call(
         &self,
         tool: &str,
-        arguments: Map<String, Value>,
+        arguments: &Map<String, Value>,
         parent: &Span,
     ) -> Result<CallOutcome, Error> {
         let span = trace::tools_call(self.mcp_server(), tool, &self.correlation.request_id, parent);
@@ -106,25 +142,29 @@ impl Connection {
         let until = until.min(Instant::now() + GOODBYE_TIMEOUT);
         let half = until.saturating_duration_since(Instant::now()) / 2;
         let _ = timeout(half, self.goodbyes.wait()).await;
-        let leased = self.leased.lock().take();
-        if let Some(leased) = leased.filter(|leased| leased.own) {
-            let _ = timeout_at(until, leased.client.close()).await;
-        }
+        let mut own = std::mem::take(&mut *self.outlived.lock());
+        own.extend(self.leased.lock().take().filter(|leased| leased.own));
+        let closing = own.iter().map(|leased| leased.client.close());
+        let _ = timeout_at(until, future::join_all(closing)).await;
         // What is not said by now is broken off, and its leases end.
         self.over.cancel();
     }
 
-    async fn list(&self) -> Result<Arc<ToolList>, (Fault, Phase)> {
-        let leased = self.leased().await.map_err(|fault| (fault, Phase::Opening))?;
-        let config = &self.wanted.registration.config;
-        let exchange = Exchange::within(self.wanted.outgoing.clone(), config.timeouts.startup);
+    async fn list(&self) -> Result<Arc<ToolList>, Failed> {
+        let leased = self.leased().await?;
+        self.list_of(&leased).await
+    }
+
+    async fn list_of(&self, leased: &Arc<Leased>) -> Result<Arc<ToolList>, Failed> {
+        let config = &self.registration.config;
+        let exchange = Exchange::within(self.outgoing.clone(), config.timeouts.startup);
         match leased.client.tools(&exchange, config.tools_ttl, &leased.caller).await {
             // The server has no tools at all.
             Err(Fault::Rpc { code: -32601, .. }) => Ok(Arc::default()),
             Ok(list) => Ok(list),
             Err(fault) => {
-                self.give_up(&leased, &fault);
-                Err((fault, Phase::Listing))
+                self.give_up(leased, &fault);
+                Err(Failed { fault, phase: Phase::Listing, headers: Some(leased.headers.clone()) })
             }
         }
     }
@@ -132,41 +172,73 @@ impl Connection {
     async fn call_as(
         &self,
         tool: &str,
-        arguments: Map<String, Value>,
+        arguments: &Map<String, Value>,
         outgoing: Outgoing,
     ) -> Result<CallOutcome, Error> {
-        let leased = match self.leased().await {
+        let leased = match self.listed().await {
             Ok(leased) => leased,
-            Err(fault @ Fault::Unauthorized(_)) => return Err(self.error(fault, Phase::Opening)),
-            Err(fault) => return Ok(CallOutcome::failed(fault, false)),
+            Err(failed) => return self.not_called(failed),
         };
-        let config = &self.wanted.registration.config;
+        let config = &self.registration.config;
         let outcome = call(&leased.client, &leased.caller, config, tool, arguments, &outgoing).await;
-        if let Some(fault) = &outcome.fault {
-            self.give_up(&leased, fault);
-            if matches!(fault, Fault::Unauthorized(_)) {
-                return Err(self.error(fault.clone(), Phase::Calling));
-            }
+        let Some(fault) = outcome.fault.clone() else { return Ok(outcome) };
+        self.give_up(&leased, &fault);
+        let headers = Some(leased.headers.clone());
+        let error = self.error(Failed { fault, phase: Phase::Calling, headers });
+        match error.problem {
+            Problem::Unauthorized(..) => Err(error),
+            _ => Ok(CallOutcome { refusal: error.is_refusal().then(|| Box::new(error)), ..outcome }),
         }
-        Ok(outcome)
     }
 
-    /// The client that the run leases; one is acquired if it has none.
-    async fn leased(&self) -> Result<Arc<Leased>, Fault> {
-        if let Some(leased) = self.leased.lock().clone() {
+    /// A call for which there is no client.
+    fn not_called(&self, failed: Failed) -> Result<CallOutcome, Error> {
+        let outcome = CallOutcome::failed(failed.fault.clone(), false);
+        let error = self.error(failed);
+        match error.problem {
+            Problem::Unauthorized(..) => Err(error),
+            _ => Ok(CallOutcome { refusal: error.is_refusal().then(|| Box::new(error)), ..outcome }),
+        }
+    }
+
+    /// The client that the run leases, once it has listed its tools: what the headers of a call mirror stands in the list
+    /// that the same client was given.
+    async fn listed(&self) -> Result<Arc<Leased>, Failed> {
+        let leased = self.leased().await?;
+        if !leased.client.has_listed() {
+            self.list_of(&leased).await?;
+        }
+        Ok(leased)
+    }
+
+    /// The client that the run leases with the headers as they are now; one is acquired if it has none.
+    async fn leased(&self) -> Result<Arc<Leased>, Failed> {
+        let opening = |fault, headers| Failed { fault, phase: Phase::Opening, headers };
+        let headers = self.headers.current(&self.registration).await;
+        let headers = headers.map_err(|error| opening(Fault::Source(error), None))?;
+        if let Some(leased) = self.leased_with(&headers) {
             return Ok(leased);
         }
         let _acquiring = self.acquiring.lock().await;
-        if let Some(leased) = self.leased.lock().clone() {
+        if let Some(leased) = self.leased_with(&headers) {
             return Ok(leased);
         }
-        let Acquired { client, own } = self.pool.acquire(&self.wanted).await?;
-        let exchange = Exchange::new(self.wanted.outgoing.clone());
-        let lease = Lease::new(&client.slot, &self.wanted.headers, &exchange);
+        self.headers.note_sent(&headers);
+        let (registration, outgoing) = (self.registration.clone(), self.outgoing.clone());
+        let wanted = Wanted { registration, headers: headers.clone(), outgoing };
+        let acquired = self.pool.acquire(&wanted).await;
+        let Acquired { client, own } = acquired.map_err(|fault| opening(fault, Some(headers.clone())))?;
+        let exchange = Exchange::new(self.outgoing.clone());
+        let lease = Lease::new(&client.slot, &headers, &exchange);
         let caller = Caller { lease, goodbyes: self.goodbyes.clone(), over: self.over.clone() };
-        let leased = Arc::new(Leased { client, caller, own });
-        *self.leased.lock() = Some(leased.clone());
+        let leased = Arc::new(Leased { client, caller, headers, own });
+        let outlived = self.leased.lock().replace(leased.clone());
+        self.outlived.lock().extend(outlived.filter(|outlived| outlived.own));
         Ok(leased)
+    }
+
+    fn leased_with(&self, headers: &SentSet) -> Option<Arc<Leased>> {
+        self.leased.lock().clone().filter(|leased| leased.headers.revision == headers.revision)
     }
 
     /// After a fault, forgets what can't be relied on any more: the client whose session or transport is gone, and the
@@ -182,24 +254,30 @@ impl Connection {
     }
 
     fn replace(&self, leased: &Arc<Leased>) {
-        self.pool.forget(&self.wanted.identity, &leased.client);
+        self.pool.forget(&leased.headers.identity, &leased.client);
         let mut current = self.leased.lock();
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, leased)) {
             *current = None;
         }
     }
 
-    fn error(&self, fault: Fault, phase: Phase) -> Error {
-        Error::new(self.mcp_server(), fault, phase, &self.sent)
+    fn error(&self, failed: Failed) -> Error {
+        Error::new(self.mcp_server(), failed.fault, failed.phase, failed.headers.as_deref())
     }
 }
 
 impl Drop for Connection {
     /// A connection that was not closed, as when its run is aborted: what it owns is closed all the same.
     fn drop(&mut self) {
-        let Some(leased) = self.leased.lock().take().filter(|leased| leased.own) else { return };
+        let mut own = std::mem::take(self.outlived.get_mut());
+        own.extend(self.leased.get_mut().take().filter(|leased| leased.own));
+        if own.is_empty() {
+            return;
+        }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { leased.client.close().await });
+            runtime.spawn(async move {
+                future::join_all(own.iter().map(|leased| leased.client.close())).await;
+            });
         }
     }
 }
@@ -207,9 +285,4 @@ impl Drop for Connection {
 /// Whether an error to a call means that the tool list is out of date: an unknown tool is an invalid parameter.
 fn disowns_list(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::INVALID_PARAMS | ErrorCode::METHOD_NOT_FOUND | ErrorCode::HEADER_MISMATCH)
-}
-
-/// The headers of a run for one server, as HTTP wants them.
-pub(super) fn header_map(sent: &Merged) -> Arc<HeaderMap> {
-    Arc::new(sent.to_header_map())
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE};
 use http_auth::{ChallengeRef, parser::ChallengeParser};
 use thiserror::Error;
 
-use crate::headers::Merged;
+use crate::{credential::SourceError, event::Challenge};
 
 /// Why a request to an MCP server has no answer.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -52,6 +52,9 @@ pub enum Fault {
     /// The server speaks no revision of MCP that is known here.
     #[error("{0}")]
     Protocol(String),
+    /// A registered header has no value: the request was not sent.
+    #[error("a credential of the configuration is not to be had: {0}")]
+    Source(#[from] SourceError),
     /// No run leases the client: the request was not sent.
     #[error("the run has ended")]
     NoLease,
@@ -70,24 +73,10 @@ impl fmt::Debug for UpstreamText {
     }
 }
 
-/// The parameters of a WWW-Authenticate header (RFC 9110 section 11.6.1) that callers need. What held a header value of
-/// the run, or is no short printable text, is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Challenge {
-    /// The scheme, e.g. `Bearer`.
-    pub scheme: String,
-    /// `error` (RFC 6750 section 3).
-    pub error: String,
-    /// `scope` (RFC 6750 section 3).
-    pub scope: String,
-    /// `resource_metadata` (RFC 9728 section 5.1).
-    pub resource_metadata: String,
-}
-
 impl Fault {
     /// Whether the request surely never reached the server.
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Self::Connect | Self::NoLease)
+        matches!(self, Self::Connect | Self::NoLease | Self::Source(_))
     }
 
     /// Whether it is a status that says nothing of the request: the same one may be answered the next time.
@@ -97,37 +86,35 @@ impl Fault {
     }
 }
 
-impl Challenge {
-    /// The longest parameter that is passed on, in bytes.
-    const MAX_BYTES: usize = 512;
+/// The longest parameter of a challenge that is passed on, in bytes.
+const MAX_PARAMETER_BYTES: usize = 512;
 
-    /// Reads the challenge of an answer to a request with `sent` headers. Of several, the first Bearer one counts.
-    pub fn read(answer: &HeaderMap, sent: &HeaderMap) -> Self {
-        let texts: Vec<&str> =
-            answer.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).collect();
-        let challenges: Vec<ChallengeRef<'_>> =
-            texts.iter().flat_map(|text| ChallengeParser::new(text).map_while(Result::ok)).collect();
-        let bearer = challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"));
-        bearer.or(challenges.first()).map(|challenge| Self::of(challenge, sent)).unwrap_or_default()
-    }
+/// Reads the challenge of an answer to a request with `sent` headers. Of several, the first Bearer one counts.
+pub(super) fn read_challenge(answer: &HeaderMap, sent: &HeaderMap) -> Challenge {
+    let texts: Vec<&str> =
+        answer.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).collect();
+    let challenges: Vec<ChallengeRef<'_>> =
+        texts.iter().flat_map(|text| ChallengeParser::new(text).map_while(Result::ok)).collect();
+    let bearer = challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"));
+    bearer.or(challenges.first()).map(|challenge| parameters(challenge, sent)).unwrap_or_default()
+}
 
-    fn of(challenge: &ChallengeRef<'_>, sent: &HeaderMap) -> Self {
-        let parameter = |name: &str| {
-            let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| presentable(&value.to_unescaped(), sent)).unwrap_or_default()
-        };
-        Self {
-            scheme: presentable(challenge.scheme, sent),
-            error: parameter("error"),
-            scope: parameter("scope"),
-            resource_metadata: parameter("resource_metadata"),
-        }
+fn parameters(challenge: &ChallengeRef<'_>, sent: &HeaderMap) -> Challenge {
+    let parameter = |name: &str| {
+        let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| presentable(&value.to_unescaped(), sent)).unwrap_or_default()
+    };
+    Challenge {
+        scheme: presentable(challenge.scheme, sent),
+        error: parameter("error"),
+        scope: parameter("scope"),
+        resource_metadata: parameter("resource_metadata"),
     }
 }
 
 /// A server's text, unless it is long, odd, or holds a value that it was sent.
 fn presentable(text: &str, sent: &HeaderMap) -> String {
-    let plain = text.len() <= Challenge::MAX_BYTES && text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    let plain = text.len() <= MAX_PARAMETER_BYTES && text.bytes().all(|b| (b' '..=b'~').contains(&b));
     if plain && !reflects(text, sent) { text.to_owned() } else { String::new() }
 }
 
@@ -137,12 +124,6 @@ fn reflects(text: &str, sent: &HeaderMap) -> bool {
         let secret = value.rsplit_once(' ').map_or(value, |(_, secret)| secret);
         secret.len() >= 8 && text.contains(secret)
     })
-}
-
-/// The layer of the credential that a server refused: Authorization's, else that of the first credential header.
-pub fn credential_layer(sent: &Merged) -> Option<crate::headers::Layer> {
-    let first = || sent.headers().iter().find(|h| crate::headers::rules::is_credential(h.name.as_str()));
-    sent.get("authorization").or_else(first).map(|header| header.layer)
 }
 
 #[cfg(test)]
@@ -156,7 +137,7 @@ mod tests {
         answer.insert(WWW_AUTHENTICATE, HeaderValue::from_static(text));
         let mut sent = HeaderMap::new();
         sent.insert("authorization", HeaderValue::from_static("Bearer canary-12345678"));
-        Challenge::read(&answer, &sent)
+        read_challenge(&answer, &sent)
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use rmcp::{
     model::{ClientConfig, Implementation, ProtocolVersion},
     service::{ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt},
@@ -20,7 +20,7 @@ use rmcp::{
 use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
 
 use super::{
-    Fault,
+    Fault, SentSet,
     backend::{Backend, GOODBYE_TIMEOUT},
     client::{Client, Service},
     registration::{Era, Registration},
@@ -35,7 +35,7 @@ const HANDSHAKE_REVISIONS: [ProtocolVersion; 3] =
 /// Opens a client for an identity. The requests that this takes carry the ids of the run that opens.
 pub(super) async fn open(
     registration: &Arc<Registration>,
-    headers: &Arc<HeaderMap>,
+    headers: &Arc<SentSet>,
     outgoing: &Outgoing,
 ) -> Result<Client, Fault> {
     let known = registration.era();
@@ -80,7 +80,7 @@ fn remembered(registration: &Registration, era: Era, client: Client) -> Client {
 
 async fn attempt(
     registration: &Arc<Registration>,
-    headers: &Arc<HeaderMap>,
+    headers: &Arc<SentSet>,
     outgoing: &Outgoing,
     era: Era,
 ) -> Result<Client, Fault> {

@@ -10,11 +10,12 @@ use futures_util::{
     FutureExt,
     future::{self, BoxFuture, Shared, WeakShared},
 };
-use http::HeaderMap;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::{Fault, KeptClients, SessionScope, client::Client, open::open, registration::Registration};
+use super::{
+    Fault, KeptClients, SentSet, SessionScope, client::Client, open::open, registration::Registration,
+};
 use crate::{headers::IdentityDigest, trace::Outgoing};
 
 #[cfg(test)]
@@ -43,8 +44,7 @@ pub(super) struct Acquired {
 #[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) registration: Arc<Registration>,
-    pub(super) identity: Identity,
-    pub(super) headers: Arc<HeaderMap>,
+    pub(super) headers: Arc<SentSet>,
     pub(super) outgoing: Outgoing,
 }
 
@@ -74,7 +74,7 @@ impl Pool {
     /// those that find a kept client do not carry it about.
     pub(super) async fn acquire(self: &Arc<Self>, wanted: &Wanted) -> Result<Acquired, Fault> {
         let scope = wanted.registration.config.session_scope;
-        if let Some(client) = self.kept(&wanted.identity) {
+        if let Some(client) = self.kept(&wanted.headers.identity) {
             return Ok(Acquired { client, own: false });
         }
         let own = scope == SessionScope::Run
@@ -155,19 +155,19 @@ impl Pool {
     /// The opening that is under way for an identity, or a new one.
     fn opening(self: &Arc<Self>, wanted: &Wanted) -> Shared<Opening> {
         let mut entries = self.entries.lock();
-        if let Some(Entry::Opening(opening)) = entries.get(&wanted.identity)
+        if let Some(Entry::Opening(opening)) = entries.get(&wanted.headers.identity)
             && let Some(opening) = opening.upgrade()
         {
             return opening;
         }
         // Somebody may have opened one since it was looked for.
-        if let Some(client) = self.kept_of(&mut entries, &wanted.identity) {
+        if let Some(client) = self.kept_of(&mut entries, &wanted.headers.identity) {
             return future::ready(Ok(Opened::Kept(client))).boxed().shared();
         }
         let opening = self.clone().open_for_all(wanted.clone()).boxed().shared();
         // It has not been polled, so it can be weakened.
         if let Some(weak) = opening.downgrade() {
-            entries.put(wanted.identity, Entry::Opening(weak));
+            entries.put(wanted.headers.identity, Entry::Opening(weak));
         }
         opening
     }
@@ -175,11 +175,11 @@ impl Pool {
     async fn open_for_all(self: Arc<Self>, wanted: Wanted) -> Result<Opened, Fault> {
         let opened = open(&wanted.registration, &wanted.headers, &wanted.outgoing).await;
         let Ok(client) = opened else {
-            self.entries.lock().pop(&wanted.identity);
+            self.entries.lock().pop(&wanted.headers.identity);
             return opened.map(|client| Opened::Kept(Arc::new(client)));
         };
         if is_own(&client, &wanted) {
-            self.entries.lock().pop(&wanted.identity);
+            self.entries.lock().pop(&wanted.headers.identity);
             return Ok(Opened::Own(Arc::new(Mutex::new(Some(client)))));
         }
         Ok(Opened::Kept(self.keep(&wanted, client)))
@@ -196,7 +196,7 @@ impl Pool {
     fn keep(&self, wanted: &Wanted, client: Client) -> Arc<Client> {
         let client = Arc::new(client);
         let entry = Entry::Kept(client.clone());
-        self.entries.lock().put(wanted.identity, entry);
+        self.entries.lock().put(wanted.headers.identity, entry);
         client
     }
 }

@@ -11,8 +11,11 @@ use std::{
 use http::Uri;
 use parking_lot::Mutex;
 
-use super::ServerConfig;
-use crate::egress::{self, Client, Egress, Profile};
+use super::{ServerConfig, pool::Identity};
+use crate::{
+    egress::{self, Client, Egress, Profile},
+    headers::{DigestKey, Merged},
+};
 
 /// A registered MCP server: its configuration, the connections to it, and what was found out about it.
 pub(super) struct Registration {
@@ -22,7 +25,9 @@ pub(super) struct Registration {
     /// The endpoint, as HTTP wants it.
     pub(super) uri: Uri,
     /// Tells this registration, in this revision, from all others of the process.
-    pub(super) key: u64,
+    key: u64,
+    /// What identities are told apart with.
+    digest_key: DigestKey,
     /// The connections; they are shared with all registrations of the same profile.
     pub(super) http: Client,
     /// The most requests of one client at once: as many as there may be runs.
@@ -63,6 +68,7 @@ impl Registration {
         config: ServerConfig,
         egress: &Egress,
         max_concurrent_requests: usize,
+        digest_key: DigestKey,
     ) -> Result<Self, egress::Error> {
         let http = egress.client(Profile { connect_timeout: config.timeouts.connect })?;
         Ok(Self {
@@ -70,12 +76,18 @@ impl Registration {
             uri: egress::uri(&config.url)?,
             config,
             key,
+            digest_key,
             http,
             max_concurrent_requests,
             era: AtomicU8::new(Era::Unknown as u8),
             silence: Mutex::default(),
             sessions: AtomicBool::new(false),
         })
+    }
+
+    /// Whose a client with these headers is.
+    pub(super) fn identity(&self, headers: &Merged) -> Identity {
+        Identity { registration: self.key, headers: self.digest_key.identity(headers) }
     }
 
     /// The era that was found last. What a server's silence made believe holds for a time only.

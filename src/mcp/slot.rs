@@ -8,12 +8,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderMap;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, tools::PageNotes};
+use super::{Fault, SentSet, tools::PageNotes};
 use crate::trace::Outgoing;
 
 /// Where a client's backend finds what to send. It is empty while no run leases it.
@@ -33,8 +32,8 @@ struct State {
 /// What a leased slot holds.
 #[derive(Clone)]
 pub(super) struct Filled {
-    /// The identity's merged headers.
-    pub(super) headers: Arc<HeaderMap>,
+    /// The identity's headers.
+    pub(super) headers: Arc<SentSet>,
     /// What requests belong to that rmcp makes itself: those of the run that leased first.
     pub(super) exchange: Arc<Exchange>,
     /// Cancelled when the last lease ends.
@@ -78,7 +77,7 @@ impl Slot {
 
 impl Lease {
     /// Leases a slot. All leases of a slot have one identity, and so the same headers.
-    pub(super) fn new(slot: &Arc<Slot>, headers: &Arc<HeaderMap>, exchange: &Arc<Exchange>) -> Self {
+    pub(super) fn new(slot: &Arc<Slot>, headers: &Arc<SentSet>, exchange: &Arc<Exchange>) -> Self {
         let mut state = slot.state.lock();
         state.leases += 1;
         state.filled.get_or_insert_with(|| Filled {
@@ -179,7 +178,7 @@ mod tests {
     fn a_slot_is_filled_from_the_first_lease_to_the_last() {
         let slot = Arc::new(Slot::default());
         let outgoing = Outgoing { request_id: RequestId::generate(), trace: TraceHeaders::default() };
-        let (headers, exchange) = (Arc::new(HeaderMap::new()), Exchange::new(outgoing));
+        let (headers, exchange) = (Arc::new(SentSet::empty()), Exchange::new(outgoing));
         assert!(slot.filled().is_none());
 
         let first = Lease::new(&slot, &headers, &exchange);

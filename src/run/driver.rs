@@ -12,6 +12,7 @@ use tracing::Span;
 
 use super::{
     Error, Failure, RunRequest, Standing,
+    authorization::{Repeats, Waits},
     handle::Sink,
     machine::{Machine, Next, Step},
     record,
@@ -39,6 +40,8 @@ pub(super) struct Context {
     pub(super) runner: Arc<Parts>,
     /// Of a streamed run.
     pub(super) control_token: Option<ControlToken>,
+    /// What it waits for.
+    pub(super) waits: Waits,
 }
 
 /// What a run has come to have.
@@ -59,7 +62,7 @@ pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
     let result = tokio::select! {
         biased;
         cause = context.stop.stopped() => Err(cause),
-        () = sleep_until(context.request.deadline) => Err(Failure::Timeout),
+        failure = overdue(&context) => Err(failure),
         result = work.perform(&context) => result,
     };
     let until = farewell_until(&result, context.request.report_by);
@@ -68,6 +71,12 @@ pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
     let result = work.conclude(&context, result);
     record::end(&context.request, context.run_id, &result, began.elapsed());
     result
+}
+
+/// Waits until the run's time is over.
+async fn overdue(context: &Context) -> Failure {
+    sleep_until(context.request.deadline).await;
+    context.waits.overdue()
 }
 
 /// How long the servers may take to hear the end: not so long that the report comes too late for its reader.
@@ -128,7 +137,7 @@ impl Work {
         let naming = Naming { single_server: agent.mcp_servers.len() == 1 };
         let listings = agent.mcp_servers.iter().filter_map(|server| {
             let connection = self.connections.get(&server.name)?;
-            Some(async move { Ok((server, list(server, connection).await?)) })
+            Some(async move { Ok((server, list(context, server, connection).await?)) })
         });
         for (server, listed) in future::try_join_all(listings).await? {
             match listed {
@@ -192,7 +201,7 @@ impl Work {
         for (at, call) in calls.into_iter().enumerate() {
             let record = ToolCallRecord { call, ended: None };
             context.sink.emit(turn, || What::ToolCallStarted(record.clone())).await?;
-            under_way.push(execute(context, &self.connections, at, record.call));
+            under_way.push(execute(context, &self.connections, turn, at, record.call));
         }
         let mut next = Next::Wait;
         while let Some(ended) = under_way.next().await {
@@ -211,7 +220,7 @@ impl Work {
             usage: self.machine.usage(),
             turns: self.machine.turns(),
             tool_calls: self.machine.calls().to_vec(),
-            applied_headers: applied(context),
+            applied_headers: request.headers.applied(&context.runner.digest_key),
         };
         let request_id = request.correlation.request_id.clone();
         match result {
@@ -248,9 +257,9 @@ struct Ended {
 fn connect(context: &Context) -> HashMap<String, Connection> {
     let request = &context.request;
     let outgoing = request.correlation.outgoing(&Span::current());
-    let connections = request.headers.iter().filter_map(|(name, sent)| {
-        let correlation = request.correlation.clone();
-        let connection = context.runner.servers.connect(name, sent.clone(), correlation, outgoing.clone())?;
+    let connections = request.headers.by_server().iter().filter_map(|(name, headers)| {
+        let (correlation, outgoing) = (request.correlation.clone(), outgoing.clone());
+        let connection = context.runner.servers.connect(name, headers.clone(), correlation, outgoing)?;
         Some((name.clone(), connection))
     });
     connections.collect()
@@ -258,27 +267,36 @@ fn connect(context: &Context) -> HashMap<String, Connection> {
 
 /// A server's tools. An optional server that has none to give says why; but a refused credential is always a failure.
 async fn list(
+    context: &Context,
     server: &AgentServer,
     connection: &Connection,
 ) -> Result<Result<Arc<ToolList>, String>, Failure> {
-    match connection.tools().await {
-        Ok(list) => Ok(Ok(list)),
-        Err(error) if server.required || matches!(error.problem, Problem::Unauthorized(..)) => {
-            Err(Failure::Mcp(error))
+    let mut repeats = Repeats::default();
+    let listed = loop {
+        let listed = connection.tools().await;
+        if !repeats.again(context, connection, 0, listed.as_ref().err()).await? {
+            break listed;
         }
-        Err(error) => Ok(Err(error.problem.to_string())),
+    };
+    match listed {
+        Ok(list) => Ok(Ok(list)),
+        Err(error) if !server.required && !matches!(error.problem, Problem::Unauthorized(..)) => {
+            Ok(Err(error.problem.to_string()))
+        }
+        Err(error) => Err(Failure::Mcp(Box::new(error))),
     }
 }
 
 async fn execute(
     context: &Context,
     connections: &HashMap<String, Connection>,
+    turn: u32,
     at: usize,
     call: ToolCall,
 ) -> Result<Ended, Failure> {
     let began = Instant::now();
     let span = trace::execute_tool(&call.name, &call.call_id, &context.request.correlation);
-    let outcome = call_tool(connections, &call, &span).await?;
+    let outcome = call_tool(context, connections, turn, &call, &span).await?;
     if outcome.status != ToolCallStatus::Ok {
         span.record("error.type", "tool_error");
     }
@@ -287,7 +305,9 @@ async fn execute(
 
 /// Calls a tool; one that the run does not have, or arguments that are none, never reach a server.
 async fn call_tool(
+    context: &Context,
     connections: &HashMap<String, Connection>,
+    turn: u32,
     call: &ToolCall,
     span: &Span,
 ) -> Result<CallOutcome, Failure> {
@@ -298,7 +318,14 @@ async fn call_tool(
     let Some(arguments) = tools::arguments(&call.arguments_json) else {
         return Ok(CallOutcome::refused("The arguments are no JSON object.".to_owned()));
     };
-    connection.call(&tool.tool, arguments, span).await.map_err(Failure::Mcp)
+    let mut repeats = Repeats::default();
+    loop {
+        let called = connection.call(&tool.tool, &arguments, span).await;
+        let refusal = called.as_ref().map_or_else(Some, |outcome| outcome.refusal.as_deref());
+        if !repeats.again(context, connection, turn, refusal).await? {
+            return called.map_err(|error| Failure::Mcp(Box::new(error)));
+        }
+    }
 }
 
 /// Passes on a piece of the model's text, which a server that does not stream gives all at once.
@@ -323,9 +350,4 @@ fn completed(call: ToolCall, status: ToolCallStatus, duration: Duration, text: &
         result_text: text[..kept].to_owned(),
         truncated,
     }
-}
-
-fn applied(context: &Context) -> std::collections::BTreeMap<String, crate::headers::Applied> {
-    let key = &context.runner.digest_key;
-    context.request.headers.iter().map(|(server, sent)| (server.clone(), sent.applied(key))).collect()
 }

@@ -57,7 +57,7 @@ pub enum Failure {
     /// The request is over the size limit.
     RequestTooLarge,
     /// An MCP server can't be used.
-    Mcp(mcp::Error),
+    Mcp(Box<mcp::Error>),
     /// The model gives no answer.
     Model {
         /// The model's configured name.
@@ -72,6 +72,8 @@ pub enum Failure {
     },
     /// The run's time is over.
     Timeout,
+    /// The run's time is over, and nobody brought fresh headers after this refusal.
+    CredentialsTimeout(Box<mcp::Error>),
     /// `CancelRun`, with its reason.
     Cancelled(String),
     /// The caller ended its RPC; nobody reads this.
@@ -142,6 +144,7 @@ impl Failure {
             Self::Model { error, .. } => model_reason(error),
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Timeout => "RUN_TIMEOUT",
+            Self::CredentialsTimeout(_) => "CREDENTIALS_TIMEOUT",
             Self::Cancelled(_) | Self::CallerGone => "RUN_CANCELLED",
             Self::StreamStalled => "STREAM_STALLED",
             Self::ShuttingDown => "SHUTTING_DOWN",
@@ -155,6 +158,7 @@ fn mcp_reason(problem: &mcp::Problem) -> &'static str {
         mcp::Problem::Unauthorized(..) => "MCP_UNAUTHORIZED",
         mcp::Problem::Forbidden(..) => "MCP_FORBIDDEN",
         mcp::Problem::Unavailable(_) => "MCP_UNAVAILABLE",
+        mcp::Problem::CredentialSource(_) => "CREDENTIAL_SOURCE_FAILED",
         mcp::Problem::Protocol(_) => "MCP_PROTOCOL_ERROR",
     }
 }

@@ -2,17 +2,18 @@
 //!
 //! Runs, `ListTools` and `ExplainHeaders` all go through [`plan`].
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{Violation, ViolationKind, Violations};
 use crate::{
     agent::{Agent, AgentServer},
-    headers::{HeaderSet, Layer, Merged, Problem, merge, rules, rules::Refusal},
+    credential::{Planned, Source},
+    headers::{HeaderSet, Layer, Problem, merge, rules, rules::Refusal},
     mcp::Servers,
 };
 
 /// A request's headers, as they came. They hold secrets: there is no `Debug`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Requested {
     /// `mcp_headers`.
     pub all: RawSet,
@@ -23,7 +24,7 @@ pub struct Requested {
 }
 
 /// A header set as it came.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct RawSet {
     /// The headers to set.
     pub headers: BTreeMap<String, String>,
@@ -34,8 +35,8 @@ pub struct RawSet {
 /// The most servers that a request may bring headers for.
 const MAX_SERVERS: usize = 256;
 
-/// What each of an agent's servers is sent, by server name.
-pub type Plan = BTreeMap<String, Arc<Merged>>;
+/// What each of an agent's servers is to be sent, by server name.
+pub type Plan = BTreeMap<String, Planned>;
 
 /// Checks a request's headers and merges them over what is registered. The plan has what is right; the violations are
 /// all of what is not.
@@ -54,18 +55,23 @@ pub fn plan(agent: &Agent, servers: &Servers, requested: &Requested) -> (Plan, V
     }
     check.whole_run();
     let violations = check.violations;
+    let all = all.map(Source::Fixed);
     let plan = agent.mcp_servers.iter().map(|server| {
-        let merged = merge_layers(server, servers, &all, by_server.get(server.name.as_str()));
-        (server.name.clone(), Arc::new(merged))
+        let own = by_server.remove(server.name.as_str()).map(|set| set.map(Source::Fixed));
+        (server.name.clone(), merge_layers(server, servers, &all, own.as_ref()))
     });
     (plan.collect(), violations)
 }
 
-fn merge_layers(server: &AgentServer, servers: &Servers, all: &HeaderSet, own: Option<&HeaderSet>) -> Merged {
-    let (defaults, agents) = (servers.default_headers(&server.name), server.headers.current());
+fn merge_layers(
+    server: &AgentServer,
+    servers: &Servers,
+    all: &HeaderSet<Source>,
+    own: Option<&HeaderSet<Source>>,
+) -> Planned {
     let layers = [
-        (Layer::Server, Some(&defaults)),
-        (Layer::Agent, Some(&agents)),
+        (Layer::Server, servers.get(&server.name).map(|registered| registered.headers.layer())),
+        (Layer::Agent, Some(server.headers.layer())),
         (Layer::Run, Some(all)),
         (Layer::RunServer, own),
     ];

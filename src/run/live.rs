@@ -4,16 +4,22 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::stop::Stop;
-use crate::id::{ControlToken, RunId};
+use super::{Sets, stop::Stop};
+use crate::{
+    agent::Agent,
+    id::{ControlToken, RunId},
+};
 
 /// The live runs of this process.
 #[derive(Clone, Default)]
-pub(super) struct LiveRuns(Arc<Mutex<HashMap<RunId, Live>>>);
+pub(super) struct LiveRuns(Arc<Mutex<HashMap<RunId, (ControlToken, Live)>>>);
 
-struct Live {
-    token: ControlToken,
-    stop: Arc<Stop>,
+/// What control calls reach of a run.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) stop: Arc<Stop>,
+    pub(super) agent: Arc<Agent>,
+    pub(super) headers: Arc<Sets>,
 }
 
 /// Keeps a run in the list; dropping it takes the run out.
@@ -24,15 +30,15 @@ pub(super) struct Entry {
 
 impl LiveRuns {
     /// Puts a run into the list.
-    pub(super) fn enter(&self, run_id: RunId, token: ControlToken, stop: Arc<Stop>) -> Entry {
-        self.0.lock().insert(run_id, Live { token, stop });
+    pub(super) fn enter(&self, run_id: RunId, token: ControlToken, live: Live) -> Entry {
+        self.0.lock().insert(run_id, (token, live));
         Entry { runs: self.clone(), run_id }
     }
 
     /// A run by its id, for who has its token.
-    pub(super) fn find(&self, run_id: RunId, token: &str) -> Option<Arc<Stop>> {
+    pub(super) fn find(&self, run_id: RunId, token: &str) -> Option<Live> {
         let runs = self.0.lock();
-        runs.get(&run_id).filter(|live| live.token.matches(token)).map(|live| live.stop.clone())
+        runs.get(&run_id).filter(|(own, _)| own.matches(token)).map(|(_, live)| live.clone())
     }
 }
 

@@ -64,7 +64,9 @@ fn fault_of(failure: &Failure) -> Fault {
         Failure::Model { .. } => Fault::Upstream,
         Failure::Mcp(error) => match error.problem {
             mcp::Problem::Unauthorized(..) | mcp::Problem::Forbidden(..) => Fault::Caller,
-            mcp::Problem::Unavailable(_) | mcp::Problem::Protocol(_) => Fault::Upstream,
+            mcp::Problem::Unavailable(_) | mcp::Problem::CredentialSource(_) | mcp::Problem::Protocol(_) => {
+                Fault::Upstream
+            }
         },
         _ => Fault::Caller,
     }
@@ -73,7 +75,7 @@ fn fault_of(failure: &Failure) -> Fault {
 /// What the log says of a failure beside its reason. Our own words, but for a caller's reason to cancel.
 fn detail(failure: &Failure) -> String {
     match failure {
-        Failure::Mcp(error) => error.to_string(),
+        Failure::Mcp(error) | Failure::CredentialsTimeout(error) => error.to_string(),
         Failure::Model { model, error } => format!("model `{model}`: {error}"),
         Failure::Cancelled(reason) => reason.clone(),
         Failure::CallerGone => "the caller ended its call".to_owned(),

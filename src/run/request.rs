@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Plan;
+use super::{OnUnauthorized, Sets};
 use crate::{
     agent::Agent,
     message::{Message, ToolRef},
@@ -23,7 +23,9 @@ pub struct RunRequest {
     /// The user's newest message; `None`: the history is to be answered as it is.
     pub input: Option<String>,
     /// What each of the agent's servers is sent.
-    pub headers: Plan,
+    pub headers: Arc<Sets>,
+    /// What is done when a server refuses the caller's credential.
+    pub on_unauthorized: OnUnauthorized,
     /// The most model requests; at least 1.
     pub max_turns: u32,
     /// When the run must be over.

@@ -11,17 +11,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, Span};
 
 use super::{
-    Error, Failure, Limits, Plan, Run, RunRequest,
+    Error, Failure, Limits, Plan, Replacement, Run, RunRequest,
+    authorization::Waits,
     driver::{Context, drive},
     handle::Sink,
-    live::LiveRuns,
+    live::{Live, LiveRuns},
     stop::Stop,
 };
 use crate::{
     agent::Agent,
-    headers::DigestKey,
+    headers::{Applied, DigestKey},
     id::{ControlToken, RunId},
-    mcp::{self, Servers, ToolList},
+    mcp::{self, Connection, RunHeaders, Servers, ToolList},
     model::Model,
     trace::{self, Correlation},
 };
@@ -129,7 +130,10 @@ impl Runner {
         let span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
         let stop = Arc::new(Stop::new(&state.ending));
         let (sink, events) = Sink::new(mode);
-        let live = token.clone().map(|token| state.live.enter(run_id, token, stop.clone()));
+        let live = token.clone().map(|token| {
+            let (agent, headers) = (request.agent.clone(), request.headers.clone());
+            state.live.enter(run_id, token, Live { stop: stop.clone(), agent, headers })
+        });
         let request_id = request.correlation.request_id.clone();
         let context = Context {
             run_id,
@@ -139,6 +143,7 @@ impl Runner {
             stop: stop.clone(),
             runner: parts.clone(),
             control_token: token,
+            waits: Waits::default(),
         };
         let (tasks, reader) = (state.tasks.clone(), CancellationToken::new());
         let reading = reader.clone().drop_guard();
@@ -161,10 +166,28 @@ impl Runner {
     /// # Errors
     /// This process holds no such run, or the token is not its own.
     pub fn cancel(&self, run_id: &str, control_token: &str, reason: String) -> Result<(), Failure> {
-        let run = RunId::parse(run_id).and_then(|id| self.1.live.find(id, control_token));
-        let stop = run.ok_or_else(|| Failure::RunNotFound { instance: self.0.instance.clone() })?;
-        stop.stop(Failure::Cancelled(reason));
+        self.live(run_id, control_token)?.stop.stop(Failure::Cancelled(reason));
         Ok(())
+    }
+
+    /// Replaces header sets of a live streamed run. What may be shown of what it sends from now on.
+    ///
+    /// # Errors
+    /// This process holds no such run, or the token is not its own; or the sets break the rules, and nothing is replaced.
+    pub fn update_headers(
+        &self,
+        run_id: &str,
+        control_token: &str,
+        replacement: Replacement,
+    ) -> Result<BTreeMap<String, Applied>, Failure> {
+        let live = self.live(run_id, control_token)?;
+        live.headers.replace(&live.agent, &self.0.servers, replacement).map_err(Failure::Invalid)?;
+        Ok(live.headers.applied(&self.0.digest_key))
+    }
+
+    fn live(&self, run_id: &str, control_token: &str) -> Result<Live, Failure> {
+        let run = RunId::parse(run_id).and_then(|id| self.1.live.find(id, control_token));
+        run.ok_or_else(|| Failure::RunNotFound { instance: self.0.instance.clone() })
     }
 
     /// Asks some of an agent's servers for their tools, with a caller's headers. A server that has not answered by the
@@ -172,18 +195,19 @@ impl Runner {
     pub async fn list_tools(
         &self,
         agent: &Agent,
-        plan: &Plan,
+        plan: Plan,
         only: &[String],
         correlation: &Correlation,
         deadline: Instant,
     ) -> Vec<ServerTools> {
         let wanted = agent.mcp_servers.iter().filter(|s| only.is_empty() || only.contains(&s.name));
+        let mut plan = plan;
         let listings = wanted.filter_map(|server| {
             let outgoing = correlation.outgoing(&Span::current());
-            let sent = plan.get(&server.name)?.clone();
-            let connection = self.0.servers.connect(&server.name, sent, correlation.clone(), outgoing)?;
+            let headers = Arc::new(RunHeaders::new(plan.remove(&server.name)?));
+            let connection = self.0.servers.connect(&server.name, headers, correlation.clone(), outgoing)?;
             Some(async move {
-                let listed = timeout_at(deadline, connection.tools()).await;
+                let listed = timeout_at(deadline, list(&connection)).await;
                 let tools = listed.unwrap_or_else(|_| Err(mcp::Error::late(&server.name)));
                 connection.close(deadline + FAREWELL).await;
                 ServerTools { mcp_server: server.name.clone(), tools }
@@ -211,5 +235,13 @@ impl Runner {
     /// Ends all live runs.
     pub fn end(&self) {
         self.1.ending.cancel();
+    }
+}
+
+/// A server's tools. Where it refuses a registered credential that has another value by now, it is asked once more.
+async fn list(connection: &Connection) -> Result<Arc<ToolList>, mcp::Error> {
+    match connection.tools().await {
+        Err(refused) if refused.is_refusal() && connection.renew(&refused).await => connection.tools().await,
+        listed => listed,
     }
 }

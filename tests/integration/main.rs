@@ -33,6 +33,7 @@ mod mcp_start;
 mod mcp_streams;
 mod printing;
 mod readme;
+mod refresh;
 mod refusals;
 mod routing;
 mod sessions;

@@ -28,6 +28,7 @@ fn kind(event: &RunEvent) -> &'static str {
         Event::ToolCallStarted(_) => "tool_call_started",
         Event::ToolCallCompleted(_) => "tool_call_completed",
         Event::McpServerUnavailable(_) => "mcp_server_unavailable",
+        Event::CredentialsRequired(_) => "credentials_required",
         Event::TurnCompleted(_) => "turn_completed",
         Event::Heartbeat(_) => "heartbeat",
         Event::RunCompleted(_) => "run_completed",

@@ -26,13 +26,14 @@ fn code_of(failure: &Failure) -> Code {
             mcp::Problem::Unauthorized(..) | mcp::Problem::Forbidden(..) | mcp::Problem::Protocol(_) => {
                 Code::FailedPrecondition
             }
-            mcp::Problem::Unavailable(_) => Code::Unavailable,
+            mcp::Problem::Unavailable(_) | mcp::Problem::CredentialSource(_) => Code::Unavailable,
         },
         Failure::Model { error, .. } => match error {
             model::Error::Unauthorized { .. } | model::Error::Rejected { .. } => Code::FailedPrecondition,
             model::Error::RateLimited { .. } | model::Error::Unavailable(_) => Code::Unavailable,
         },
         Failure::Overloaded { .. } | Failure::ShuttingDown => Code::Unavailable,
+        Failure::CredentialsTimeout(_) => Code::FailedPrecondition,
         Failure::Timeout => Code::DeadlineExceeded,
         Failure::Cancelled(_) | Failure::CallerGone | Failure::StreamStalled => Code::Aborted,
         Failure::Internal(_) => Code::Internal,

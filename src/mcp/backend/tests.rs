@@ -7,8 +7,9 @@ use super::*;
 use crate::{
     credential,
     egress::Egress,
+    headers::DigestKey,
     id::RequestId,
-    mcp::{ServerConfig, SessionScope, Timeouts, slot::Lease},
+    mcp::{SentSet, ServerConfig, SessionScope, Timeouts, slot::Lease},
     trace::{Outgoing, TraceHeaders},
 };
 
@@ -22,7 +23,7 @@ fn registration(listener: &TcpListener) -> Arc<Registration> {
         max_body_bytes: 1 << 20,
         timeouts: Timeouts::default(),
     };
-    Arc::new(Registration::new(0, config, &Egress::default(), 16).unwrap())
+    Arc::new(Registration::new(0, config, &Egress::default(), 16, DigestKey::from_secret(b"k")).unwrap())
 }
 
 async fn post(backend: &Backend) -> Fault {
@@ -45,7 +46,7 @@ async fn a_request_that_is_broken_off_with_its_lease_may_have_been_sent() {
     assert_eq!(post(&backend).await, Fault::NoLease, "without a lease nothing is sent");
 
     let outgoing = Outgoing { request_id: RequestId::generate(), trace: TraceHeaders::default() };
-    let lease = Lease::new(&slot, &Arc::default(), &Exchange::new(outgoing));
+    let lease = Lease::new(&slot, &Arc::new(SentSet::empty()), &Exchange::new(outgoing));
     let (fault, ()) = tokio::join!(post(&backend), async {
         // The request is on its way, and is never answered.
         let (stream, _) = listener.accept().await.unwrap();

@@ -71,7 +71,7 @@ impl Server {
             max_body_bytes: 1 << 20,
             timeouts: Timeouts::default(),
         };
-        Arc::new(Registration::new(0, config, &Egress::default(), 16).unwrap())
+        Arc::new(Registration::new(0, config, &Egress::default(), 16, DigestKey::from_secret(b"k")).unwrap())
     }
 }
 
@@ -83,11 +83,11 @@ fn pool(max: usize, idle: Duration, age: Duration) -> Arc<Pool> {
 fn wanted(registration: &Arc<Registration>, token: &str) -> Wanted {
     let (set, problems) = HeaderSet::parse([("x-token", token)], []);
     assert!(problems.is_empty());
-    let sent: Merged = merge([(Layer::RunServer, &set)]);
+    let merged: Merged = merge([(Layer::RunServer, &set)]);
+    let identity = registration.identity(&merged);
     Wanted {
         registration: registration.clone(),
-        identity: Identity { registration: 0, headers: DigestKey::from_secret(b"k").identity(&sent) },
-        headers: Arc::new(sent.to_header_map()),
+        headers: Arc::new(SentSet::new(merged, identity, 0)),
         outgoing: Outgoing { request_id: RequestId::generate(), trace: TraceHeaders::default() },
     }
 }
@@ -151,7 +151,7 @@ async fn a_kept_client_holds_no_header() {
     let client = pool.acquire(&wanted).await.unwrap().client;
     let exchange = Exchange::new(wanted.outgoing.clone());
     let lease = Lease::new(&client.slot, &wanted.headers, &exchange);
-    assert_eq!(client.slot.filled().unwrap().headers["x-token"], HeaderValue::from_static("a"));
+    assert_eq!(client.slot.filled().unwrap().headers.map["x-token"], HeaderValue::from_static("a"));
     drop((lease, exchange));
     let headers = Arc::downgrade(&wanted.headers);
     drop(wanted);
@@ -204,9 +204,9 @@ async fn only_the_client_that_is_given_up_is_forgotten() {
     let (pool, registration) = (pool(10, LONG, LONG), server.registration());
     let wanted = wanted(&registration, "a");
     let first = pool.acquire(&wanted).await.unwrap().client;
-    pool.forget(&wanted.identity, &first);
+    pool.forget(&wanted.headers.identity, &first);
     let second = pool.acquire(&wanted).await.unwrap().client;
     assert!(!Arc::ptr_eq(&first, &second));
-    pool.forget(&wanted.identity, &first);
+    pool.forget(&wanted.headers.identity, &first);
     assert_eq!(pool.len(), 1, "the second is another one");
 }

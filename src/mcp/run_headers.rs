@@ -1,0 +1,181 @@
+//! What a run sends to one server. Its caller may replace it while the run goes on.
+//!
+//! A run that outlives its token gets fresh headers: from its caller, who replaces the plan, or from a registered source
+//! that has another value by now. Each set that is sent has an identity, and so a client, of its own; what is under way
+//! with an older one goes on with that.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{pool::Identity, registration::Registration};
+use crate::{
+    credential::{self, Planned, SourceError},
+    headers::{Applied, DigestKey, Layer, Merged, rules},
+};
+
+/// The headers of one run for one server, which may be replaced.
+pub struct RunHeaders {
+    state: Mutex<State>,
+    replaced: Notify,
+}
+
+struct State {
+    /// Goes up with each set that is another one.
+    revision: u64,
+    planned: Arc<Planned>,
+    /// The plan's headers with their values, from when they were first needed.
+    current: Option<Arc<SentSet>>,
+    /// All sets that were sent, the newest last.
+    sent: Vec<Arc<SentSet>>,
+}
+
+/// A set of headers with its values: what is sent.
+pub(super) struct SentSet {
+    pub(super) map: HeaderMap,
+    pub(super) identity: Identity,
+    pub(super) revision: u64,
+    merged: Merged,
+}
+
+/// The most sets of a run that are remembered as sent.
+const MAX_SENT: usize = 16;
+
+impl RunHeaders {
+    /// What a run sends, as it is planned at its start.
+    pub fn new(planned: Planned) -> Self {
+        let state = State { revision: 0, planned: Arc::new(planned), current: None, sent: Vec::new() };
+        Self { state: Mutex::new(state), replaced: Notify::new() }
+    }
+
+    /// Replaces what is sent from now on.
+    pub fn replace(&self, planned: Planned) {
+        let mut state = self.state.lock();
+        state.revision += 1;
+        state.planned = Arc::new(planned);
+        state.current = None;
+        self.replaced.notify_waiters();
+    }
+
+    /// Whether what is sent was replaced since this revision of it.
+    pub fn is_replaced_since(&self, revision: u64) -> bool {
+        self.state.lock().revision > revision
+    }
+
+    /// Waits until what is sent is replaced by something later than this revision.
+    pub async fn replaced_since(&self, revision: u64) {
+        loop {
+            let replaced = self.replaced.notified();
+            if self.is_replaced_since(revision) {
+                return;
+            }
+            replaced.await;
+        }
+    }
+
+    /// What may be shown of the headers as they are now.
+    pub fn applied(&self, key: &DigestKey) -> Applied {
+        let state = self.state.lock();
+        match &state.current {
+            Some(current) => current.merged.applied(key),
+            None => credential::applied(&state.planned, key),
+        }
+    }
+
+    /// What may be shown of all sets that were sent, in their order.
+    pub fn sent(&self, key: &DigestKey) -> Vec<Applied> {
+        self.state.lock().sent.iter().map(|set| set.merged.applied(key)).collect()
+    }
+
+    /// The set to send now. A source's value may have to be waited for.
+    pub(super) async fn current(&self, registration: &Registration) -> Result<Arc<SentSet>, SourceError> {
+        loop {
+            let (planned, revision) = {
+                let state = self.state.lock();
+                if let Some(current) = &state.current {
+                    return Ok(current.clone());
+                }
+                (state.planned.clone(), state.revision)
+            };
+            let merged = credential::resolve(&planned).await?;
+            let mut state = self.state.lock();
+            if state.revision == revision {
+                return Ok(state.set_current(merged, registration));
+            }
+        }
+    }
+
+    /// Remembers that a set is sent.
+    pub(super) fn note_sent(&self, set: &Arc<SentSet>) {
+        let mut state = self.state.lock();
+        if !state.sent.iter().any(|sent| Arc::ptr_eq(sent, set)) {
+            if state.sent.len() == MAX_SENT {
+                state.sent.remove(0);
+            }
+            state.sent.push(set.clone());
+        }
+    }
+
+    /// After a server refused the credential of the set of this revision: has the registered sources give other values
+    /// where they can. Whether the set to send is another one now.
+    pub(super) async fn renew(&self, revision: u64, registration: &Registration) -> bool {
+        {
+            let mut state = self.state.lock();
+            if state.revision != revision {
+                return true;
+            }
+            state.current = None;
+            let Some(refused) = state.sent.last().filter(|sent| sent.revision == revision) else {
+                return false;
+            };
+            let registered = |layer| matches!(layer, Layer::Server | Layer::Agent);
+            for (header, sent) in state.planned.headers().iter().zip(refused.merged.headers()) {
+                if registered(header.layer) && rules::is_credential(header.name.as_str()) {
+                    header.value.refused(&sent.value);
+                }
+            }
+        }
+        self.current(registration).await.is_ok_and(|current| current.revision != revision)
+    }
+}
+
+impl State {
+    /// Takes the plan's headers with their values: the set that was sent last, if they are the same.
+    fn set_current(&mut self, merged: Merged, registration: &Registration) -> Arc<SentSet> {
+        if let Some(current) = &self.current {
+            return current.clone();
+        }
+        let identity = registration.identity(&merged);
+        let last = self.sent.last().filter(|last| last.revision == self.revision);
+        let current = match last {
+            Some(last) if last.identity == identity => last.clone(),
+            last => {
+                self.revision += u64::from(last.is_some());
+                Arc::new(SentSet::new(merged, identity, self.revision))
+            }
+        };
+        self.current = Some(current.clone());
+        current
+    }
+}
+
+impl SentSet {
+    pub(super) fn new(merged: Merged, identity: Identity, revision: u64) -> Self {
+        Self { map: merged.to_header_map(), identity, revision, merged }
+    }
+
+    /// The layer of the credential that a server refused: Authorization's, else that of the first credential header.
+    pub(super) fn credential_layer(&self) -> Option<Layer> {
+        let first = || self.merged.headers().iter().find(|h| rules::is_credential(h.name.as_str()));
+        self.merged.get("authorization").or_else(first).map(|header| header.layer)
+    }
+    /// A set without headers.
+    #[cfg(test)]
+    pub(super) fn empty() -> Self {
+        let merged = Merged::default();
+        let headers = DigestKey::from_secret(b"k").identity(&merged);
+        Self::new(merged, Identity { registration: 0, headers }, 0)
+    }
+}

@@ -1,0 +1,80 @@
+//! A run's header sets, which its caller may replace while it runs.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{Plan, Requested, Violation, Violations, plan};
+use crate::{
+    agent::Agent,
+    headers::{Applied, DigestKey},
+    mcp::{RunHeaders, Servers},
+};
+
+/// What a run sends to each of its servers, and what its caller asked for. It holds secrets: there is no `Debug`.
+pub struct Sets {
+    requested: Mutex<Requested>,
+    by_server: BTreeMap<String, Arc<RunHeaders>>,
+}
+
+/// Header sets that replace those of a run.
+pub struct Replacement {
+    /// The sets of the servers that it names, and `mcp_headers` if `replaces_all`.
+    pub requested: Requested,
+    /// Whether `mcp_headers` is given.
+    pub replaces_all: bool,
+}
+
+impl Sets {
+    /// What is asked for at a run's start, and what it comes to.
+    pub fn new(requested: Requested, plan: Plan) -> Self {
+        let by_server = plan.into_iter().map(|(name, planned)| (name, Arc::new(RunHeaders::new(planned))));
+        Self { requested: Mutex::new(requested), by_server: by_server.collect() }
+    }
+
+    /// What each server is sent, by name.
+    pub fn by_server(&self) -> &BTreeMap<String, Arc<RunHeaders>> {
+        &self.by_server
+    }
+
+    /// What may be shown of what is sent now.
+    pub fn applied(&self, key: &DigestKey) -> BTreeMap<String, Applied> {
+        self.by_server.iter().map(|(name, headers)| (name.clone(), headers.applied(key))).collect()
+    }
+
+    /// Replaces the sets of the servers that are named; `mcp_headers` those of all. What results is held against all rules.
+    ///
+    /// # Errors
+    /// It breaks them. Nothing is replaced.
+    pub(super) fn replace(
+        &self,
+        agent: &Agent,
+        servers: &Servers,
+        replacement: Replacement,
+    ) -> Result<(), Violations> {
+        let Replacement { requested: given, replaces_all } = replacement;
+        if given.by_server.is_empty() && !replaces_all {
+            let description = "name the sets to replace, here or in `mcp_headers`";
+            return Err(Violation::field("per_run_mcp_headers", description).into());
+        }
+        let mut current = self.requested.lock();
+        let mut requested = current.clone();
+        let named: Vec<String> = given.by_server.keys().cloned().collect();
+        requested.by_server.extend(given.by_server);
+        if replaces_all {
+            requested.all = given.all;
+        }
+        let (plan, violations) = plan(agent, servers, &requested);
+        if !violations.is_empty() {
+            return Err(violations);
+        }
+        *current = requested;
+        for (name, planned) in plan {
+            if let Some(headers) = self.by_server.get(&name).filter(|_| replaces_all || named.contains(&name))
+            {
+                headers.replace(planned);
+            }
+        }
+        Ok(())
+    }
+}
