@@ -11,7 +11,7 @@ use tokio::time::sleep_until;
 use tracing::Span;
 
 use super::{
-    Error, Failure, RunRequest, Standing,
+    Error, Failure, RunRequest, Standing, audit,
     authorization::{Repeats, Waits},
     handle::Sink,
     machine::{Machine, Next, Step},
@@ -70,6 +70,7 @@ pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
     future::join_all(work.connections.drain().map(|(_, connection)| connection.close(until))).await;
     let result = work.conclude(&context, result);
     record::end(&context.request, context.run_id, &result, began.elapsed());
+    audit::record(&context.request, context.run_id, &context.runner.digest_key);
     result
 }
 

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod audit;
 mod catalog;
 mod conversation;
 mod egress;

@@ -15,7 +15,7 @@ use tonic::{Code, Status, Streaming};
 use crate::support::{
     error::decode,
     gate::Gate,
-    headers,
+    headers, logs,
     mcp_server::{Era, McpServer, Seen, empty, unauthorized},
     run_as, run_with,
     scene::{call_of, reason, script_config},
@@ -172,6 +172,21 @@ async fn a_refused_call_is_sent_once_more_with_what_the_caller_brings() {
         let last = server.seen().iter().filter(|seen| seen.method() == "tools/list").count();
         assert_eq!(last, 2, "the new identity has a list of its own: {era:?}");
     }
+}
+
+#[tokio::test]
+async fn the_audit_record_has_both_sets_and_nothing_of_their_values() {
+    let server = expiring(Era::Modern).await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    let (logs, _guard) = logs::catch();
+    let mut run = Reader::start(&service, waiting(run_as("a", "old"))).await;
+    run.asked().await;
+    run.bring("new").await;
+    run.end().await.unwrap();
+    let text = logs.text();
+    let record = text.lines().find(|line| line.contains("runwright::audit")).unwrap();
+    assert_eq!(record.matches("digest").count(), 2, "{record}");
+    assert!(!text.contains("Bearer"), "{text}");
 }
 
 #[tokio::test]
