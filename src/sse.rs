@@ -22,6 +22,8 @@ use sse_stream::Sse;
 use thiserror::Error;
 
 mod line;
+#[cfg(test)]
+mod tests;
 
 /// Why a stream of events breaks off.
 #[derive(Debug, Error)]
@@ -154,88 +156,5 @@ impl Parser {
         }
         self.line.clear();
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use futures_util::{StreamExt, stream};
-
-    use super::*;
-
-    async fn read(chunks: &[&[u8]], max: usize) -> Vec<Result<String, String>> {
-        let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
-        read_all(chunks, max).await
-    }
-
-    async fn read_all(chunks: Vec<Result<Bytes, io::Error>>, max: usize) -> Vec<Result<String, String>> {
-        let events = events(stream::iter(chunks), max);
-        events.map(|event| event.map(|sse| sse.data.unwrap_or_default()).map_err(name)).collect().await
-    }
-
-    fn name(error: Error<io::Error>) -> String {
-        match error {
-            Error::TooLarge => "too large".to_owned(),
-            Error::Body(error) => error.to_string(),
-        }
-    }
-
-    fn ok(data: &str) -> Result<String, String> {
-        Ok(data.to_owned())
-    }
-
-    fn err(name: &str) -> Result<String, String> {
-        Err(name.to_owned())
-    }
-
-    #[tokio::test]
-    async fn events_are_read_whatever_their_line_ends_and_chunks() {
-        for end in ["\n", "\r\n", "\r"] {
-            let text = format!(": hello{end}data: a{end}{end}{end}data:b{end}data:c{end}{end}");
-            let expected = vec![ok("a"), ok("b\nc")];
-            assert_eq!(read(&[text.as_bytes()], 64).await, expected, "{end:?} in one chunk");
-            let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
-            assert_eq!(read(&bytes, 64).await, expected, "{end:?} byte by byte");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_event_may_be_exactly_as_large_as_allowed() {
-        assert_eq!(read(&[b"data: 1234\n\ndata: 1234\n\n"], 10).await, [ok("1234"), ok("1234")]);
-        assert_eq!(read(&[b"data: 1234\n\ndata: 12345\n\n"], 10).await, [ok("1234"), err("too large")]);
-        assert_eq!(read(&[b"data: 1\ndata: 2\n\n"], 13).await, [err("too large")]);
-    }
-
-    #[tokio::test]
-    async fn a_line_without_end_is_too_large_even_as_a_comment() {
-        assert_eq!(read(&[b"data: 12", b"34", b"5"], 10).await, [err("too large")]);
-        assert_eq!(read(&[b": 345678", b"90", b"1"], 10).await, [err("too large")]);
-    }
-
-    #[tokio::test]
-    async fn comments_go_on_for_ever() {
-        let mut chunks: Vec<&[u8]> = vec![b"data: 1\r\n"];
-        chunks.resize(10_000, b": still here\r\n");
-        chunks.push(b"\r\n");
-        assert_eq!(read(&chunks, 20).await, [ok("1")]);
-    }
-
-    #[tokio::test]
-    async fn what_says_nothing_is_no_event_and_goes_on_for_ever() {
-        let text =
-            format!("data: 1\n{}\nnonsense\n\ndata: 2\n\n", "nonsense: 1\nnonsense\nid: \0\n".repeat(100));
-        assert_eq!(read(&[text.as_bytes()], 20).await, [ok("1"), ok("2")]);
-    }
-
-    #[tokio::test]
-    async fn an_error_comes_after_the_events_before_it_and_ends_the_stream() {
-        let chunks = vec![
-            Ok(Bytes::from_static(b"data: 1\n\ndata: 2")),
-            Err(io::Error::other("reset")),
-            Ok(Bytes::from_static(b"\n\n")),
-        ];
-        assert_eq!(read_all(chunks, 64).await, [ok("1"), err("reset")]);
     }
 }

@@ -131,3 +131,62 @@ pub fn is_credential(name: &str) -> bool {
 fn is_reserved(name: &str) -> bool {
     RESERVED_NAMES.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A name in another case.
+    fn recased(name: &str, upper: &[bool]) -> String {
+        let upper = upper.iter().chain(std::iter::repeat(&false));
+        name.chars().zip(upper).map(|(c, up)| if *up { c.to_ascii_uppercase() } else { c }).collect()
+    }
+
+    fn any_name() -> impl Strategy<Value = String> {
+        let known: Vec<String> =
+            RESERVED_NAMES.iter().chain(&RESERVED_PREFIXES).map(ToString::to_string).collect();
+        prop_oneof![
+            prop::sample::select(known.clone()),
+            (prop::sample::select(known), "[a-z-]{1,8}").prop_map(|(known, more)| known + &more),
+            "[!#$%&'*+.^_`|~0-9a-z-]{1,40}",
+            "\\PC{0,20}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_case_of_a_name_changes_nothing(
+            name in any_name(),
+            upper in prop::collection::vec(any::<bool>(), 0..64),
+        ) {
+            prop_assert_eq!(check_name(&name), check_name(&recased(&name, &upper)));
+        }
+
+        #[test]
+        fn a_name_that_passes_is_a_token_that_nobody_owns(name in any_name()) {
+            if let Ok(checked) = check_name(&name) {
+                let lower = name.to_ascii_lowercase();
+                prop_assert_eq!(checked.as_str(), &lower);
+                prop_assert!(lower.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)));
+                prop_assert!(!RESERVED_NAMES.contains(&&*lower));
+                prop_assert!(!RESERVED_PREFIXES.iter().any(|prefix| lower.starts_with(prefix)));
+            }
+        }
+
+        #[test]
+        fn a_value_passes_exactly_if_it_is_printable_and_has_no_space_around(
+            value in prop_oneof!["[ -~]{0,40}", "\\PC{0,20}", any::<String>()],
+        ) {
+            let printable = value.bytes().all(|b| (0x20..0x7f).contains(&b));
+            let right = printable && !value.is_empty() && value.trim_matches(' ') == value;
+            prop_assert_eq!(check_value(&value).is_ok(), right);
+            if right {
+                let sent = HeaderValue::from_str(&value).unwrap();
+                prop_assert_eq!(sent.as_bytes(), value.as_bytes());
+            }
+        }
+    }
+}
