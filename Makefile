@@ -11,11 +11,12 @@ DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 NPM := npm --no-audit --no-fund --ignore-scripts
 # Unoptimised, for they build in half the time and work as well.
 CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug --quiet
+CONFORMANCE := tests/conformance
 TYPESCRIPT := tests/e2e/servers/typescript
 PYTHON := tests/e2e/servers/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e bench
+.PHONY: help demo test e2e conformance bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -27,7 +28,7 @@ demo: ## Show an MCP server, the service and what a backend would do; SERVE=1 le
 test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format, lints, documentation, tests, contract, dependencies, the demo
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	cargo clippy --test e2e --locked -- -D warnings
+	cargo clippy --test e2e --test conformance --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 	cargo test --locked
 	$(BUF) lint
@@ -35,8 +36,12 @@ test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format
 	$(DENY) --locked check bans licenses sources
 	$(MAKE) demo
 
-e2e: .tools/npm/installed .tools/python/installed ## Run the service against real MCP servers in TypeScript and Python
+e2e: .tools/npm/installed .tools/python/installed ## Run the service against real MCP servers in TypeScript and Python, and conformance
 	cargo test --locked --test e2e
+	$(MAKE) conformance
+
+conformance: .tools/conformance/installed ## Run MCP's official conformance suite against the service, and write docs/conformance.md
+	cargo test --locked --test conformance
 
 bench: ## Measure what a run costs, held against the three requests that it makes
 	cargo bench --bench runs --locked
@@ -56,6 +61,13 @@ $(DENY):
 	$(NPM) ci --prefix .tools/npm
 	# Node.js looks for packages beside the script that imports them.
 	ln -sfn ../../../../.tools/npm/node_modules $(TYPESCRIPT)/node_modules
+	touch $@
+
+# The suite needs a newer Node.js than the one that npm may run on, and brings it.
+.tools/conformance/installed: $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json
+	mkdir -p .tools/conformance
+	cp $^ .tools/conformance
+	$(NPM) ci --prefix .tools/conformance
 	touch $@
 
 .tools/python/installed: $(PYTHON)/requirements.txt
