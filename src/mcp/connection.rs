@@ -91,12 +91,8 @@ impl Connection {
         &self.headers
     }
 
-    /// After a refused credential: whether other headers would be sent now, because they were replaced meanwhile or a
-    /// registered source has given another value.
+    /// After a refused credential that is registered: whether its source has another value by now, which is sent then.
     pub async fn renew(&self, refusal: &Error) -> bool {
-        if self.headers.is_replaced_since(refusal.revision) {
-            return true;
-        }
         let registered = matches!(refusal.refused_layer(), Some(Layer::Server | Layer::Agent));
         registered && self.headers.renew(refusal.revision, &self.registration).await
     }
