@@ -32,6 +32,7 @@ mod catalogue;
 mod checking;
 mod headers;
 mod keeping;
+mod outliving;
 mod refusing;
 mod runs;
 mod sessions;

@@ -36,16 +36,18 @@ pub enum Server {
     /// The TypeScript SDK, version 2.
     typescript_modern,
     typescript_handshake,
-    /// The Python SDK, version 2. The guarded one refuses the tokens of all but Ada.
+    /// The Python SDK, version 2. The guarded one refuses the tokens of all but Ada, and so does the bound one, whose
+    /// sessions belong to the token that opened them.
     python_modern,
     python_stateless,
     python_stateful,
     python_guarded,
+    python_bound,
 }
 
 pub use Server::{
-    everything, python_guarded, python_modern, python_stateful, python_stateless, typescript_handshake,
-    typescript_modern,
+    everything, python_bound, python_guarded, python_modern, python_stateful, python_stateless,
+    typescript_handshake, typescript_modern,
 };
 
 /// A server that runs.
@@ -60,7 +62,7 @@ impl Server {
         match self {
             typescript_modern | python_modern | python_guarded => Way::Modern,
             typescript_handshake | python_stateless => Way::Handshake,
-            everything | python_stateful => Way::Session,
+            everything | python_stateful | python_bound => Way::Session,
         }
     }
 
@@ -106,6 +108,7 @@ impl Server {
             python_stateless => (".tools/python/bin/python", PYTHON, "stateless"),
             python_stateful => (".tools/python/bin/python", PYTHON, "stateful"),
             python_guarded => (".tools/python/bin/python", PYTHON, "guarded"),
+            python_bound => (".tools/python/bin/python", PYTHON, "bound"),
         };
         let inside = |path: &str| Path::new(ROOT).join(path);
         let program = if program == "node" { program.into() } else { inside(program) };
@@ -128,7 +131,7 @@ impl Started {
         Self { kind, port, process }
     }
 
-    /// Lets the slow tool of a server of ours end.
+    /// Lets the slow tool of a server of ours end. Tokens that a guarded one has seen expire.
     pub async fn release(&self) {
         let url = format!("http://127.0.0.1:{}/release", self.port);
         reqwest::Client::new().post(url).send().await.unwrap();

@@ -19,7 +19,7 @@ use super::{
 /// The name by which the service knows the server under test.
 pub const SUBJECT: &str = "subject";
 
-/// The service. Its agents are `answering`, `failing` and `slow`, after the tool that they call.
+/// The service. Its agents are `answering`, `failing`, `slow` and `slow_then_answering`, after the tools that they call.
 pub struct Service {
     pub process: Process,
     channel: Channel,
@@ -89,7 +89,7 @@ impl Caller {
         Self { request_id: request_id.to_owned(), authorization: None }
     }
 
-    fn request(&self, agent: &str) -> Request<RunRequest> {
+    pub fn request(&self, agent: &str) -> Request<RunRequest> {
         let header = |value: &String| ("authorization".to_owned(), value.clone());
         let set = self
             .authorization
@@ -134,11 +134,16 @@ pub fn write_config(folder: &TempDir, config: &Value) -> PathBuf {
 }
 
 fn config(server: &Server, url: &str) -> Value {
-    let model = |tool: Tool| {
-        let call = json!({ "mcp_server": SUBJECT, "tool": tool.name, "arguments": tool.arguments });
-        let script = json!([{ "call": [call] }, { "say": "It says {{ results.0.text }}." }]);
-        json!({ "provider": "scripted", "script": script })
-    };
+    let call =
+        |tool: Tool| json!([{ "mcp_server": SUBJECT, "tool": tool.name, "arguments": tool.arguments }]);
+    let scripted = |script: Value| json!({ "provider": "scripted", "script": script });
+    let model =
+        |tool: Tool| scripted(json!([{ "call": call(tool) }, { "say": "It says {{ results.0.text }}." }]));
+    let both = json!([
+        { "call": call(server.slow()) },
+        { "call": call(server.answering()) },
+        { "say": "It says {{ results.0.text }}, {{ results.1.text }}." },
+    ]);
     let agent = |model: &str| json!({ "model": model, "mcp_servers": [SUBJECT] });
     json!({
         "server": { "listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0" },
@@ -146,12 +151,14 @@ fn config(server: &Server, url: &str) -> Value {
             "answering": model(server.answering()),
             "failing": model(server.failing()),
             "slow": model(server.slow()),
+            "slow_then_answering": scripted(both),
         },
         "mcp_servers": { SUBJECT: { "url": url, "timeouts": { "call": "10m" } } },
         "agents": {
             "answering": agent("answering"),
             "failing": agent("failing"),
             "slow": agent("slow"),
+            "slow_then_answering": agent("slow_then_answering"),
         },
     })
 }

@@ -4,8 +4,10 @@ modern     2026-07-28, as the SDK serves it
 stateless  the revisions with a handshake, without sessions
 stateful   the revisions with a handshake, with sessions
 guarded    2026-07-28; the SDK refuses the tokens of all but Ada
+bound      as stateful; the SDK refuses the tokens of all but Ada, and a session to another token than the one that opened it
 
-It prints `listening PORT`, and what happens to its slow tool. `POST /release` lets the slow tool end.
+It prints `listening PORT`, and what happens to its slow tool. `POST /release` lets the slow tool end; before, all tokens that
+were seen so far expire.
 """
 
 import socket
@@ -26,19 +28,28 @@ MODE = sys.argv[1]
 
 
 class OnlyAda(TokenVerifier):
+    """Takes Ada's tokens, until they expire. Each is a client of its own."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+        self.expired: set[str] = set()
+
     async def verify_token(self, token: str) -> AccessToken | None:
-        return AccessToken(token=token, client_id="ada", scopes=[]) if token.startswith("ada.") else None
+        self.seen.add(token)
+        good = token.startswith("ada.") and token not in self.expired
+        return AccessToken(token=token, client_id=token, scopes=[]) if good else None
 
 
+verifier = OnlyAda()
 guard = {
     "auth": AuthSettings(
         issuer_url="https://issuer.example.com",
         resource_server_url="https://mcp.example.com/mcp",
         validate_token_resource=False,
     ),
-    "token_verifier": OnlyAda(),
+    "token_verifier": verifier,
 }
-server = MCPServer("e2e", log_level="WARNING", **(guard if MODE == "guarded" else {}))
+server = MCPServer("e2e", log_level="WARNING", **(guard if MODE in ("guarded", "bound") else {}))
 released = anyio.Event()
 
 
@@ -74,6 +85,7 @@ async def slow() -> str:
 
 @server.custom_route("/release", methods=["POST"])
 async def release(_: Request) -> Response:
+    verifier.expired |= verifier.seen
     released.set()
     return Response()
 
@@ -96,7 +108,7 @@ class HandshakeOnly:
 
 def main() -> None:
     app: ASGIApp = server.streamable_http_app(stateless_http=MODE == "stateless")
-    if MODE in ("stateless", "stateful"):
+    if MODE in ("stateless", "stateful", "bound"):
         app = HandshakeOnly(app)
     listener = socket.create_server(("127.0.0.1", 0))
     say(f"listening {listener.getsockname()[1]}")
