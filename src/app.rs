@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
+    credential::Source,
     egress::{self, Egress, Profile},
     headers::DigestKey,
     mcp::Servers,
@@ -61,8 +62,8 @@ impl App {
     /// See [`enum@Error`].
     pub fn new(config: Config) -> Result<Self, Error> {
         let egress = Egress::default();
-        let digest_key = match &config.server.digest_key {
-            Some(source) => DigestKey::from_secret(source.current().as_bytes()),
+        let digest_key = match config.server.digest_key.as_ref().and_then(Source::ready) {
+            Some(key) => DigestKey::from_secret(key.as_bytes()),
             None => DigestKey::generate()?,
         };
         let servers = Servers::new(

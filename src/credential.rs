@@ -1,11 +1,27 @@
-//! Where configured values come from: a literal, the environment, a file that is read again when it changes.
+//! Where configured values come from: a literal, the environment, a file that is read again when it changes, or who
+//! issues tokens.
 
+mod error;
 mod file;
+mod google;
+mod http;
+mod oauth;
+#[cfg(test)]
+pub mod tests;
+mod token;
 
-use http::HeaderName;
+use ::http::HeaderName;
 
 use crate::headers::{HeaderSet, SecretValue, rules::Refusal};
+pub use error::SourceError;
 pub use file::{FileError, FileSource};
+pub use google::GoogleIdToken;
+pub use http::Http;
+pub use oauth::{
+    Algorithm, Authority, ClientCredentials, KeyError, KeySource, PrivateKey, Proof, Resource, SigningKey,
+    canonical_url,
+};
+pub use token::TokenSource;
 
 /// The source of one value, such as a registered header's or a model's key.
 #[derive(Clone)]
@@ -14,6 +30,8 @@ pub enum Source {
     Fixed(SecretValue),
     /// A file's content.
     File(FileSource),
+    /// A token that is issued for a time.
+    Token(TokenSource),
 }
 
 /// Registered headers: names, each with the source of its value.
@@ -29,11 +47,34 @@ impl Source {
         SecretValue::parse(text).map(Self::Fixed)
     }
 
-    /// The value as of now.
-    pub fn current(&self) -> SecretValue {
+    /// The value as of now, if it is there without waiting. A token that is near its end is renewed in the background.
+    pub fn ready(&self) -> Option<SecretValue> {
         match self {
-            Self::Fixed(value) => value.clone(),
-            Self::File(file) => file.current(),
+            Self::Fixed(value) => Some(value.clone()),
+            Self::File(file) => Some(file.current()),
+            Self::Token(token) => token.ready(),
+        }
+    }
+
+    /// The value as of now; waits for a token to be fetched.
+    ///
+    /// # Errors
+    /// A token can't be fetched.
+    pub async fn value(&self) -> Result<SecretValue, SourceError> {
+        match self {
+            Self::Fixed(value) => Ok(value.clone()),
+            Self::File(file) => Ok(file.current()),
+            Self::Token(token) => token.value().await,
+        }
+    }
+
+    /// Tells that a server refused a value of this source: a token that still is the current one is given up, so that the
+    /// next [`Source::value`] fetches another. That happens at most every 10 s: a server that refuses everything is no
+    /// reason to ask the issuer each time.
+    pub fn refused(&self, value: &SecretValue) {
+        match self {
+            Self::Fixed(_) | Self::File(_) => {}
+            Self::Token(token) => token.refused(value),
         }
     }
 }
@@ -49,8 +90,14 @@ impl Headers {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The headers with their values as of now.
+    /// The names and the sources of their values, in the configured order.
+    pub fn sources(&self) -> impl Iterator<Item = (&HeaderName, &Source)> {
+        self.0.iter().map(|(name, source)| (name, source))
+    }
+
+    /// The headers whose values are there without waiting.
     pub fn current(&self) -> HeaderSet {
-        HeaderSet::from_checked(self.0.iter().map(|(name, source)| (name.clone(), source.current())))
+        let ready = self.sources().filter_map(|(name, source)| Some((name.clone(), source.ready()?)));
+        HeaderSet::from_checked(ready)
     }
 }

@@ -57,7 +57,7 @@ fn variable(name: &str) -> Option<String> {
 
 /// A value's text as of now.
 fn shown(source: &crate::credential::Source) -> String {
-    String::from_utf8(source.current().as_bytes().to_vec()).unwrap()
+    String::from_utf8(source.ready().unwrap().as_bytes().to_vec()).unwrap()
 }
 
 /// Headers as they would be sent.
