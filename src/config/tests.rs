@@ -8,6 +8,7 @@ mod accepted;
 mod files;
 mod refused;
 mod secrets;
+mod tokens;
 
 /// Loads `path` in a folder of these files. The variables that are set are those of [`variable`].
 fn load_in(files: &[(&str, &str)], path: &str) -> Result<Config, Vec<String>> {
