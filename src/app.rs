@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
+    credential::Source,
     egress::{self, Egress, Profile},
     headers::DigestKey,
     mcp::Servers,
@@ -60,9 +61,9 @@ impl App {
     /// # Errors
     /// See [`enum@Error`].
     pub fn new(config: Config) -> Result<Self, Error> {
-        let egress = Egress::default();
-        let digest_key = match &config.server.digest_key {
-            Some(source) => DigestKey::from_secret(source.current().as_bytes()),
+        let egress = &*config.egress;
+        let digest_key = match config.server.digest_key.as_ref().and_then(Source::ready) {
+            Some(key) => DigestKey::from_secret(key.as_bytes()),
             None => DigestKey::generate()?,
         };
         let servers = Servers::new(
@@ -71,11 +72,11 @@ impl App {
             config.limits.max_concurrent_runs,
             // Identities are this process's own, whatever key its digests are shown with.
             DigestKey::generate()?,
-            &egress,
+            egress,
         )?;
         let runner = Runner::new(Parts {
             agents: config.agents.into_iter().map(|(name, agent)| (name, Arc::new(agent))).collect(),
-            models: models(config.models, &egress)?,
+            models: models(config.models, egress)?,
             servers,
             limits: config.limits,
             digest_key,

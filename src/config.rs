@@ -6,9 +6,9 @@
 //!
 //! Each component owns its own `Config`; this fills them.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use crate::{agent::Agent, mcp, model, run};
+use crate::{agent::Agent, egress::Egress, mcp, model, run};
 use decode::{At, Context};
 use names::Names;
 
@@ -27,6 +27,7 @@ mod source;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod token;
 mod units;
 mod yaml;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub agents: BTreeMap<String, Agent>,
     /// Logs and spans.
     pub telemetry: crate::telemetry::Config,
+    /// The HTTP clients. The sources of tokens have them already.
+    pub egress: Arc<Egress>,
 }
 
 /// The sections.
@@ -71,20 +74,24 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
 
 /// Takes the whole tree; `whole`: whether it is all there, so that a name that is not in it is one too many.
 fn decode(root: &At<'_>, whole: bool) -> Config {
+    let egress = Arc::clone(&root.context.egress);
     let root = root.fields(&KEYS);
     let (models, mcp_servers) = (root.entries("models"), root.entries("mcp_servers"));
     let model_names = Names::new("model", &models, whole);
     let server_names = Names::new("MCP server", &mcp_servers, whole);
     let limits = limits::decode(&root);
     let run_timeout = limits.run_timeout;
-    let known = agents::Known { models: &model_names, servers: &server_names, run_timeout };
+    let registered = mcp_servers::decode(&mcp_servers);
+    let known =
+        agents::Known { models: &model_names, servers: &server_names, registered: &registered, run_timeout };
     Config {
         server: server::decode(&root, run_timeout),
         limits,
         kept_clients: kept_clients::decode(&root),
         models: models::decode(&models, &server_names),
-        mcp_servers: mcp_servers::decode(&mcp_servers),
         agents: agents::decode(&root.entries("agents"), &known),
+        mcp_servers: registered,
         telemetry: telemetry::decode(&root),
+        egress,
     }
 }

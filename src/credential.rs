@@ -1,15 +1,31 @@
-//! Where configured values come from: a literal, the environment, a file that is read again when it changes.
+//! Where configured values come from: a literal, the environment, a file that is read again when it changes, or who
+//! issues tokens.
 //!
 //! Some values have to be waited for, so headers are merged with their sources in place of values ([`Planned`]), and only
 //! those that win are asked ([`resolve`]): a source that fails, fails only the runs that need it.
 
+mod error;
 mod file;
+mod google;
+mod http;
+mod oauth;
+#[cfg(test)]
+pub mod tests;
+mod token;
 
-use http::HeaderName;
-use thiserror::Error;
+use ::http::HeaderName;
+use futures_util::future::try_join_all;
 
 use crate::headers::{Applied, DigestKey, HeaderSet, Merged, SecretValue, rules::Refusal};
+pub use error::SourceError;
 pub use file::{FileError, FileSource};
+pub use google::GoogleIdToken;
+pub use http::Http;
+pub use oauth::{
+    Algorithm, Authority, ClientCredentials, KeyError, KeySource, PrivateKey, Proof, Resource, SigningKey,
+    canonical_url,
+};
+pub use token::TokenSource;
 
 /// The source of one value, such as a registered header's or a model's key.
 #[derive(Clone)]
@@ -18,12 +34,9 @@ pub enum Source {
     Fixed(SecretValue),
     /// A file's content.
     File(FileSource),
+    /// A token that is issued for a time.
+    Token(TokenSource),
 }
-
-/// Why a source gives no value. Our own words.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct SourceError(pub String);
 
 /// Registered headers: names, each with the source of its value.
 #[derive(Clone, Default)]
@@ -41,35 +54,35 @@ impl Source {
         SecretValue::parse(text).map(Self::Fixed)
     }
 
-    /// The value as of now.
-    pub fn current(&self) -> SecretValue {
-        match self {
-            Self::Fixed(value) => value.clone(),
-            Self::File(file) => file.current(),
-        }
-    }
-
-    /// The value, if it is there without waiting.
+    /// The value as of now, if it is there without waiting. A token that is near its end is renewed in the background.
     pub fn ready(&self) -> Option<SecretValue> {
         match self {
             Self::Fixed(value) => Some(value.clone()),
             Self::File(file) => Some(file.current()),
+            Self::Token(token) => token.ready(),
         }
     }
 
-    /// The value, which may have to be waited for.
+    /// The value as of now; waits for a token to be fetched.
     ///
     /// # Errors
-    /// The source fails.
+    /// A token can't be fetched.
     pub async fn value(&self) -> Result<SecretValue, SourceError> {
-        Ok(self.current())
+        match self {
+            Self::Fixed(value) => Ok(value.clone()),
+            Self::File(file) => Ok(file.current()),
+            Self::Token(token) => token.value().await,
+        }
     }
 
-    /// Takes note that a server refused a value, so that the next one may be another.
-    pub fn refused(&self, _value: &SecretValue) {
+    /// Tells that a server refused a value of this source: a token that still is the current one is given up, so that the
+    /// next [`Source::value`] fetches another. That happens at most every 10 s: a server that refuses everything is no
+    /// reason to ask the issuer each time. A file is looked at anew.
+    pub fn refused(&self, value: &SecretValue) {
         match self {
             Self::Fixed(_) => {}
             Self::File(file) => file.look_next_time(),
+            Self::Token(token) => token.refused(value),
         }
     }
 }
@@ -90,7 +103,7 @@ impl Headers {
         &self.0
     }
 
-    /// The headers with the values that are there.
+    /// The headers whose values are there without waiting.
     pub fn current(&self) -> HeaderSet {
         let headers = self.0.headers().iter();
         HeaderSet::from_checked(headers.filter_map(|(name, source)| Some((name.clone(), source.ready()?))))
@@ -102,13 +115,12 @@ impl Headers {
 /// # Errors
 /// A source fails.
 pub async fn resolve(planned: &Planned) -> Result<Merged, SourceError> {
-    if let Ok(merged) = planned.try_map(|source| source.ready().ok_or(())) {
-        return Ok(merged);
+    let ready: Option<Vec<_>> = planned.headers().iter().map(|header| header.value.ready()).collect();
+    if let Some(values) = ready {
+        return Ok(planned.with_values(values));
     }
     let values = planned.headers().iter().map(|header| header.value.value());
-    let mut values = futures_util::future::try_join_all(values).await?.into_iter();
-    let lost = || SourceError("a value was lost".to_owned());
-    planned.try_map(|_| values.next().ok_or_else(lost))
+    Ok(planned.with_values(try_join_all(values).await?))
 }
 
 /// What may be shown of headers; the digest of a value that is not there yet is empty.

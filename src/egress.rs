@@ -22,7 +22,7 @@ use tower::{
     timeout::{Timeout, future::ResponseFuture},
     util::MapFuture,
 };
-use url::Url;
+use url::{Host, Url};
 
 mod body;
 
@@ -114,6 +114,16 @@ impl Client {
 /// HTTP has no form for it.
 pub fn uri(url: &Url) -> Result<Uri, Error> {
     Ok(url.as_str().parse()?)
+}
+
+/// Whether a URL leads to this machine alone, whatever its port.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the place")]

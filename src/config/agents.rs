@@ -11,6 +11,7 @@ use super::{
 use crate::{
     agent::{Agent, AgentServer},
     credential::Headers,
+    mcp::ServerConfig,
 };
 
 const KEYS: [&str; 6] = ["description", "instructions", "model", "max_turns", "timeout", "mcp_servers"];
@@ -24,6 +25,8 @@ pub struct Known<'a> {
     pub models: &'a Names<'a>,
     /// The MCP servers.
     pub servers: &'a Names<'a>,
+    /// Those of them that are right.
+    pub registered: &'a BTreeMap<String, ServerConfig>,
     /// The longest time of any run, the default of an agent's.
     pub run_timeout: Duration,
 }
@@ -87,10 +90,11 @@ fn server(at: &At<'_>, known: &Known<'_>) -> Option<AgentServer> {
     }
     let fields = at.fields(&SERVER_KEYS);
     let name = fields.required("name", |at| known.servers.resolve(at));
+    let url = name.as_ref().and_then(|name| known.registered.get(name)).map(|server| &server.url);
     Some(AgentServer {
         required: fields.or("required", At::flag, true),
         tools: fields.optional("tools", tools),
-        headers: fields.or("headers", source::headers, Headers::default()),
+        headers: fields.or("headers", |at| source::headers(at, url), Headers::default()),
         // Last, so that what is above is looked at in any case.
         name: name?,
     })

@@ -4,13 +4,14 @@
 //! some type is a function from `&At` to `Option`: at `None` the problem is put down already. Whether a configuration is
 //! good is decided once, at the end, by whether there are problems; until then a default stands in for what is wrong.
 
-use std::{cell::RefCell, ops::RangeInclusive};
+use std::{cell::RefCell, ops::RangeInclusive, sync::Arc};
 
 use super::{
     names,
     problem::{Problem, join_index, join_key},
     yaml::{Key, Kind, Mark, Node},
 };
+use crate::egress::Egress;
 
 /// The environment's variables, by name.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -19,6 +20,8 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 pub struct Context<'a> {
     /// Where `env` sources look.
     pub environment: &'a Environment<'a>,
+    /// What the sources of tokens are to send their requests over.
+    pub egress: Arc<Egress>,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -42,7 +45,7 @@ pub struct Fields<'a> {
 impl<'a> Context<'a> {
     /// Begins, with the problems that there are already.
     pub fn new(environment: &'a Environment<'a>, problems: Vec<Problem>) -> Self {
-        Self { environment, problems: RefCell::new(problems) }
+        Self { environment, egress: Arc::default(), problems: RefCell::new(problems) }
     }
 
     /// All problems, in the order of their places.
@@ -94,6 +97,11 @@ impl<'a> At<'a> {
     /// The value as it stands in the file.
     pub fn node(&self) -> &'a Node {
         self.node
+    }
+
+    /// The keys that lead to the value.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// Puts down that a key is missing, unless the value is no mapping at all.

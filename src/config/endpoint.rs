@@ -1,9 +1,10 @@
 //! URLs of MCP servers and of models' providers.
 
 use http::Uri;
-use url::{Host, Url};
+use url::Url;
 
 use super::decode::{At, Fields};
+use crate::egress;
 
 const NOT_HTTP: &str = "expected a URL that begins with https:// or http:// and has a host";
 const PLAINTEXT: &str = "http:// to another host than loopback would send headers in the clear; use https://, or set \
@@ -33,19 +34,10 @@ fn wrong(url: &Url, allow_plaintext: bool) -> Option<&'static str> {
         Some("the URL may have no fragment (#)")
     } else if url.as_str().parse::<Uri>().is_err() {
         Some("HTTP has no form for the URL; percent-encode what is unusual in it")
-    } else if url.scheme() == "http" && !is_loopback(url) && !allow_plaintext {
+    } else if url.scheme() == "http" && !egress::is_loopback(url) && !allow_plaintext {
         Some(PLAINTEXT)
     } else {
         None
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

@@ -33,7 +33,7 @@ fn server(name: &str, at: &At<'_>) -> Option<ServerConfig> {
     let name = server_name(name, at);
     let url = endpoint::decode(&fields, "url");
     Some(ServerConfig {
-        headers: fields.or("headers", source::headers, Headers::default()),
+        headers: fields.or("headers", |at| source::headers(at, url.as_ref()), Headers::default()),
         session_scope: fields.or("session_scope", |at| at.one_of(&SCOPES), SessionScope::default()),
         tools_ttl: fields.or("tools_ttl", units::duration_or_zero, TOOLS_TTL),
         max_body_bytes: fields.or("max_body_bytes", |at| units::size(at, KIB..=64 * MIB), MAX_BODY_BYTES),

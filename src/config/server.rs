@@ -36,7 +36,7 @@ fn address(at: &At<'_>) -> Option<SocketAddr> {
 
 fn digest_key(at: &At<'_>) -> Option<Source> {
     let source = source::decode(at)?;
-    if source.current().as_bytes().len() < MIN_DIGEST_KEY_BYTES {
+    if source.ready().is_some_and(|key| key.as_bytes().len() < MIN_DIGEST_KEY_BYTES) {
         at.problem(format!("the key has under {MIN_DIGEST_KEY_BYTES} bytes"));
         return None;
     }

@@ -1,10 +1,16 @@
-//! Sources of values: a literal, `{ env: NAME }` or `{ file: PATH }`, the latter two with a `prefix`.
+//! Sources of values: a literal, `{ env: NAME }` or `{ file: PATH }`; of a header's also a token, see [`token`]. All but
+//! the literal may have a `prefix`.
 
-use std::path::PathBuf;
+use std::{borrow::Cow, path::PathBuf};
 
 use http::HeaderName;
+use url::Url;
 
-use super::{decode::At, yaml::Kind};
+use super::{
+    decode::{At, Fields},
+    token,
+    yaml::Kind,
+};
 use crate::{
     credential::{FileError, FileSource, Headers, Source},
     headers::rules::{self, Refusal},
@@ -12,6 +18,17 @@ use crate::{
 
 const KEYS: [&str; 3] = ["env", "file", "prefix"];
 const WHAT: &str = "text, `{ env: NAME }` or `{ file: PATH }`";
+const HEADER_KEYS: [&str; 5] = ["env", "file", token::OAUTH, token::GOOGLE, "prefix"];
+const HEADER_WHAT: &str = "text, `{ env: NAME }`, `{ file: PATH }`, `{ oauth_client_credentials: … }` or \
+                           `{ google_id_token: … }`";
+
+/// Text that stands in the configuration, in the environment or in a file, and where that is said.
+pub enum Written<'a> {
+    /// The text.
+    Text(At<'a>, Cow<'a, str>),
+    /// The path of the file.
+    File(At<'a>, PathBuf),
+}
 
 /// The source of a value.
 pub fn decode(at: &At<'_>) -> Option<Source> {
@@ -21,17 +38,26 @@ pub fn decode(at: &At<'_>) -> Option<Source> {
 /// The source of a value that `prefix` stands in front of, unless the source has a prefix of its own.
 pub fn decode_with_prefix(at: &At<'_>, prefix: &str) -> Option<Source> {
     match &at.node().kind {
-        Kind::Text(literal) => fixed(at, prefix, literal),
-        Kind::Mapping(_) => from_mapping(at, prefix),
-        _ => {
-            at.expected_text(WHAT);
-            None
+        Kind::Mapping(_) => {
+            let fields = mapping(at, &KEYS, WHAT)?;
+            let prefix = fields.or("prefix", At::text, prefix);
+            one_of_mapping(at, &fields, WHAT)?.source(prefix)
         }
+        _ => literal(at, WHAT)?.source(prefix),
     }
 }
 
-/// Registered headers: a mapping from names to sources.
-pub fn headers(at: &At<'_>) -> Option<Headers> {
+/// Where text is, without a prefix; `what` is expected.
+pub fn written<'a>(at: &At<'a>, what: &str) -> Option<Written<'a>> {
+    match &at.node().kind {
+        Kind::Mapping(_) => one_of_mapping(at, &mapping(at, &KEYS[..2], what)?, what),
+        _ => literal(at, what),
+    }
+}
+
+/// Registered headers for the MCP server at a URL: a mapping from names to sources. Without the URL, which is wrong then,
+/// there are no tokens.
+pub fn headers(at: &At<'_>, server: Option<&Url>) -> Option<Headers> {
     let mut headers = Vec::<(HeaderName, Option<Source>)>::new();
     for (name, value) in at.entries() {
         let checked = rules::check_name(name);
@@ -40,7 +66,7 @@ pub fn headers(at: &At<'_>) -> Option<Headers> {
             at.problem_at(value.key_mark, refusal.to_string());
             continue;
         }
-        let source = decode(&value);
+        let source = header(&value, server);
         match checked {
             Ok(name) if headers.iter().any(|(present, _)| *present == name) => {
                 value.key_problem(Refusal::RepeatedName.to_string());
@@ -66,48 +92,90 @@ pub fn path(at: &At<'_>) -> Option<PathBuf> {
     at.text().map(|path| folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path)))
 }
 
-fn from_mapping(at: &At<'_>, prefix: &str) -> Option<Source> {
-    let entries = at.entries();
-    if entries.iter().any(|(name, _)| !KEYS.contains(name)) {
-        // The key is not shown: where a source is expected it may be a value that lacks its quotes.
-        at.problem(format!("a key is unknown; expected {WHAT}, the latter two with a `prefix` if need be"));
+impl Written<'_> {
+    /// The source of a value that `prefix` stands in front of.
+    fn source(self, prefix: &str) -> Option<Source> {
+        match self {
+            Self::Text(at, text) => fixed(&at, prefix, &text),
+            Self::File(at, path) => {
+                let source = FileSource::open(path.clone(), prefix.to_owned()).map_err(|error| match error {
+                    FileError::Refused(refusal) => {
+                        at.problem(format!("{path:?}: in the file, {}", text(refusal)))
+                    }
+                    error => at.problem(format!("{path:?}: {error}")),
+                });
+                source.ok().map(Source::File)
+            }
+        }
+    }
+}
+
+/// The source of a header's value.
+fn header(at: &At<'_>, server: Option<&Url>) -> Option<Source> {
+    let Kind::Mapping(_) = at.node().kind else { return literal(at, HEADER_WHAT)?.source("") };
+    let fields = mapping(at, &HEADER_KEYS, HEADER_WHAT)?;
+    let prefix = fields.or("prefix", At::text, "");
+    if fields.get(token::OAUTH).is_none() && fields.get(token::GOOGLE).is_none() {
+        return one_of_mapping(at, &fields, HEADER_WHAT)?.source(prefix);
+    }
+    if fields.get("env").is_some() || fields.get("file").is_some() {
+        at.problem(format!("expected {HEADER_WHAT}"));
         return None;
     }
-    let fields = at.fields(&KEYS);
-    let prefix = fields.or("prefix", At::text, prefix);
+    token::decode(at, &fields, server, prefix).map(Source::Token)
+}
+
+/// A mapping in which a source is expected.
+fn mapping<'a>(at: &At<'a>, keys: &[&str], what: &str) -> Option<Fields<'a>> {
+    let entries = at.entries();
+    if entries.iter().all(|(name, _)| keys.contains(name)) {
+        return Some(at.fields(keys));
+    }
+    let is_token = |name: &str| [token::OAUTH, token::GOOGLE].contains(&name) && !keys.contains(&name);
+    at.problem(if entries.iter().any(|(name, _)| is_token(name)) {
+        format!("tokens are for the headers of MCP servers; expected {what}")
+    } else {
+        // The key is not shown: where a source is expected it may be a value that lacks its quotes.
+        let prefix =
+            if keys.contains(&"prefix") { ", all but the text with a `prefix` if need be" } else { "" };
+        format!("a key is unknown; expected {what}{prefix}")
+    });
+    None
+}
+
+fn one_of_mapping<'a>(at: &At<'a>, fields: &Fields<'a>, what: &str) -> Option<Written<'a>> {
     match (fields.get("env"), fields.get("file")) {
-        (Some(env), None) => variable(env, prefix),
-        (None, Some(file)) => from_file(file, prefix),
+        (Some(env), None) => variable(env),
+        (None, Some(file)) => path(file).map(|path| Written::File(file.clone(), path)),
         _ => {
-            at.problem(format!("expected {WHAT}"));
+            at.problem(format!("expected {what}"));
             None
         }
     }
 }
 
+fn literal<'a>(at: &At<'a>, what: &str) -> Option<Written<'a>> {
+    let text = at.node().text();
+    if text.is_none() {
+        at.expected_text(what);
+    }
+    Some(Written::Text(at.clone(), text?.into()))
+}
+
 /// An environment variable's value, less the white space at its end, as with a file.
-fn variable(at: &At<'_>, prefix: &str) -> Option<Source> {
+fn variable<'a>(at: &At<'a>) -> Option<Written<'a>> {
     let name = at.text()?;
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         at.problem("expected an environment variable's name, such as CRM_TOKEN");
         return None;
     }
     match (at.context.environment)(name) {
-        Some(value) => fixed(at, prefix, value.trim_end()),
+        Some(value) => Some(Written::Text(at.clone(), value.trim_end().to_owned().into())),
         None => {
             at.problem(format!("the environment variable {name} is not set"));
             None
         }
     }
-}
-
-fn from_file(at: &At<'_>, prefix: &str) -> Option<Source> {
-    let path = path(at)?;
-    let source = FileSource::open(path.clone(), prefix.to_owned()).map_err(|error| match error {
-        FileError::Refused(refusal) => at.problem(format!("{path:?}: in the file, {}", text(refusal))),
-        error => at.problem(format!("{path:?}: {error}")),
-    });
-    source.ok().map(Source::File)
 }
 
 fn fixed(at: &At<'_>, prefix: &str, value: &str) -> Option<Source> {

@@ -8,6 +8,7 @@ mod accepted;
 mod files;
 mod refused;
 mod secrets;
+mod tokens;
 
 /// Loads `path` in a folder of these files. The variables that are set are those of [`variable`].
 fn load_in(files: &[(&str, &str)], path: &str) -> Result<Config, Vec<String>> {
@@ -57,7 +58,7 @@ fn variable(name: &str) -> Option<String> {
 
 /// A value's text as of now.
 fn shown(source: &crate::credential::Source) -> String {
-    String::from_utf8(source.current().as_bytes().to_vec()).unwrap()
+    String::from_utf8(source.ready().unwrap().as_bytes().to_vec()).unwrap()
 }
 
 /// Headers as they would be sent.

@@ -5,9 +5,10 @@
 //! another inode, time or size. A look is one `stat`; it happens at most once in [`LOOK_EVERY`].
 
 use std::{
+    fmt::Display,
     fs,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,18 +24,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The largest file that is read, in bytes: a value's limit and room for a line's end.
 const MAX_FILE_BYTES: u64 = 17 * 1024;
 
-/// A file whose content, less the white space at its end, is a value.
-#[derive(Clone)]
-pub struct FileSource(Arc<File>);
+/// A file whose content, less the white space at its end, is a value: a header's, or another that text is parsed to, with
+/// what refuses it.
+pub struct FileSource<T = SecretValue, R = Refusal>(Arc<File<T, R>>);
 
-struct File {
+struct File<T, R> {
     path: PathBuf,
-    prefix: String,
-    state: Mutex<State>,
+    parse: Box<Parse<T, R>>,
+    state: Mutex<State<T>>,
 }
 
-struct State {
-    value: SecretValue,
+type Parse<T, R> = dyn Fn(&str) -> Result<T, R> + Send + Sync;
+
+struct State<T> {
+    value: T,
     version: Version,
     /// When the file was looked at last; `None`: it is to be looked at now.
     looked: Option<Instant>,
@@ -50,31 +53,49 @@ struct Version {
 
 /// Why a file gives no value.
 #[derive(Debug, Error)]
-pub enum FileError {
+pub enum FileError<R = Refusal> {
     /// It can't be read.
     #[error("the file can't be read: {0}")]
     Unreadable(#[from] std::io::Error),
     /// It is too large to be a value.
     #[error("the file is over 17 KiB")]
     TooLarge,
-    /// Its content may be no header's value.
+    /// Its content is no such value.
     #[error("in the file, {0}")]
-    Refused(Refusal),
+    Refused(R),
 }
 
 impl FileSource {
-    /// Reads a file for the first time. The value is `prefix` and the file's content.
+    /// Reads the file of a header's value for the first time. The value is `prefix` and the file's content.
     ///
     /// # Errors
     /// The file gives no value.
     pub fn open(path: PathBuf, prefix: String) -> Result<Self, FileError> {
-        let (value, version) = read(&path, &prefix)?;
+        Self::open_as(path, move |content| {
+            if content.is_empty() {
+                return Err(Refusal::EmptyValue);
+            }
+            SecretValue::parse(&format!("{prefix}{content}"))
+        })
+    }
+}
+
+impl<T: Clone, R: Display> FileSource<T, R> {
+    /// Reads a file for the first time; `parse` makes a value of its content.
+    ///
+    /// # Errors
+    /// The file gives no value.
+    pub fn open_as(
+        path: PathBuf,
+        parse: impl Fn(&str) -> Result<T, R> + Send + Sync + 'static,
+    ) -> Result<Self, FileError<R>> {
+        let (value, version) = read(&path, &parse)?;
         let state = Mutex::new(State { value, version, looked: Some(Instant::now()) });
-        Ok(Self(Arc::new(File { path, prefix, state })))
+        Ok(Self(Arc::new(File { path, parse: Box::new(parse), state })))
     }
 
     /// The value as of now. A file that gives none any more keeps its last value, and a warning is logged.
-    pub fn current(&self) -> SecretValue {
+    pub fn current(&self) -> T {
         let mut state = self.0.state.lock();
         if state.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
             state.looked = Some(Instant::now());
@@ -82,20 +103,28 @@ impl FileSource {
         }
         state.value.clone()
     }
+}
 
-    /// Has the next call look at the file, however soon.
+impl<T, R> FileSource<T, R> {
+    /// Has the next call look at the file, however soon it comes.
     pub fn look_next_time(&self) {
         self.0.state.lock().looked = None;
     }
 }
 
-impl File {
-    fn look_again(&self, state: &mut State) {
+impl<T, R> Clone for FileSource<T, R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T, R: Display> File<T, R> {
+    fn look_again(&self, state: &mut State<T>) {
         let version = fs::metadata(&self.path).map(|found| Version::of(&found));
         if version.is_ok_and(|version| version == state.version) {
             return;
         }
-        match read(&self.path, &self.prefix) {
+        match read(&self.path, &*self.parse) {
             Ok((value, version)) => (state.value, state.version) = (value, version),
             Err(error) => {
                 warn!(path = %self.path.display(), %error, "A secret's file gives no value; its last one is used on");
@@ -110,18 +139,14 @@ impl Version {
     }
 }
 
-fn read(path: &PathBuf, prefix: &str) -> Result<(SecretValue, Version), FileError> {
+fn read<T, R>(path: &Path, parse: &Parse<T, R>) -> Result<(T, Version), FileError<R>> {
     // The version is taken first: a change while the file is read is then seen at the next look.
     let found = fs::metadata(path)?;
     if found.size() > MAX_FILE_BYTES {
         return Err(FileError::TooLarge);
     }
     let content = fs::read_to_string(path)?;
-    let value = content.trim_end();
-    if value.is_empty() {
-        return Err(FileError::Refused(Refusal::EmptyValue));
-    }
-    let value = SecretValue::parse(&format!("{prefix}{value}")).map_err(FileError::Refused)?;
+    let value = parse(content.trim_end()).map_err(FileError::Refused)?;
     Ok((value, Version::of(&found)))
 }
 
@@ -129,7 +154,6 @@ fn read(path: &PathBuf, prefix: &str) -> Result<(SecretValue, Version), FileErro
 mod tests {
     use super::*;
 
-    /// A source that looks at its file at the next call, however soon.
     fn looking(source: &FileSource) -> String {
         source.look_next_time();
         String::from_utf8(source.current().as_bytes().to_vec()).unwrap()
@@ -174,6 +198,22 @@ mod tests {
         let source = FileSource::open(path.clone(), String::new()).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(looking(&source), "kept");
+    }
+
+    #[test]
+    fn a_file_may_hold_another_kind_of_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        let sum = |text: &str| text.lines().map(str::parse::<u32>).sum::<Result<u32, _>>();
+        fs::write(&path, "1\n2\n").unwrap();
+        let source = FileSource::open_as(path.clone(), sum).unwrap();
+        assert_eq!(source.current(), 3);
+        fs::write(&path, "nothing").unwrap();
+        source.look_next_time();
+        assert_eq!(source.current(), 3, "kept");
+        fs::write(&path, "4\n55\n").unwrap();
+        source.look_next_time();
+        assert_eq!(source.current(), 59);
     }
 
     #[test]

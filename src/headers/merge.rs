@@ -107,16 +107,12 @@ impl<V> Merged<V> {
         Applied { headers: headers.collect(), removed: removed.collect() }
     }
 
-    /// The same headers with other values.
-    ///
-    /// # Errors
-    /// The first that `value` gives.
-    pub fn try_map<W, E>(&self, mut value: impl FnMut(&V) -> Result<W, E>) -> Result<Merged<W>, E> {
-        let headers = self.headers.iter().map(|header| {
-            let (name, layer) = (header.name.clone(), header.layer);
-            Ok(MergedHeader { name, value: value(&header.value)?, layer })
-        });
-        Ok(Merged { headers: headers.collect::<Result<_, E>>()?, removed: self.removed.clone() })
+    /// The same headers with other values, one for each, in their order.
+    pub fn with_values<W>(&self, values: impl IntoIterator<Item = W>) -> Merged<W> {
+        let headers = self.headers.iter().zip(values);
+        let headers =
+            headers.map(|(old, value)| MergedHeader { name: old.name.clone(), value, layer: old.layer });
+        Merged { headers: headers.collect(), removed: self.removed.clone() }
     }
 
     fn set(&mut self, header: MergedHeader<V>) {

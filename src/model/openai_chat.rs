@@ -91,8 +91,8 @@ impl OpenAiChat {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        if let Some(source) = &self.authorization {
-            headers.insert(AUTHORIZATION, source.current().as_header().clone());
+        if let Some(value) = self.authorization.as_ref().and_then(credential::Source::ready) {
+            headers.insert(AUTHORIZATION, value.as_header().clone());
         }
         outgoing.insert_into(&mut headers);
         headers

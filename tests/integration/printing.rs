@@ -61,10 +61,14 @@ fn types_of_secrets_cannot_be_printed_at_all() {
         is_debug!(runwright::headers::DigestKey),
         is_debug!(runwright::credential::Source),
         is_debug!(runwright::credential::Headers),
+        is_debug!(runwright::credential::TokenSource),
+        is_debug!(runwright::credential::ClientCredentials),
+        is_debug!(runwright::credential::SigningKey),
+        is_debug!(runwright::credential::GoogleIdToken),
         is_debug!(runwright::mcp::ServerConfig),
         is_debug!(runwright::mcp::Connection),
         is_debug!(runwright::config::Config),
         is_debug!(runwright::run::RunRequest),
     ];
-    assert_eq!(printable, [false; 10]);
+    assert_eq!(printable, [false; 14]);
 }

@@ -233,12 +233,12 @@ fn headers() {
              X-Empty: ''\n      X-Space: ' x'\n      X-Line: \"a\\nb\"\n      X-Accent: é\n      mcp-session-id: x\n",
         ),
         &[
-            "c.yaml:5:22: mcp_servers.crm.headers.X-Api-Version: expected text, `{ env: NAME }` or `{ file: PATH }`, found a \
-             number; put it in quotes",
+            "c.yaml:5:22: mcp_servers.crm.headers.X-Api-Version: expected text, `{ env: NAME }`, `{ file: PATH }`, \
+             `{ oauth_client_credentials: … }` or `{ google_id_token: … }`, found a number; put it in quotes",
             "c.yaml:6:7: mcp_servers.crm.headers.Host: the name is reserved: HTTP, MCP or Runwright itself sets that \
              header",
-            "c.yaml:7:12: mcp_servers.crm.headers.x-a: expected text, `{ env: NAME }` or `{ file: PATH }`, found a \
-             number; put it in quotes",
+            "c.yaml:7:12: mcp_servers.crm.headers.x-a: expected text, `{ env: NAME }`, `{ file: PATH }`, \
+             `{ oauth_client_credentials: … }` or `{ google_id_token: … }`, found a number; put it in quotes",
             "c.yaml:8:7: mcp_servers.crm.headers.X-A: the name stands twice in the set; names are compared without case",
             "c.yaml:9:7: mcp_servers.crm.headers: the name is no HTTP token (RFC 9110 section 5.6.2)",
             "c.yaml:10:16: mcp_servers.crm.headers.X-Empty: the value is empty",
@@ -262,7 +262,8 @@ fn headers() {
 
 #[test]
 fn sources() {
-    let what = "expected text, `{ env: NAME }` or `{ file: PATH }`";
+    let what = "expected text, `{ env: NAME }`, `{ file: PATH }`, `{ oauth_client_credentials: … }` or \
+                `{ google_id_token: … }`";
     let case = |source: &str, column: usize, path: &str, said: &str| {
         let text = format!("mcp_servers: {{ crm: {{ url: 'https://h/', headers: {{ X-A: {source} }} }} }}");
         let expected = format!("c.yaml:1:{column}: mcp_servers.crm.headers.X-A{path}: {said}");
@@ -277,7 +278,7 @@ fn sources() {
         "{ env: EMPTY, prefx: f }",
         58,
         "",
-        &format!("a key is unknown; {what}, the latter two with a `prefix` if need be"),
+        &format!("a key is unknown; {what}, all but the text with a `prefix` if need be"),
     );
     case("{ env: NOT_SET }", 65, ".env", "the environment variable NOT_SET is not set");
     case("{ env: EMPTY }", 65, ".env", "the value is empty");

@@ -26,6 +26,12 @@ mcp_servers:
       X-D: { env: CANARY-VARIABLE }
       X-E: { env: SECRET_LINES }
       X-F: { env: SECRET, prefix: "CANARY\n" }
+      X-G: { oauth_client_credentials: { issuer: 'http://CANARY:CANARY@h/', client_id: [CANARY], client_secret: "CANARY\n" } }
+      X-H: { oauth_client_credentials: { discover: CANARY, private_key: CANARY, scope: [CANARY], resource: CANARY } }
+      X-I: { oauth_client_credentials: { client_secret: { file: key }, private_key: { file: key }, signing_algorithm: CANARY } }
+      X-J: { google_id_token: { audience: [CANARY], metadata_host: 'http://CANARY:CANARY@h/' } }
+      X-K: { oauth_client_credentials: { discover: true, client_id: x, client_secret: { CANARY: CANARY } }, prefix: [CANARY] }
+      X-L: { google_id_token: CANARY }
       Host: CANARY
       "Authorization: Bearer CANARY":
 agents:
@@ -52,6 +58,6 @@ telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY }
     }
     let lines: std::collections::BTreeSet<usize> = problems.iter().map(|problem| problem.line).collect();
     let said: Vec<usize> =
-        [2..=3, 5..=10, 13..=14, 16..=23, 26..=29, 30..=30].into_iter().flatten().collect();
+        [2..=3, 5..=10, 13..=14, 16..=29, 32..=35, 36..=36].into_iter().flatten().collect();
     assert_eq!(lines.into_iter().collect::<Vec<_>>(), said, "each of these lines has a problem");
 }

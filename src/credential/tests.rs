@@ -1,0 +1,4 @@
+//! What tests of sources share.
+
+pub mod keys;
+pub mod loopback;
