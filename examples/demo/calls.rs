@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use runwright::grpc::proto::{
-    ExplainHeadersRequest, HeaderSet, ListAgentsRequest, ListToolsRequest, RunRequest,
+    ExplainHeadersRequest, HeaderSet, ListAgentsRequest, ListToolsRequest, RunOptions, RunRequest,
+    UpdateRunHeadersRequest,
 };
 use serde_json::{Value, json};
 
@@ -17,17 +18,14 @@ pub enum Call {
     ListTools(ListToolsRequest),
     Run(RunRequest),
     RunStreamed(RunRequest),
+    /// A streamed run, and what is sent when it asks for fresh headers: its ids are known only then.
+    RunWaiting(RunRequest, UpdateRunHeadersRequest),
 }
 
 impl Call {
     /// The grpcurl command for it, to be pasted as it is.
     pub fn grpcurl(&self, address: SocketAddr) -> String {
-        let target = format!("{address} runwright.v1.{}", self.method());
-        let fields = self.fields();
-        if fields.is_empty() {
-            return format!("grpcurl -plaintext {target}");
-        }
-        format!("grpcurl -plaintext -d '{{{}}}' \\\n  {target}", wrapped(&fields))
+        command(address, self.method(), &self.fields())
     }
 
     fn method(&self) -> &'static str {
@@ -36,7 +34,7 @@ impl Call {
             Self::ExplainHeaders(_) => "CatalogService/ExplainHeaders",
             Self::ListTools(_) => "CatalogService/ListTools",
             Self::Run(_) => "AgentService/Run",
-            Self::RunStreamed(_) => "AgentService/RunStreamed",
+            Self::RunStreamed(_) | Self::RunWaiting(..) => "AgentService/RunStreamed",
         }
     }
 
@@ -53,13 +51,37 @@ impl Call {
                 ("agent", json!(request.agent)),
                 ("per_run_mcp_headers", sets(&request.per_run_mcp_headers)),
             ],
-            Self::Run(request) | Self::RunStreamed(request) => vec![
-                ("agent", json!(request.agent)),
-                ("input", json!(request.input)),
-                ("per_run_mcp_headers", sets(&request.per_run_mcp_headers)),
-            ],
+            Self::Run(request) | Self::RunStreamed(request) | Self::RunWaiting(request, _) => run(request),
         }
     }
+}
+
+/// The grpcurl command for the update of a run, whose ids are to be filled in.
+pub fn update(request: &UpdateRunHeadersRequest, address: SocketAddr) -> String {
+    let fields = [
+        ("run_id", json!(request.run_id)),
+        ("control_token", json!(request.control_token)),
+        ("per_run_mcp_headers", sets(&request.per_run_mcp_headers)),
+    ];
+    command(address, "AgentService/UpdateRunHeaders", &fields)
+}
+
+fn run(request: &RunRequest) -> Vec<(&'static str, Value)> {
+    let mut fields = vec![
+        ("agent", json!(request.agent)),
+        ("input", json!(request.input)),
+        ("per_run_mcp_headers", sets(&request.per_run_mcp_headers)),
+    ];
+    fields.extend(request.options.as_ref().map(|options| ("options", on_unauthorized(options))));
+    fields
+}
+
+fn command(address: SocketAddr, method: &str, fields: &[(&str, Value)]) -> String {
+    let target = format!("{address} runwright.v1.{method}");
+    if fields.is_empty() {
+        return format!("grpcurl -plaintext {target}");
+    }
+    format!("grpcurl -plaintext -d '{{{}}}' \\\n  {target}", wrapped(fields))
 }
 
 /// Fields as JSON has them, on as few lines as they fit.
@@ -80,6 +102,11 @@ fn wrapped(fields: &[(&str, Value)]) -> String {
 
 fn sets(sets: &BTreeMap<String, HeaderSet>) -> Value {
     sets.iter().map(|(server, headers)| (server.clone(), set(headers))).collect()
+}
+
+/// The one option that the demo sets.
+fn on_unauthorized(options: &RunOptions) -> Value {
+    json!({ "on_unauthorized": options.on_unauthorized().as_str_name() })
 }
 
 fn set(set: &HeaderSet) -> Value {

@@ -1,6 +1,6 @@
 //! A streamed run's events, each a line; the pieces of a text share one.
 
-use runwright::grpc::proto::{RunEvent, TurnCompleted, run_event::Event};
+use runwright::grpc::proto::{TurnCompleted, run_event::Event};
 
 use crate::{paint, render};
 
@@ -13,9 +13,7 @@ pub struct Events {
 
 impl Events {
     /// An event, as it is shown behind those before it.
-    pub fn render(&mut self, event: RunEvent) -> String {
-        let sequence = event.sequence;
-        let Some(event) = event.event else { return String::new() };
+    pub fn render(&mut self, sequence: i32, event: &Event) -> String {
         let is_text = matches!(event, Event::TextDelta(_));
         let (name, text) = describe(event);
         let head = paint::label(&format!("#{sequence:<3} {name:<20}"));
@@ -33,25 +31,25 @@ impl Events {
 }
 
 /// An event's name and what it says.
-fn describe(event: Event) -> (&'static str, String) {
+fn describe(event: &Event) -> (&'static str, String) {
     match event {
         Event::RunStarted(started) => ("run_started", format!("on {}", started.instance)),
         Event::TurnStarted(_) => ("turn_started", "the model is asked".to_owned()),
-        Event::TextDelta(delta) => ("text_delta", delta.text),
-        Event::ToolCallStarted(call) => ("tool_call_started", render::tool_name(&call)),
+        Event::TextDelta(delta) => ("text_delta", delta.text.clone()),
+        Event::ToolCallStarted(call) => ("tool_call_started", render::tool_name(call)),
         Event::ToolCallCompleted(completed) => {
-            let call = completed.tool_call.map(|call| render::tool_call(&call)).unwrap_or_default();
+            let call = completed.tool_call.as_ref().map(render::tool_call).unwrap_or_default();
             ("tool_call_completed", format!("{call} {}", completed.result_text))
         }
         Event::McpServerUnavailable(server) => {
             ("mcp_server_unavailable", format!("{}: {}", server.mcp_server, server.reason))
         }
-        Event::CredentialsRequired(pending) => ("credentials_required", render::pending_input(&pending)),
+        Event::CredentialsRequired(pending) => ("credentials_required", render::pending_input(pending)),
         Event::TurnCompleted(TurnCompleted { usage }) => {
             let tokens = usage.map_or(0, |usage| usage.total_tokens);
             ("turn_completed", format!("{tokens} tokens"))
         }
         Event::Heartbeat(_) => ("heartbeat", String::new()),
-        Event::RunCompleted(response) => ("run_completed", render::end(&response)),
+        Event::RunCompleted(response) => ("run_completed", render::end(response)),
     }
 }

@@ -9,7 +9,7 @@ use tonic_types::{ErrorInfo, StatusExt, pb};
 
 use crate::{
     paint,
-    render::{layer, line},
+    render::{self, layer, line},
 };
 
 /// An error with its details.
@@ -30,8 +30,7 @@ fn challenge(status: &Status) -> String {
     let Some(challenge) = detail::<AuthChallenge>(status) else { return String::new() };
     let phase = challenge.phase();
     let phase = AuthPhase::as_str_name(&phase).trim_start_matches("AUTH_PHASE_");
-    let AuthChallenge { scheme, error, .. } = &challenge;
-    line("challenge", &format!("{} error={}", paint::good(scheme), paint::good(error)))
+    line("challenge", &render::challenge(&challenge))
         + &line(
             "",
             &format!("while {phase}; the refused header came from {}", layer(challenge.credential_layer())),

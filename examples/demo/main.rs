@@ -37,9 +37,9 @@ async fn main() -> ExitCode {
 
 async fn demo() -> Fallible<()> {
     let serve = env::var_os("SERVE").is_some_and(|value| value == "1");
-    let shop = shop::open().await?;
+    let (shop, executed) = shop::open().await?;
     let service = Service::start(&shop, serve).await?;
-    let show = Show::new(&service)?;
+    let show = Show::new(&service, executed)?;
     if serve {
         show.lines()?;
         tokio::signal::ctrl_c().await?;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use runwright::grpc::proto::{
-    AppliedHeaders, ExplainHeadersResponse, HeaderLayer, ListAgentsResponse, ListToolsResponse, PendingInput,
-    RunResponse, ToolCall, ToolCallStatus, pending_input::Input,
+    AppliedHeaders, AuthChallenge, ExplainHeadersResponse, HeaderLayer, ListAgentsResponse,
+    ListToolsResponse, PendingInput, RunResponse, ToolCall, ToolCallStatus, pending_input::Input,
 };
 
 use crate::paint;
@@ -81,11 +81,23 @@ pub fn tool_name(call: &ToolCall) -> String {
 /// What a run waits for.
 pub fn pending_input(pending: &PendingInput) -> String {
     match &pending.input {
-        Some(Input::Credentials(challenge)) => {
-            format!("{} says {}: bring a fresh token", challenge.mcp_server, challenge.error)
+        Some(Input::Credentials(refusal)) => {
+            format!("by {}, which says: {}", refusal.mcp_server, challenge(refusal))
         }
         None => String::new(),
     }
+}
+
+/// An MCP server's words about a credential that it refuses.
+pub fn challenge(refusal: &AuthChallenge) -> String {
+    format!("{} error={}", paint::good(&refusal.scheme), paint::good(&refusal.error))
+}
+
+/// What the shop has executed, by tool.
+pub fn executed(tools: &BTreeMap<&str, u32>) -> String {
+    let tools: Vec<String> = tools.iter().map(|(tool, times)| format!("{tool} {times}×")).collect();
+    let tools = if tools.is_empty() { "nothing".to_owned() } else { tools.join(", ") };
+    line("shop", &format!("executed {}", paint::good(&tools)))
 }
 
 /// A header's layer.
@@ -99,7 +111,7 @@ pub fn line(name: &str, text: &str) -> String {
 }
 
 /// The headers that each server was sent, by digest: equal digests are equal values.
-fn sent(applied: &BTreeMap<String, AppliedHeaders>) -> String {
+pub fn sent(applied: &BTreeMap<String, AppliedHeaders>) -> String {
     let servers = applied.iter().map(|(server, applied)| {
         let headers = applied.headers.iter();
         let headers: Vec<String> = headers

@@ -1,21 +1,23 @@
 //! The shop: an MCP server that answers by whose bearer token it is shown, made with the official SDK's server side.
 //!
 //! It keeps no session. A token that it does not know gets 401 and a challenge (RFC 6750 section 3), and `find_orders` is
-//! there only for tokens that have the scope for it.
+//! there only for tokens that have the scope for it. One token expires in mid-run, and does so again in every run: by the
+//! time of `find_orders` it always has.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
     extract::Request,
     http::{
-        StatusCode,
+        HeaderMap, StatusCode,
         header::{AUTHORIZATION, WWW_AUTHENTICATE},
         request::Parts,
     },
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use parking_lot::Mutex;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     handler::server::tool::Extension,
@@ -34,38 +36,75 @@ use crate::Fallible;
 /// Whom a token belongs to.
 struct Person {
     token: &'static str,
+    /// The tool by whose call the token has expired.
+    expired_by: Option<&'static str>,
     name: &'static str,
     /// `None`: the token has no scope for orders.
     orders: Option<&'static str>,
 }
 
-const PEOPLE: [Person; 3] = [
+const ALICE: Person = Person {
+    token: "alice-demo-token",
+    expired_by: None,
+    name: "Alice Archer",
+    orders: Some("#1001 a standing desk, #1002 a desk lamp"),
+};
+
+const PEOPLE: [Person; 4] = [
+    ALICE,
+    Person { token: "alice-short-demo-token", expired_by: Some("find_orders"), ..ALICE },
     Person {
-        token: "alice-demo-token",
-        name: "Alice Archer",
-        orders: Some("#1001 a standing desk, #1002 a desk lamp"),
+        token: "bob-demo-token",
+        expired_by: None,
+        name: "Bob Brown",
+        orders: Some("#2001 a bicycle bell"),
     },
-    Person { token: "bob-demo-token", name: "Bob Brown", orders: Some("#2001 a bicycle bell") },
-    Person { token: "carol-demo-token", name: "Carol Cole", orders: None },
+    Person { token: "carol-demo-token", expired_by: None, name: "Carol Cole", orders: None },
 ];
 
-/// Opens the shop on a free port, for as long as the process lives.
-pub async fn open() -> Fallible<Url> {
+/// How often each tool was executed: what the shop itself knows of a run.
+#[derive(Clone, Default)]
+pub struct Executed(Arc<Mutex<BTreeMap<&'static str, u32>>>);
+
+impl Person {
+    /// Whether the token is of no use for this request. MCP puts the name of the tool that is called into a header.
+    fn has_expired(&self, request: &HeaderMap) -> bool {
+        self.expired_by.is_some_and(|tool| request.get("mcp-name").is_some_and(|name| name == tool))
+    }
+}
+
+impl Executed {
+    fn note(&self, tool: &'static str) {
+        *self.0.lock().entry(tool).or_default() += 1;
+    }
+
+    /// What was executed since this was last asked.
+    pub fn take(&self) -> BTreeMap<&'static str, u32> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+/// Opens the shop on a free port, for as long as the process lives; tells where, and what it executes.
+pub async fn open() -> Fallible<(Url, Executed)> {
+    let executed = Executed::default();
+    let shop = Shop { executed: executed.clone() };
     let config =
         StreamableHttpServerConfig::default().with_legacy_session_mode(false).with_json_response(true);
-    let mcp = StreamableHttpService::new(|| Ok(Shop), Arc::new(LocalSessionManager::default()), config);
+    let sessions = Arc::new(LocalSessionManager::default());
+    let mcp = StreamableHttpService::new(move || Ok(shop.clone()), sessions, config);
     let router = Router::new().nest_service("/mcp", mcp).layer(middleware::from_fn(authenticate));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/mcp", listener.local_addr()?);
     tokio::spawn(async { axum::serve(listener, router).await });
-    Ok(Url::parse(&url)?)
+    Ok((Url::parse(&url)?, executed))
 }
 
-/// Lets a request in whose token is somebody's, and notes whose.
+/// Lets a request in whose token is somebody's and has not expired, and notes whose.
 async fn authenticate(mut request: Request, next: Next) -> Response {
     let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = authorization.and_then(|value| value.strip_prefix("Bearer "));
-    let Some(person) = PEOPLE.iter().find(|person| Some(person.token) == token) else {
+    let person = PEOPLE.iter().find(|person| Some(person.token) == token);
+    let Some(person) = person.filter(|person| !person.has_expired(request.headers())) else {
         let challenge = [(WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#)];
         return (StatusCode::UNAUTHORIZED, challenge).into_response();
     };
@@ -73,19 +112,25 @@ async fn authenticate(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-struct Shop;
+#[derive(Clone)]
+struct Shop {
+    executed: Executed,
+}
 
 #[tool_router]
 impl Shop {
     #[tool(description = "Says who the customer is")]
     async fn whoami(&self, Extension(request): Extension<Parts>) -> Result<String, ErrorData> {
-        Ok(format!("You are {}.", person(&request)?.name))
+        let person = person(&request)?;
+        self.executed.note("whoami");
+        Ok(format!("You are {}.", person.name))
     }
 
     #[tool(description = "Lists the customer's open orders")]
     async fn find_orders(&self, Extension(request): Extension<Parts>) -> Result<String, ErrorData> {
         let orders =
             person(&request)?.orders.ok_or_else(|| ErrorData::invalid_params("no such tool", None))?;
+        self.executed.note("find_orders");
         Ok(format!("Your open orders: {orders}."))
     }
 }

@@ -6,15 +6,17 @@ use std::{
 };
 
 use runwright::grpc::proto::{
-    RunRequest, agent_service_client::AgentServiceClient, catalog_service_client::CatalogServiceClient,
+    RunRequest, UpdateRunHeadersRequest, agent_service_client::AgentServiceClient,
+    catalog_service_client::CatalogServiceClient, run_event::Event,
 };
 use tonic::transport::Channel;
 
 use crate::{
     Fallible,
-    calls::Call,
+    calls::{self, Call},
     events, failure, paint, render,
     service::Service,
+    shop::Executed,
     steps::{self, Step, TOKENS},
 };
 
@@ -25,6 +27,7 @@ pub struct Show {
     scripted: bool,
     agents: AgentServiceClient<Channel>,
     catalog: CatalogServiceClient<Channel>,
+    executed: Executed,
 }
 
 /// What a step shows, kept for a look at whether it is what it should be.
@@ -34,8 +37,8 @@ pub struct Answer {
 }
 
 impl Show {
-    /// A backend of that service.
-    pub fn new(service: &Service) -> Fallible<Self> {
+    /// A backend of that service, which can see what the shop executes.
+    pub fn new(service: &Service, executed: Executed) -> Fallible<Self> {
         let channel = service.channel()?;
         Ok(Self {
             address: service.address,
@@ -43,6 +46,7 @@ impl Show {
             scripted: service.scripted,
             agents: AgentServiceClient::new(channel.clone()),
             catalog: CatalogServiceClient::new(channel),
+            executed,
         })
     }
 
@@ -71,6 +75,12 @@ impl Show {
         self.opening()?;
         for (number, step) in (1..).zip(steps::all()) {
             self.line(number, &step)?;
+            if let Call::RunWaiting(_, update) = &step.call {
+                self.update_line(
+                    "At credentialsRequired, from another terminal, with runId and controlToken of the first event:",
+                    update,
+                )?;
+            }
         }
         let bye =
             "Serving until Ctrl-C. Paste a line into another terminal; change a token, and see who answers.";
@@ -91,6 +101,13 @@ impl Show {
         writeln!(out, "{}\n", paint::command(&step.call.grpcurl(self.address)))
     }
 
+    /// The line for a run that waits, behind when it is sent.
+    fn update_line(&self, when: &str, update: &UpdateRunHeadersRequest) -> io::Result<()> {
+        let mut out = anstream::stdout();
+        writeln!(out, "{when}")?;
+        writeln!(out, "{}\n", paint::command(&calls::update(update, self.address)))
+    }
+
     async fn perform(&self, call: &Call, answer: &mut Answer) -> Fallible<()> {
         let (mut agents, mut catalog) = (self.agents.clone(), self.catalog.clone());
         let shown = match call {
@@ -104,26 +121,59 @@ impl Show {
                 catalog.list_tools(request.clone()).await.map(|reply| render::tools(reply.get_ref()))
             }
             Call::Run(request) => agents.run(request.clone()).await.map(|reply| render::run(reply.get_ref())),
-            Call::RunStreamed(request) => return self.stream(request, answer).await,
+            Call::RunStreamed(request) => return self.stream(request, None, answer).await,
+            Call::RunWaiting(request, update) => {
+                self.executed.take();
+                self.stream(request, Some(update), answer).await?;
+                Ok(render::executed(&self.executed.take()))
+            }
         };
         answer.show(&shown.unwrap_or_else(|status| failure::render(&status)))?;
         Ok(())
     }
 
-    /// Shows events as they come.
-    async fn stream(&self, request: &RunRequest, answer: &mut Answer) -> Fallible<()> {
+    /// Shows events as they come, and sends `update` when the run waits for it.
+    async fn stream(
+        &self,
+        request: &RunRequest,
+        update: Option<&UpdateRunHeadersRequest>,
+        answer: &mut Answer,
+    ) -> Fallible<()> {
         let mut shown = events::Events::default();
+        let mut control_token = String::new();
         let mut stream = match self.agents.clone().run_streamed(request.clone()).await {
             Ok(stream) => stream.into_inner(),
             Err(status) => return Ok(answer.show(&failure::render(&status))?),
         };
         loop {
-            match stream.message().await {
-                Ok(Some(event)) => answer.show(&shown.render(event))?,
+            let message = match stream.message().await {
+                Ok(Some(message)) => message,
                 Ok(None) => return Ok(()),
                 Err(status) => return Ok(answer.show(&failure::render(&status))?),
+            };
+            let Some(event) = message.event else { continue };
+            answer.show(&shown.render(message.sequence, &event))?;
+            match (event, update) {
+                (Event::RunStarted(started), _) => control_token = started.control_token,
+                (Event::CredentialsRequired(_), Some(update)) => {
+                    self.update_line(
+                        "\nThe run waits. Its backend sends, with run_id and control_token of the first event:",
+                        update,
+                    )?;
+                    let (run_id, control_token) = (message.run_id, control_token.clone());
+                    let request = UpdateRunHeadersRequest { run_id, control_token, ..update.clone() };
+                    self.update(request, answer).await?;
+                }
+                _ => {}
             }
         }
+    }
+
+    /// Brings fresh headers to a run that waits, and shows what it sends from then on.
+    async fn update(&self, request: UpdateRunHeadersRequest, answer: &mut Answer) -> Fallible<()> {
+        let reply = self.agents.clone().update_run_headers(request).await?;
+        answer.show(&render::sent(&reply.get_ref().applied_headers))?;
+        Ok(writeln!(anstream::stdout())?)
     }
 
     fn check(&self, step: &Step, answer: &Answer) -> Result<(), String> {

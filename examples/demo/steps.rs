@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use runwright::grpc::proto::{
-    ExplainHeadersRequest, HeaderSet, ListAgentsRequest, ListToolsRequest, RunRequest,
+    ExplainHeadersRequest, HeaderSet, ListAgentsRequest, ListToolsRequest, OnUnauthorized, RunOptions,
+    RunRequest, UpdateRunHeadersRequest,
 };
 
 use crate::calls::Call;
@@ -11,13 +12,15 @@ use crate::calls::Call;
 const AGENT: &str = "support";
 const SHOP: &str = "shop";
 const ALICE: &str = "alice-demo-token";
+/// Alice's, too, but it expires before a run ends.
+const ALICE_SHORT: &str = "alice-short-demo-token";
 const BOB: &str = "bob-demo-token";
 const CAROL: &str = "carol-demo-token";
 /// Nobody's.
 const UNKNOWN: &str = "expired-demo-token";
 
 /// No answer may hold any of these.
-pub const TOKENS: [&str; 4] = [ALICE, BOB, CAROL, UNKNOWN];
+pub const TOKENS: [&str; 5] = [ALICE, ALICE_SHORT, BOB, CAROL, UNKNOWN];
 
 /// One thing that is shown.
 pub struct Step {
@@ -35,7 +38,7 @@ pub struct Step {
 
 /// The whole show.
 pub fn all() -> Vec<Step> {
-    [catalog(), runs(), refusals()].into_iter().flatten().collect()
+    [catalog(), runs(), refusals(), vec![renewal()]].into_iter().flatten().collect()
 }
 
 fn catalog() -> Vec<Step> {
@@ -98,13 +101,6 @@ fn runs() -> Vec<Step> {
 fn refusals() -> Vec<Step> {
     vec![
         Step {
-            heading: "An expired token: the shop's challenge comes back typed, so a backend knows what to renew.",
-            call: Call::Run(run(SHOP, UNKNOWN)),
-            holds: &["FAILED_PRECONDITION", "MCP_UNAUTHORIZED", "Bearer", "invalid_token", "RUN_SERVER"],
-            holds_if_scripted: &[],
-            lacks: &["Alice"],
-        },
-        Step {
             heading: "A server's name with a typo: refused before anything ran, and it says which would do.",
             call: Call::Run(run("shopp", ALICE)),
             holds: &[
@@ -116,7 +112,30 @@ fn refusals() -> Vec<Step> {
             holds_if_scripted: &[],
             lacks: &["Alice"],
         },
+        Step {
+            heading: "An expired token: the shop's challenge comes back typed, so a backend knows what to renew.",
+            call: Call::Run(run(SHOP, UNKNOWN)),
+            holds: &["FAILED_PRECONDITION", "MCP_UNAUTHORIZED", "Bearer", "invalid_token", "RUN_SERVER"],
+            holds_if_scripted: &[],
+            lacks: &["Alice"],
+        },
     ]
+}
+
+fn renewal() -> Step {
+    Step {
+        heading: "A token that expires in mid-run: the run waits for another, and goes on. No tool is executed twice.",
+        call: Call::RunWaiting(waiting(run(SHOP, ALICE_SHORT)), update(ALICE)),
+        holds: &["run_completed", "STOP"],
+        holds_if_scripted: &[
+            "credentials_required by shop, which says: Bearer error=invalid_token",
+            "sent to shop: authorization 99ef39, x-api-version 5b0b85, x-client bf315e",
+            "find_orders OK",
+            "#1001",
+            "executed find_orders 1×, whoami 1×",
+        ],
+        lacks: &["ERROR", "Bob"],
+    }
 }
 
 fn explain_headers(token: &str) -> Call {
@@ -137,6 +156,21 @@ fn run(server: &str, token: &str) -> RunRequest {
         agent: AGENT.into(),
         input: "Who am I, and what have I ordered?".into(),
         per_run_mcp_headers: bearer(server, token),
+        ..Default::default()
+    }
+}
+
+fn waiting(request: RunRequest) -> RunRequest {
+    let options = RunOptions { on_unauthorized: OnUnauthorized::Wait.into(), ..Default::default() };
+    RunRequest { options: Some(options), ..request }
+}
+
+/// What a run's backend sends when it is asked. The two ids stand for those of the run.
+fn update(token: &str) -> UpdateRunHeadersRequest {
+    UpdateRunHeadersRequest {
+        run_id: "RUN_ID".into(),
+        control_token: "CONTROL_TOKEN".into(),
+        per_run_mcp_headers: bearer(SHOP, token),
         ..Default::default()
     }
 }
