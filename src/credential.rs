@@ -4,7 +4,7 @@ mod file;
 
 use http::HeaderName;
 
-use crate::headers::{HeaderSet, SecretValue, rules::Refusal};
+use crate::headers::{self, HeaderSet, SecretValue, rules::Refusal};
 pub use file::{FileError, FileSource};
 
 /// The source of one value, such as a registered header's or a model's key.
@@ -16,9 +16,20 @@ pub enum Source {
     File(FileSource),
 }
 
-/// Registered headers: names, each with the source of its value.
+/// Registered headers.
 #[derive(Clone, Default)]
-pub struct Headers(Vec<(HeaderName, Source)>);
+pub struct Headers(Vec<Header>);
+
+/// A registered header.
+#[derive(Clone)]
+pub struct Header {
+    /// The name, in lower case.
+    pub name: HeaderName,
+    /// The source of its value.
+    pub source: Source,
+    /// Whether values of that name are secret, also those that a layer above has in its place.
+    pub secret: bool,
+}
 
 impl Source {
     /// A value that does not change.
@@ -40,17 +51,22 @@ impl Source {
 
 impl Headers {
     /// Registers headers; the names are checked and each stands once.
-    pub fn new(headers: Vec<(HeaderName, Source)>) -> Self {
+    pub fn new(headers: Vec<Header>) -> Self {
         Self(headers)
     }
 
     /// The names, in lower case, in the configured order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+        self.0.iter().map(|header| header.name.as_str())
     }
 
     /// The headers with their values as of now.
     pub fn current(&self) -> HeaderSet {
-        HeaderSet::from_checked(self.0.iter().map(|(name, source)| (name.clone(), source.current())))
+        let current = |Header { name, source, secret }: &Header| headers::Header {
+            name: name.clone(),
+            value: source.current(),
+            secret: *secret,
+        };
+        HeaderSet::from_checked(self.0.iter().map(current))
     }
 }

@@ -19,5 +19,5 @@ mod value;
 
 pub use digest::{DigestKey, IdentityDigest};
 pub use merge::{Applied, AppliedHeader, Layer, Merged, MergedHeader, merge};
-pub use set::{HeaderSet, Problem};
+pub use set::{Header, HeaderSet, Problem};
 pub use value::SecretValue;

@@ -1,4 +1,5 @@
-//! Sources of values: a literal, `{ env: NAME }` or `{ file: PATH }`, the latter two with a `prefix`.
+//! Sources of values: a literal, `{ value: TEXT }`, `{ env: NAME }` or `{ file: PATH }`, all but the first with a `prefix`,
+//! and a registered header's with `secret`, too.
 
 use std::path::PathBuf;
 
@@ -6,11 +7,12 @@ use http::HeaderName;
 
 use super::{decode::At, yaml::Kind};
 use crate::{
-    credential::{FileError, FileSource, Headers, Source},
+    credential::{FileError, FileSource, Header, Headers, Source},
     headers::rules::{self, Refusal},
 };
 
-const KEYS: [&str; 3] = ["env", "file", "prefix"];
+const KEYS: [&str; 4] = ["value", "env", "file", "prefix"];
+const HEADER_KEYS: [&str; 5] = ["value", "env", "file", "prefix", "secret"];
 const WHAT: &str = "text, `{ env: NAME }` or `{ file: PATH }`";
 
 /// The source of a value.
@@ -20,19 +22,12 @@ pub fn decode(at: &At<'_>) -> Option<Source> {
 
 /// The source of a value that `prefix` stands in front of, unless the source has a prefix of its own.
 pub fn decode_with_prefix(at: &At<'_>, prefix: &str) -> Option<Source> {
-    match &at.node().kind {
-        Kind::Text(literal) => fixed(at, prefix, literal),
-        Kind::Mapping(_) => from_mapping(at, prefix),
-        _ => {
-            at.expected_text(WHAT);
-            None
-        }
-    }
+    with_secrecy(at, prefix, &KEYS).map(|(source, _)| source)
 }
 
 /// Registered headers: a mapping from names to sources.
 pub fn headers(at: &At<'_>) -> Option<Headers> {
-    let mut headers = Vec::<(HeaderName, Option<Source>)>::new();
+    let mut headers = Vec::<(HeaderName, Option<(Source, bool)>)>::new();
     for (name, value) in at.entries() {
         let checked = rules::check_name(name);
         if let Err(refusal @ Refusal::NameNotToken) = checked {
@@ -40,7 +35,7 @@ pub fn headers(at: &At<'_>) -> Option<Headers> {
             at.problem_at(value.key_mark, refusal.to_string());
             continue;
         }
-        let source = decode(&value);
+        let source = with_secrecy(&value, "", &HEADER_KEYS);
         match checked {
             Ok(name) if headers.iter().any(|(present, _)| *present == name) => {
                 value.key_problem(Refusal::RepeatedName.to_string());
@@ -50,7 +45,10 @@ pub fn headers(at: &At<'_>) -> Option<Headers> {
         }
     }
     let count = headers.len();
-    let good = headers.into_iter().filter_map(|(name, source)| Some((name, source?)));
+    let good = headers.into_iter().filter_map(|(name, source)| {
+        let (source, secret) = source?;
+        Some(Header { name, source, secret })
+    });
     let headers = Headers::new(good.collect());
     if count > rules::MAX_HEADERS {
         at.key_problem(Refusal::TooManyHeaders.to_string());
@@ -66,23 +64,38 @@ pub fn path(at: &At<'_>) -> Option<PathBuf> {
     at.text().map(|path| folder.map_or_else(|| PathBuf::from(path), |folder| folder.join(path)))
 }
 
-fn from_mapping(at: &At<'_>, prefix: &str) -> Option<Source> {
+/// A source, and whether its values are secret: all but a literal's are, unless it says otherwise.
+fn with_secrecy(at: &At<'_>, prefix: &str, keys: &[&str]) -> Option<(Source, bool)> {
+    match &at.node().kind {
+        Kind::Text(literal) => fixed(at, prefix, literal).map(|source| (source, false)),
+        Kind::Mapping(_) => from_mapping(at, prefix, keys),
+        _ => {
+            at.expected_text(WHAT);
+            None
+        }
+    }
+}
+
+fn from_mapping(at: &At<'_>, prefix: &str, keys: &[&str]) -> Option<(Source, bool)> {
     let entries = at.entries();
-    if entries.iter().any(|(name, _)| !KEYS.contains(name)) {
+    if entries.iter().any(|(name, _)| !keys.contains(name)) {
         // The key is not shown: where a source is expected it may be a value that lacks its quotes.
-        at.problem(format!("a key is unknown; expected {WHAT}, the latter two with a `prefix` if need be"));
+        at.problem(format!("a key is unknown; there are {}", keys.join(", ")));
         return None;
     }
-    let fields = at.fields(&KEYS);
+    let fields = at.fields(keys);
     let prefix = fields.or("prefix", At::text, prefix);
-    match (fields.get("env"), fields.get("file")) {
-        (Some(env), None) => variable(env, prefix),
-        (None, Some(file)) => from_file(file, prefix),
+    let secret = fields.or("secret", At::flag, fields.get("value").is_none());
+    let source = match (fields.get("value"), fields.get("env"), fields.get("file")) {
+        (Some(value), None, None) => value.text().and_then(|literal| fixed(value, prefix, literal)),
+        (None, Some(env), None) => variable(env, prefix),
+        (None, None, Some(file)) => from_file(file, prefix),
         _ => {
             at.problem(format!("expected {WHAT}"));
             None
         }
-    }
+    };
+    source.map(|source| (source, secret))
 }
 
 /// An environment variable's value, less the white space at its end, as with a file.

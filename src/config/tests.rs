@@ -65,5 +65,5 @@ fn sent(headers: &crate::credential::Headers) -> Vec<(String, String)> {
     let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
     let current = headers.current();
     let headers = current.headers().iter();
-    headers.map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect()
+    headers.map(|header| (header.name.to_string(), text(header.value.as_bytes()))).collect()
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{DigestKey, HeaderSet, SecretValue};
+use super::{DigestKey, Header, HeaderSet, SecretValue, rules};
 
 /// Where a header came from, from the lowest layer to the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,8 @@ pub struct MergedHeader {
     pub value: SecretValue,
     /// The layer that it came from.
     pub layer: Layer,
+    /// Whether the value is secret: the name is a credential's, or this layer or one below says so.
+    pub secret: bool,
 }
 
 /// [`Merged`] as it may be shown: names, layers and digests.
@@ -60,12 +62,18 @@ pub struct AppliedHeader {
 /// Merges layers, given from the lowest to the highest.
 pub fn merge<'a>(layers: impl IntoIterator<Item = (Layer, &'a HeaderSet)>) -> Merged {
     let mut merged = Merged::default();
+    // They stay so in the layers above, even where a layer between takes the header away.
+    let mut secret: Vec<&HeaderName> = Vec::new();
     for (layer, set) in layers {
         for name in set.removed() {
             merged.remove(name);
         }
-        for (name, value) in set.headers() {
-            merged.set(MergedHeader { name: name.clone(), value: value.clone(), layer });
+        for Header { name, value, secret: said } in set.headers() {
+            if *said {
+                secret.push(name);
+            }
+            let secret = secret.contains(&name) || rules::is_credential(name.as_str());
+            merged.set(MergedHeader { name: name.clone(), value: value.clone(), layer, secret });
         }
     }
     merged

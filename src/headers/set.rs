@@ -8,8 +8,19 @@ use super::{SecretValue, rules, rules::Refusal};
 /// [`super::rules`].
 #[derive(Clone, Default)]
 pub struct HeaderSet {
-    headers: Vec<(HeaderName, SecretValue)>,
+    headers: Vec<Header>,
     remove: Vec<HeaderName>,
+}
+
+/// A header to set.
+#[derive(Clone)]
+pub struct Header {
+    /// The name, in lower case.
+    pub name: HeaderName,
+    /// The value.
+    pub value: SecretValue,
+    /// Whether this layer says that the name's values are secret, its own and those of the layers above.
+    pub secret: bool,
 }
 
 /// The most headers, and the most removals, of one set that are looked at: a set that has more is refused whatever they
@@ -59,17 +70,17 @@ impl HeaderSet {
     }
 
     /// A set of headers that are checked already, as a registration's are; a later one of a name replaces an earlier.
-    pub fn from_checked(headers: impl IntoIterator<Item = (HeaderName, SecretValue)>) -> Self {
+    pub fn from_checked(headers: impl IntoIterator<Item = Header>) -> Self {
         Self { headers: headers.into_iter().collect(), remove: Vec::new() }
     }
 
     /// The same set with these of its headers alone.
-    pub fn with_headers(self, headers: Vec<(HeaderName, SecretValue)>) -> Self {
+    pub fn with_headers(self, headers: Vec<Header>) -> Self {
         Self { headers, ..self }
     }
 
     /// The headers to set.
-    pub fn headers(&self) -> &[(HeaderName, SecretValue)] {
+    pub fn headers(&self) -> &[Header] {
         &self.headers
     }
 
@@ -78,25 +89,31 @@ impl HeaderSet {
         &self.remove
     }
 
+    /// Whether it has a value for a name.
+    pub fn sets(&self, name: &HeaderName) -> bool {
+        self.headers.iter().any(|header| header.name == *name)
+    }
+
     /// The bytes of all names and values, for [`rules::MAX_RUN_BYTES`].
     pub fn size(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.as_bytes().len());
+        let header = |header: &Header| header.name.as_str().len() + header.value.as_bytes().len();
+        let headers = self.headers.iter().map(header);
         headers.chain(self.remove.iter().map(|name| name.as_str().len())).sum()
     }
 
     fn insert(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
         let name = rules::check_name(name)?;
         let value = SecretValue::parse(value)?;
-        if self.headers.iter().any(|(present, _)| *present == name) {
+        if self.sets(&name) {
             return Err(Refusal::RepeatedName);
         }
-        self.headers.push((name, value));
+        self.headers.push(Header { name, value, secret: false });
         Ok(())
     }
 
     fn insert_removal(&mut self, name: &str) -> Result<(), Refusal> {
         let name = rules::check_name(name)?;
-        if self.headers.iter().any(|(present, _)| *present == name) {
+        if self.sets(&name) {
             return Err(Refusal::SetAndRemoved);
         }
         if !self.remove.contains(&name) {

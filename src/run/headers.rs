@@ -94,13 +94,14 @@ impl Check<'_> {
             return set;
         }
         let (credentials, others): (Vec<_>, Vec<_>) =
-            set.headers().iter().cloned().partition(|(name, _)| rules::is_credential(name.as_str()));
+            set.headers().iter().cloned().partition(|header| rules::is_credential(header.name.as_str()));
         if credentials.is_empty() {
             return set;
         }
-        for (name, _) in &credentials {
-            let given = raw.headers.keys().find(|given| given.eq_ignore_ascii_case(name.as_str()));
-            self.refuse_credential(given.map_or(name.as_str(), String::as_str));
+        for header in &credentials {
+            let name = header.name.as_str();
+            let given = raw.headers.keys().find(|given| given.eq_ignore_ascii_case(name));
+            self.refuse_credential(given.map_or(name, String::as_str));
         }
         set.with_headers(others)
     }

@@ -190,6 +190,8 @@ fn sources_give_values() {
         ("{ env: TRAILING_NEWLINE }", "Bearer trimmed"),
         ("{ env: OPENAI_API_KEY, prefix: 'Token ' }", "Token sk-from-the-environment"),
         ("{ env: OPENAI_API_KEY, prefix: '' }", "sk-from-the-environment"),
+        ("{ value: literal }", "Bearer literal"),
+        ("{ value: literal, prefix: 'Token ' }", "Token literal"),
         ("{ file: key }", "Bearer in-a-file"),
         ("{ file: ./key, prefix: 'Token ' }", "Token in-a-file"),
     ] {
@@ -206,6 +208,32 @@ fn header_sources_have_no_prefix_unless_given() {
     let expected = [("a", "sk-from-the-environment"), ("authorization", "Bearer sk-from-the-environment")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(sent(&config.mcp_servers["crm"].headers), expected);
+}
+
+#[test]
+fn a_header_is_secret_if_it_says_so_or_is_no_literal() {
+    let header = |source: &str| {
+        let text = format!("mcp_servers: {{ crm: {{ url: 'https://h/', headers: {{ X-A: {source} }} }} }}");
+        let config = load_in(&[("c.yaml", &text), ("key", "in-a-file")], "c.yaml");
+        let config = config.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let current = config.mcp_servers["crm"].headers.current();
+        let [header] = current.headers() else { panic!("one header") };
+        (String::from_utf8(header.value.as_bytes().to_vec()).unwrap(), header.secret)
+    };
+    for (source, value, secret) in [
+        ("a", "a", false),
+        ("{ value: a }", "a", false),
+        ("{ value: a, secret: false }", "a", false),
+        ("{ value: a, secret: true }", "a", true),
+        ("{ value: a, prefix: 'Token ', secret: true }", "Token a", true),
+        ("{ env: OPENAI_API_KEY }", "sk-from-the-environment", true),
+        ("{ env: OPENAI_API_KEY, secret: true }", "sk-from-the-environment", true),
+        ("{ env: OPENAI_API_KEY, secret: false }", "sk-from-the-environment", false),
+        ("{ file: key }", "in-a-file", true),
+        ("{ file: key, secret: false }", "in-a-file", false),
+    ] {
+        assert_eq!(header(source), (value.to_owned(), secret), "{source}");
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ mcp_servers:
       X-D: { env: CANARY-VARIABLE }
       X-E: { env: SECRET_LINES }
       X-F: { env: SECRET, prefix: "CANARY\n" }
+      X-G: { value: CANARY, secret: CANARY }
+      X-H: { value: "CANARY\n", secret: false }
       Host: CANARY
       "Authorization: Bearer CANARY":
 agents:
@@ -52,6 +54,6 @@ telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY }
     }
     let lines: std::collections::BTreeSet<usize> = problems.iter().map(|problem| problem.line).collect();
     let said: Vec<usize> =
-        [2..=3, 5..=10, 13..=14, 16..=23, 26..=29, 30..=30].into_iter().flatten().collect();
+        [2..=3, 5..=10, 13..=14, 16..=25, 28..=31, 32..=32].into_iter().flatten().collect();
     assert_eq!(lines.into_iter().collect::<Vec<_>>(), said, "each of these lines has a problem");
 }
