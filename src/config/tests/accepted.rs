@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    headers::CallerRules,
     mcp::SessionScope,
     message::ToolRef,
     model::{Config as Model, openai_chat, scripted::Step},
@@ -31,6 +32,7 @@ mcp_servers:
     headers:
       X-Api-Version: "2"
       X-Service-Key: { file: secrets/key }
+    caller_headers: { allowed: [authorization, X-User-Id], required: [Authorization], locked: [x-api-version] }
     session_scope: run
     tools_ttl: 6m
     max_body_bytes: 1MiB
@@ -101,6 +103,12 @@ fn a_whole_document_fills_every_field() {
     assert_eq!((crm.name.as_str(), crm.url.as_str()), ("crm", "https://crm.example.com/mcp"));
     let headers = [("x-api-version", "2"), ("x-service-key", "file-key")];
     assert_eq!(sent(&crm.headers), headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let rules = &crm.caller_headers;
+    assert_eq!(rules.allowed().map(names), Some(vec!["authorization", "x-user-id"]));
+    assert_eq!(
+        (names(rules.required()), names(rules.locked())),
+        (vec!["authorization"], vec!["x-api-version"])
+    );
     assert_eq!(crm.session_scope, SessionScope::Run);
     assert_eq!((crm.tools_ttl, crm.max_body_bytes), (seconds(360), 1024 * 1024));
     let timeouts = (crm.timeouts.connect, crm.timeouts.startup, crm.timeouts.call);
@@ -139,6 +147,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((crm.tools_ttl, crm.max_body_bytes), (seconds(300), 2 * 1024 * 1024));
     assert_eq!(crm.timeouts, crate::mcp::Timeouts::default());
     assert_eq!(crm.headers.names().count(), 0);
+    assert_eq!(crm.caller_headers, CallerRules::default());
 
     let agent = &config.agents["a"];
     assert_eq!((agent.max_turns, agent.timeout), (10, seconds(420)));

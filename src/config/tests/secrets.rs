@@ -19,6 +19,7 @@ mcp_servers:
   crm:
     url: https://h:CANARY/
     session_scope: CANARY
+    caller_headers: { allowed: ["X-A: CANARY", "CANARY\n"], locked: CANARY, required: [[CANARY], { CANARY: CANARY }] }
     headers:
       X-A: "CANARY\n"
       X-B: { file: key }
@@ -54,6 +55,6 @@ telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY }
     }
     let lines: std::collections::BTreeSet<usize> = problems.iter().map(|problem| problem.line).collect();
     let said: Vec<usize> =
-        [2..=3, 5..=10, 13..=14, 16..=25, 28..=31, 32..=32].into_iter().flatten().collect();
+        [2..=3, 5..=10, 13..=15, 17..=26, 29..=32, 33..=33].into_iter().flatten().collect();
     assert_eq!(lines.into_iter().collect::<Vec<_>>(), said, "each of these lines has a problem");
 }
