@@ -74,9 +74,10 @@ impl HeaderSet {
         Self { headers: headers.into_iter().collect(), remove: Vec::new() }
     }
 
-    /// The same set with these of its headers alone.
-    pub fn with_headers(self, headers: Vec<Header>) -> Self {
-        Self { headers, ..self }
+    /// Keeps the headers and removals that `keep` says, which is told the name and whether it stands in `remove`.
+    pub fn retain(&mut self, mut keep: impl FnMut(&HeaderName, bool) -> bool) {
+        self.headers.retain(|header| keep(&header.name, false));
+        self.remove.retain(|name| keep(name, true));
     }
 
     /// The headers to set.

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod caller_headers;
 mod catalog;
 mod conversation;
 mod egress;
