@@ -13,6 +13,7 @@ use decode::{At, Context};
 use names::Names;
 
 mod agents;
+mod caller_headers;
 mod decode;
 mod endpoint;
 mod files;

@@ -13,10 +13,9 @@ mod oauth;
 pub mod tests;
 mod token;
 
-use ::http::HeaderName;
 use futures_util::future::try_join_all;
 
-use crate::headers::{Applied, DigestKey, HeaderSet, Merged, SecretValue, rules::Refusal};
+use crate::headers::{Applied, DigestKey, Header, HeaderSet, Merged, SecretValue, rules::Refusal};
 pub use error::SourceError;
 pub use file::{FileError, FileSource};
 pub use google::GoogleIdToken;
@@ -89,13 +88,13 @@ impl Source {
 
 impl Headers {
     /// Registers headers; the names are checked and each stands once.
-    pub fn new(headers: Vec<(HeaderName, Source)>) -> Self {
+    pub fn new(headers: Vec<Header<Source>>) -> Self {
         Self(HeaderSet::from_checked(headers))
     }
 
     /// The names, in lower case, in the configured order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.headers().iter().map(|(name, _)| name.as_str())
+        self.0.headers().iter().map(|header| header.name.as_str())
     }
 
     /// The headers as a layer to be merged.
@@ -105,8 +104,10 @@ impl Headers {
 
     /// The headers whose values are there without waiting.
     pub fn current(&self) -> HeaderSet {
-        let headers = self.0.headers().iter();
-        HeaderSet::from_checked(headers.filter_map(|(name, source)| Some((name.clone(), source.ready()?))))
+        let ready = |Header { name, value, secret }: &Header<Source>| {
+            Some(Header { name: name.clone(), value: value.ready()?, secret: *secret })
+        };
+        HeaderSet::from_checked(self.0.headers().iter().filter_map(ready))
     }
 }
 

@@ -8,16 +8,19 @@
 //! 4. [`Layer::RunServer`]: the request's `per_run_mcp_headers` for that server.
 //!
 //! A name in a higher layer replaces all of that name below it; names are compared without case. [`merge`] does it and
-//! nothing else does. What may not be in any layer stands in [`rules`], one closed table. Values are secrets by type
-//! ([`SecretValue`]): they can be sent and digested, and nothing else.
+//! nothing else does. What may not be in any layer stands in [`rules`], one closed table; what callers may not bring to one
+//! server in its [`CallerRules`]. Values are secrets by type ([`SecretValue`]): they can be sent and digested, and nothing
+//! else.
 
+mod caller_rules;
 mod digest;
 mod merge;
 pub mod rules;
 mod set;
 mod value;
 
+pub use caller_rules::{CallerRules, Denial};
 pub use digest::{DigestKey, IdentityDigest};
 pub use merge::{Applied, AppliedHeader, Layer, Merged, MergedHeader, merge};
-pub use set::{HeaderSet, Problem};
+pub use set::{Header, HeaderSet, Problem};
 pub use value::SecretValue;

@@ -3,17 +3,27 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    caller_headers,
     decode::{At, Fields},
     endpoint, source,
     units::{self, KIB, MIB},
 };
 use crate::{
     credential::Headers,
+    headers::CallerRules,
     mcp::{ServerConfig, SessionScope, Timeouts},
 };
 
-const KEYS: [&str; 7] =
-    ["url", "allow_plaintext", "headers", "session_scope", "tools_ttl", "max_body_bytes", "timeouts"];
+const KEYS: [&str; 8] = [
+    "url",
+    "allow_plaintext",
+    "headers",
+    "caller_headers",
+    "session_scope",
+    "tools_ttl",
+    "max_body_bytes",
+    "timeouts",
+];
 const TIMEOUTS_KEYS: [&str; 3] = ["connect", "startup", "call"];
 const SCOPES: [(&str, SessionScope); 3] =
     [("auto", SessionScope::Auto), ("run", SessionScope::Run), ("identity", SessionScope::Identity)];
@@ -34,6 +44,7 @@ fn server(name: &str, at: &At<'_>) -> Option<ServerConfig> {
     let url = endpoint::decode(&fields, "url");
     Some(ServerConfig {
         headers: fields.or("headers", |at| source::headers(at, url.as_ref()), Headers::default()),
+        caller_headers: fields.or("caller_headers", caller_headers::decode, CallerRules::default()),
         session_scope: fields.or("session_scope", |at| at.one_of(&SCOPES), SessionScope::default()),
         tools_ttl: fields.or("tools_ttl", units::duration_or_zero, TOOLS_TTL),
         max_body_bytes: fields.or("max_body_bytes", |at| units::size(at, KIB..=64 * MIB), MAX_BODY_BYTES),

@@ -1,5 +1,5 @@
-//! Sources of values: a literal, `{ env: NAME }` or `{ file: PATH }`; of a header's also a token, see [`token`]. All but
-//! the literal may have a `prefix`.
+//! Sources of values: a literal, `{ value: TEXT }`, `{ env: NAME }` or `{ file: PATH }`; of a registered header's also a
+//! token, see [`token`]. All but the first may have a `prefix`, and a registered header's say whether they are `secret`.
 
 use std::{borrow::Cow, path::PathBuf};
 
@@ -13,12 +13,15 @@ use super::{
 };
 use crate::{
     credential::{FileError, FileSource, Headers, Source},
-    headers::rules::{self, Refusal},
+    headers::{
+        Header,
+        rules::{self, Refusal},
+    },
 };
 
-const KEYS: [&str; 3] = ["env", "file", "prefix"];
+const KEYS: [&str; 4] = ["value", "env", "file", "prefix"];
 const WHAT: &str = "text, `{ env: NAME }` or `{ file: PATH }`";
-const HEADER_KEYS: [&str; 5] = ["env", "file", token::OAUTH, token::GOOGLE, "prefix"];
+const HEADER_KEYS: [&str; 7] = ["value", "env", "file", token::OAUTH, token::GOOGLE, "prefix", "secret"];
 const HEADER_WHAT: &str = "text, `{ env: NAME }`, `{ file: PATH }`, `{ oauth_client_credentials: … }` or \
                            `{ google_id_token: … }`";
 
@@ -50,7 +53,7 @@ pub fn decode_with_prefix(at: &At<'_>, prefix: &str) -> Option<Source> {
 /// Where text is, without a prefix; `what` is expected.
 pub fn written<'a>(at: &At<'a>, what: &str) -> Option<Written<'a>> {
     match &at.node().kind {
-        Kind::Mapping(_) => one_of_mapping(at, &mapping(at, &KEYS[..2], what)?, what),
+        Kind::Mapping(_) => one_of_mapping(at, &mapping(at, &KEYS[..3], what)?, what),
         _ => literal(at, what),
     }
 }
@@ -58,7 +61,7 @@ pub fn written<'a>(at: &At<'a>, what: &str) -> Option<Written<'a>> {
 /// Registered headers for the MCP server at a URL: a mapping from names to sources. Without the URL, which is wrong then,
 /// there are no tokens.
 pub fn headers(at: &At<'_>, server: Option<&Url>) -> Option<Headers> {
-    let mut headers = Vec::<(HeaderName, Option<Source>)>::new();
+    let mut headers = Vec::<(HeaderName, Option<(Source, bool)>)>::new();
     for (name, value) in at.entries() {
         let checked = rules::check_name(name);
         if let Err(refusal @ Refusal::NameNotToken) = checked {
@@ -76,7 +79,10 @@ pub fn headers(at: &At<'_>, server: Option<&Url>) -> Option<Headers> {
         }
     }
     let count = headers.len();
-    let good = headers.into_iter().filter_map(|(name, source)| Some((name, source?)));
+    let good = headers.into_iter().filter_map(|(name, source)| {
+        let (value, secret) = source?;
+        Some(Header { name, value, secret })
+    });
     let headers = Headers::new(good.collect());
     if count > rules::MAX_HEADERS {
         at.key_problem(Refusal::TooManyHeaders.to_string());
@@ -110,19 +116,27 @@ impl Written<'_> {
     }
 }
 
-/// The source of a header's value.
-fn header(at: &At<'_>, server: Option<&Url>) -> Option<Source> {
-    let Kind::Mapping(_) = at.node().kind else { return literal(at, HEADER_WHAT)?.source("") };
+/// The source of a header's value, and whether its values are secret: all but a literal's are, unless it says otherwise.
+fn header(at: &At<'_>, server: Option<&Url>) -> Option<(Source, bool)> {
+    let Kind::Mapping(_) = at.node().kind else {
+        return literal(at, HEADER_WHAT)?.source("").map(|source| (source, false));
+    };
     let fields = mapping(at, &HEADER_KEYS, HEADER_WHAT)?;
     let prefix = fields.or("prefix", At::text, "");
+    let secret = fields.or("secret", At::flag, fields.get("value").is_none());
+    let source = header_source(at, &fields, server, prefix);
+    source.map(|source| (source, secret))
+}
+
+fn header_source(at: &At<'_>, fields: &Fields<'_>, server: Option<&Url>, prefix: &str) -> Option<Source> {
     if fields.get(token::OAUTH).is_none() && fields.get(token::GOOGLE).is_none() {
-        return one_of_mapping(at, &fields, HEADER_WHAT)?.source(prefix);
+        return one_of_mapping(at, fields, HEADER_WHAT)?.source(prefix);
     }
-    if fields.get("env").is_some() || fields.get("file").is_some() {
+    if ["value", "env", "file"].iter().any(|key| fields.get(key).is_some()) {
         at.problem(format!("expected {HEADER_WHAT}"));
         return None;
     }
-    token::decode(at, &fields, server, prefix).map(Source::Token)
+    token::decode(at, fields, server, prefix).map(Source::Token)
 }
 
 /// A mapping in which a source is expected.
@@ -136,17 +150,16 @@ fn mapping<'a>(at: &At<'a>, keys: &[&str], what: &str) -> Option<Fields<'a>> {
         format!("tokens are for the headers of MCP servers; expected {what}")
     } else {
         // The key is not shown: where a source is expected it may be a value that lacks its quotes.
-        let prefix =
-            if keys.contains(&"prefix") { ", all but the text with a `prefix` if need be" } else { "" };
-        format!("a key is unknown; expected {what}{prefix}")
+        format!("a key is unknown; there are {}", keys.join(", "))
     });
     None
 }
 
 fn one_of_mapping<'a>(at: &At<'a>, fields: &Fields<'a>, what: &str) -> Option<Written<'a>> {
-    match (fields.get("env"), fields.get("file")) {
-        (Some(env), None) => variable(env),
-        (None, Some(file)) => path(file).map(|path| Written::File(file.clone(), path)),
+    match (fields.get("value"), fields.get("env"), fields.get("file")) {
+        (Some(value), None, None) => literal(value, "text"),
+        (None, Some(env), None) => variable(env),
+        (None, None, Some(file)) => path(file).map(|path| Written::File(file.clone(), path)),
         _ => {
             at.problem(format!("expected {what}"));
             None

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use super::{Config, load};
 
 mod accepted;
+mod caller_headers;
 mod files;
 mod refused;
 mod secrets;
@@ -66,5 +67,10 @@ fn sent(headers: &crate::credential::Headers) -> Vec<(String, String)> {
     let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
     let current = headers.current();
     let headers = current.headers().iter();
-    headers.map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect()
+    headers.map(|header| (header.name.to_string(), text(header.value.as_bytes()))).collect()
+}
+
+/// Names of headers.
+fn names(names: &[http::HeaderName]) -> Vec<&str> {
+    names.iter().map(http::HeaderName::as_str).collect()
 }

@@ -1,5 +1,6 @@
 //! `runwright.v1.CatalogService`.
 
+use http::HeaderName;
 use tokio::time::Instant;
 use tonic::Request;
 use tracing::Instrument;
@@ -71,7 +72,8 @@ impl CatalogHandlers {
         deadline: Instant,
     ) -> Result<proto::ListToolsResponse, Failure> {
         let agent = self.0.agent(&request.agent)?;
-        let requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
+        let mut requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
+        requested.asked.clone_from(&request.mcp_servers);
         let (plan, mut violations) = plan(&agent, &self.0.parts().servers, &requested);
         decode::check_servers("mcp_servers", &request.mcp_servers, &agent, &mut violations);
         if !violations.is_empty() {
@@ -135,7 +137,20 @@ fn agent(agent: &Agent) -> proto::Agent {
 fn mcp_server(server: &ServerConfig) -> proto::McpServer {
     let mut default_header_names: Vec<String> = server.headers.names().map(str::to_owned).collect();
     default_header_names.sort_unstable();
-    proto::McpServer { name: server.name.clone(), origin: server.origin(), default_header_names }
+    let rules = &server.caller_headers;
+    proto::McpServer {
+        name: server.name.clone(),
+        origin: server.origin(),
+        default_header_names,
+        allowed: texts(rules.allowed().unwrap_or_default()),
+        required: texts(rules.required()),
+        locked: texts(rules.locked()),
+        any_allowed: rules.allowed().is_none(),
+    }
+}
+
+fn texts(names: &[HeaderName]) -> Vec<String> {
+    names.iter().map(|name| name.as_str().to_owned()).collect()
 }
 
 fn server_tools(listed: ServerTools, agent: &Agent, schemas: bool) -> proto::McpServerTools {

@@ -80,6 +80,7 @@ pub(super) fn headers(
         all: all.map(raw).unwrap_or_default(),
         by_server: by_server.into_iter().map(|(server, set)| (server, raw(set))).collect(),
         ignore_unused,
+        asked: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{DigestKey, HeaderSet, SecretValue};
+use super::{DigestKey, Header, HeaderSet, SecretValue, rules};
 
 /// Where a header came from, from the lowest layer to the highest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ pub struct MergedHeader<V = SecretValue> {
     pub value: V,
     /// The layer that it came from.
     pub layer: Layer,
+    /// Whether the value is secret: the name is a credential's, or this layer or one below says so.
+    pub secret: bool,
 }
 
 /// [`Merged`] as it may be shown: names, layers and digests.
@@ -61,12 +63,18 @@ pub struct AppliedHeader {
 /// Merges layers, given from the lowest to the highest.
 pub fn merge<'a, V: Clone + 'a>(layers: impl IntoIterator<Item = (Layer, &'a HeaderSet<V>)>) -> Merged<V> {
     let mut merged = Merged::default();
+    // They stay so in the layers above, even where a layer between takes the header away.
+    let mut secret: Vec<&HeaderName> = Vec::new();
     for (layer, set) in layers {
         for name in set.removed() {
             merged.remove(name);
         }
-        for (name, value) in set.headers() {
-            merged.set(MergedHeader { name: name.clone(), value: value.clone(), layer });
+        for Header { name, value, secret: said } in set.headers() {
+            if *said {
+                secret.push(name);
+            }
+            let secret = secret.contains(&name) || rules::is_credential(name.as_str());
+            merged.set(MergedHeader { name: name.clone(), value: value.clone(), layer, secret });
         }
     }
     merged
@@ -109,9 +117,10 @@ impl<V> Merged<V> {
 
     /// The same headers with other values, one for each, in their order.
     pub fn with_values<W>(&self, values: impl IntoIterator<Item = W>) -> Merged<W> {
-        let headers = self.headers.iter().zip(values);
-        let headers =
-            headers.map(|(old, value)| MergedHeader { name: old.name.clone(), value, layer: old.layer });
+        let headers = self.headers.iter().zip(values).map(|(old, value)| {
+            let MergedHeader { layer, secret, .. } = *old;
+            MergedHeader { name: old.name.clone(), value, layer, secret }
+        });
         Merged { headers: headers.collect(), removed: self.removed.clone() }
     }
 

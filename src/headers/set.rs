@@ -8,8 +8,19 @@ use super::{SecretValue, rules, rules::Refusal};
 /// [`super::rules`]. A registered layer has, in place of values, where they come from.
 #[derive(Clone)]
 pub struct HeaderSet<V = SecretValue> {
-    headers: Vec<(HeaderName, V)>,
+    headers: Vec<Header<V>>,
     remove: Vec<HeaderName>,
+}
+
+/// A header of a set.
+#[derive(Clone)]
+pub struct Header<V = SecretValue> {
+    /// The name, in lower case.
+    pub name: HeaderName,
+    /// The value, or where it comes from.
+    pub value: V,
+    /// Whether values of that name are secret, also those that a layer above has in its place.
+    pub secret: bool,
 }
 
 /// The most headers, and the most removals, of one set that are looked at: a set that has more is refused whatever they
@@ -58,30 +69,26 @@ impl HeaderSet {
         (set, problems)
     }
 
-    /// The same set with these of its headers alone.
-    pub fn with_headers(self, headers: Vec<(HeaderName, SecretValue)>) -> Self {
-        Self { headers, ..self }
-    }
-
     /// The bytes of all names and values, for [`rules::MAX_RUN_BYTES`].
     pub fn size(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.as_str().len() + value.as_bytes().len());
+        let header = |header: &Header| header.name.as_str().len() + header.value.as_bytes().len();
+        let headers = self.headers.iter().map(header);
         headers.chain(self.remove.iter().map(|name| name.as_str().len())).sum()
     }
 
     fn insert(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
         let name = rules::check_name(name)?;
         let value = SecretValue::parse(value)?;
-        if self.headers.iter().any(|(present, _)| *present == name) {
+        if self.sets(&name) {
             return Err(Refusal::RepeatedName);
         }
-        self.headers.push((name, value));
+        self.headers.push(Header { name, value, secret: false });
         Ok(())
     }
 
     fn insert_removal(&mut self, name: &str) -> Result<(), Refusal> {
         let name = rules::check_name(name)?;
-        if self.headers.iter().any(|(present, _)| *present == name) {
+        if self.sets(&name) {
             return Err(Refusal::SetAndRemoved);
         }
         if !self.remove.contains(&name) {
@@ -93,12 +100,12 @@ impl HeaderSet {
 
 impl<V> HeaderSet<V> {
     /// A set of headers that are checked already, as a registration's are; a later one of a name replaces an earlier.
-    pub fn from_checked(headers: impl IntoIterator<Item = (HeaderName, V)>) -> Self {
+    pub fn from_checked(headers: impl IntoIterator<Item = Header<V>>) -> Self {
         Self { headers: headers.into_iter().collect(), remove: Vec::new() }
     }
 
     /// The headers to set.
-    pub fn headers(&self) -> &[(HeaderName, V)] {
+    pub fn headers(&self) -> &[Header<V>] {
         &self.headers
     }
 
@@ -107,9 +114,21 @@ impl<V> HeaderSet<V> {
         &self.remove
     }
 
+    /// Keeps the headers and removals that `keep` says, which is told the name and whether it stands in `remove`.
+    pub fn retain(&mut self, mut keep: impl FnMut(&HeaderName, bool) -> bool) {
+        self.headers.retain(|header| keep(&header.name, false));
+        self.remove.retain(|name| keep(name, true));
+    }
+
+    /// Whether it has a value for a name.
+    pub fn sets(&self, name: &HeaderName) -> bool {
+        self.headers.iter().any(|header| header.name == *name)
+    }
+
     /// The same set with other values.
     pub fn map<W>(self, value: impl Fn(V) -> W) -> HeaderSet<W> {
-        let headers = self.headers.into_iter().map(|(name, old)| (name, value(old)));
+        let map = |Header { name, value: old, secret }| Header { name, value: value(old), secret };
+        let headers = self.headers.into_iter().map(map);
         HeaderSet { headers: headers.collect(), remove: self.remove }
     }
 }

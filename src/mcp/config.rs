@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::credential;
+use crate::{credential, headers::CallerRules};
 
 /// A registered MCP server.
 #[derive(Clone)]
@@ -15,6 +15,8 @@ pub struct ServerConfig {
     pub url: Url,
     /// The registered default headers.
     pub headers: credential::Headers,
+    /// What callers may bring, and what they must.
+    pub caller_headers: CallerRules,
     /// How long an open client is kept.
     pub session_scope: SessionScope,
     /// How long a tool list is good where the server does not say.

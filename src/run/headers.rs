@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use http::HeaderName;
+
 use super::{Violation, ViolationKind, Violations};
 use crate::{
     agent::{Agent, AgentServer},
@@ -11,6 +13,8 @@ use crate::{
     headers::{HeaderSet, Layer, Problem, merge, rules, rules::Refusal},
     mcp::Servers,
 };
+
+mod caller_rules;
 
 /// A request's headers, as they came. They hold secrets: there is no `Debug`.
 #[derive(Clone, Default)]
@@ -21,6 +25,8 @@ pub struct Requested {
     pub by_server: BTreeMap<String, RawSet>,
     /// `ignore_unused_headers`.
     pub ignore_unused: bool,
+    /// The only servers that will be asked: what the others require need not be there. Empty: all of the agent's.
+    pub asked: Vec<String>,
 }
 
 /// A header set as it came.
@@ -41,7 +47,8 @@ pub type Plan = BTreeMap<String, Planned>;
 /// Checks a request's headers and merges them over what is registered. The plan has what is right; the violations are
 /// all of what is not.
 pub fn plan(agent: &Agent, servers: &Servers, requested: &Requested) -> (Plan, Violations) {
-    let mut check = Check { agent, servers, violations: Violations::default(), bytes: 0 };
+    let mut check =
+        Check { agent, servers, violations: Violations::default(), bytes: 0, refused: Vec::new() };
     let all = check.for_all_servers(&requested.all);
     let mut by_server = BTreeMap::new();
     if requested.by_server.len() > MAX_SERVERS {
@@ -54,6 +61,7 @@ pub fn plan(agent: &Agent, servers: &Servers, requested: &Requested) -> (Plan, V
         }
     }
     check.whole_run();
+    check.required(&requested.asked, &all, &by_server);
     let violations = check.violations;
     let all = all.map(Source::Fixed);
     let plan = agent.mcp_servers.iter().map(|server| {
@@ -91,24 +99,15 @@ struct Check<'a> {
     servers: &'a Servers,
     violations: Violations,
     bytes: usize,
+    /// The headers that were brought and are refused, by server (empty: all of them): what is told already is not
+    /// missing, too.
+    refused: Vec<(String, HeaderName)>,
 }
 
 impl Check<'_> {
     fn for_all_servers(&mut self, raw: &RawSet) -> HeaderSet {
         let set = self.parse("mcp_headers", "", raw);
-        if self.agent.mcp_servers.len() < 2 {
-            return set;
-        }
-        let (credentials, others): (Vec<_>, Vec<_>) =
-            set.headers().iter().cloned().partition(|(name, _)| rules::is_credential(name.as_str()));
-        if credentials.is_empty() {
-            return set;
-        }
-        for (name, _) in &credentials {
-            let given = raw.headers.keys().find(|given| given.eq_ignore_ascii_case(name.as_str()));
-            self.refuse_credential(given.map_or(name.as_str(), String::as_str));
-        }
-        set.with_headers(others)
+        self.allowed_for_all(set, raw)
     }
 
     fn for_server(&mut self, server: &str, raw: &RawSet, ignore_unused: bool) -> Option<HeaderSet> {
@@ -120,13 +119,15 @@ impl Check<'_> {
             }
             return None;
         }
-        Some(self.parse(&field, server, raw))
+        let set = self.parse(&field, server, raw);
+        Some(self.allowed_for(server, &field, set, raw))
     }
 
     fn parse(&mut self, field: &str, server: &str, raw: &RawSet) -> HeaderSet {
         let headers = raw.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let (set, problems) = HeaderSet::parse(headers, raw.remove.iter().map(String::as_str));
         self.bytes += set.size();
+        self.note_refused(server, &problems);
         self.violations.extend(problems.into_iter().map(|problem| violation(field, server, problem)));
         set
     }
@@ -136,19 +137,6 @@ impl Check<'_> {
             let description = Refusal::RunTooLarge.to_string();
             self.violations.push(Violation::field("per_run_mcp_headers", description));
         }
-    }
-
-    fn refuse_credential(&mut self, name: &str) {
-        self.violations.push(Violation {
-            field: format!("mcp_headers.headers{}", key(name)),
-            description:
-                "a credential would go to all of the agent's servers; put it into `per_run_mcp_headers` \
-                          for the one that it is for"
-                    .to_owned(),
-            kind: ViolationKind::HeaderNotAllowed,
-            subject: (String::new(), name.to_owned()),
-            used_servers: String::new(),
-        });
     }
 
     fn refuse_server(&mut self, field: String, server: &str, registered: bool) {

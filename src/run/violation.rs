@@ -24,6 +24,8 @@ pub enum ViolationKind {
     UnknownMcpServer,
     /// A header may not be sent to that server.
     HeaderNotAllowed,
+    /// A server requires a header that the caller did not bring.
+    RequiredHeaderMissing,
 }
 
 impl Violation {
@@ -46,6 +48,7 @@ impl ViolationKind {
             Self::Field => "INVALID_REQUEST",
             Self::UnknownMcpServer => "UNKNOWN_MCP_SERVER",
             Self::HeaderNotAllowed => "HEADER_NOT_ALLOWED",
+            Self::RequiredHeaderMissing => "REQUIRED_HEADER_MISSING",
         }
     }
 }

@@ -11,6 +11,7 @@
 mod support;
 
 mod audit;
+mod caller_headers;
 mod catalog;
 mod conversation;
 mod egress;

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    headers::CallerRules,
     mcp::SessionScope,
     message::ToolRef,
     model::{Config as Model, openai_chat, scripted::Step},
@@ -31,6 +32,7 @@ mcp_servers:
     headers:
       X-Api-Version: "2"
       X-Service-Key: { file: secrets/key }
+    caller_headers: { allowed: [authorization, X-User-Id], required: [Authorization], locked: [x-api-version] }
     session_scope: run
     tools_ttl: 6m
     max_body_bytes: 1MiB
@@ -101,6 +103,12 @@ fn a_whole_document_fills_every_field() {
     assert_eq!((crm.name.as_str(), crm.url.as_str()), ("crm", "https://crm.example.com/mcp"));
     let headers = [("x-api-version", "2"), ("x-service-key", "file-key")];
     assert_eq!(sent(&crm.headers), headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let rules = &crm.caller_headers;
+    assert_eq!(rules.allowed().map(names), Some(vec!["authorization", "x-user-id"]));
+    assert_eq!(
+        (names(rules.required()), names(rules.locked())),
+        (vec!["authorization"], vec!["x-api-version"])
+    );
     assert_eq!(crm.session_scope, SessionScope::Run);
     assert_eq!((crm.tools_ttl, crm.max_body_bytes), (seconds(360), 1024 * 1024));
     let timeouts = (crm.timeouts.connect, crm.timeouts.startup, crm.timeouts.call);
@@ -139,6 +147,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((crm.tools_ttl, crm.max_body_bytes), (seconds(300), 2 * 1024 * 1024));
     assert_eq!(crm.timeouts, crate::mcp::Timeouts::default());
     assert_eq!(crm.headers.names().count(), 0);
+    assert_eq!(crm.caller_headers, CallerRules::default());
 
     let agent = &config.agents["a"];
     assert_eq!((agent.max_turns, agent.timeout), (10, seconds(420)));
@@ -190,6 +199,8 @@ fn sources_give_values() {
         ("{ env: TRAILING_NEWLINE }", "Bearer trimmed"),
         ("{ env: OPENAI_API_KEY, prefix: 'Token ' }", "Token sk-from-the-environment"),
         ("{ env: OPENAI_API_KEY, prefix: '' }", "sk-from-the-environment"),
+        ("{ value: literal }", "Bearer literal"),
+        ("{ value: literal, prefix: 'Token ' }", "Token literal"),
         ("{ file: key }", "Bearer in-a-file"),
         ("{ file: ./key, prefix: 'Token ' }", "Token in-a-file"),
     ] {
@@ -206,6 +217,32 @@ fn header_sources_have_no_prefix_unless_given() {
     let expected = [("a", "sk-from-the-environment"), ("authorization", "Bearer sk-from-the-environment")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(sent(&config.mcp_servers["crm"].headers), expected);
+}
+
+#[test]
+fn a_header_is_secret_if_it_says_so_or_is_no_literal() {
+    let header = |source: &str| {
+        let text = format!("mcp_servers: {{ crm: {{ url: 'https://h/', headers: {{ X-A: {source} }} }} }}");
+        let config = load_in(&[("c.yaml", &text), ("key", "in-a-file")], "c.yaml");
+        let config = config.unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let current = config.mcp_servers["crm"].headers.current();
+        let [header] = current.headers() else { panic!("one header") };
+        (String::from_utf8(header.value.as_bytes().to_vec()).unwrap(), header.secret)
+    };
+    for (source, value, secret) in [
+        ("a", "a", false),
+        ("{ value: a }", "a", false),
+        ("{ value: a, secret: false }", "a", false),
+        ("{ value: a, secret: true }", "a", true),
+        ("{ value: a, prefix: 'Token ', secret: true }", "Token a", true),
+        ("{ env: OPENAI_API_KEY }", "sk-from-the-environment", true),
+        ("{ env: OPENAI_API_KEY, secret: true }", "sk-from-the-environment", true),
+        ("{ env: OPENAI_API_KEY, secret: false }", "sk-from-the-environment", false),
+        ("{ file: key }", "in-a-file", true),
+        ("{ file: key, secret: false }", "in-a-file", false),
+    ] {
+        assert_eq!(header(source), (value.to_owned(), secret), "{source}");
+    }
 }
 
 #[test]

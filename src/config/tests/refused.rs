@@ -274,12 +274,13 @@ fn sources() {
     case("{}", 58, "", what);
     case("{ prefix: a }", 58, "", what);
     case("{ env: EMPTY, file: f }", 58, "", what);
-    case(
-        "{ env: EMPTY, prefx: f }",
-        58,
-        "",
-        &format!("a key is unknown; {what}, all but the text with a `prefix` if need be"),
-    );
+    let unknown = "a key is unknown; there are value, env, file, oauth_client_credentials, google_id_token, prefix, secret";
+    case("{ env: EMPTY, prefx: f }", 58, "", unknown);
+    case("{ value: a, env: EMPTY }", 58, "", what);
+    case("{ secret: true }", 58, "", what);
+    case("{ value: 2 }", 67, ".value", "expected text, found a number; put it in quotes");
+    case("{ value: '', prefix: 'Bearer ' }", 67, ".value", "the value is empty");
+    case("{ value: a, secret: yes }", 78, ".secret", "expected true or false, found text");
     case("{ env: NOT_SET }", 65, ".env", "the environment variable NOT_SET is not set");
     case("{ env: EMPTY }", 65, ".env", "the value is empty");
     case("{ env: EMPTY, prefix: 'Bearer ' }", 65, ".env", "the value is empty");
@@ -297,6 +298,14 @@ fn sources() {
         66,
         ".file",
         "\"c.yaml\": in the file, the value may hold only printable ASCII characters",
+    );
+}
+
+#[test]
+fn what_is_no_header_is_always_secret() {
+    assert_problems(
+        "models: { m: { provider: openai_chat, base_url: 'https://h/v1', model: x, api_key: { value: a, secret: false } } }\n",
+        &["c.yaml:1:84: models.m.api_key: a key is unknown; there are value, env, file, prefix"],
     );
 }
 

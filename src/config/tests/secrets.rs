@@ -19,6 +19,7 @@ mcp_servers:
   crm:
     url: https://h:CANARY/
     session_scope: CANARY
+    caller_headers: { allowed: ["X-A: CANARY", "CANARY\n"], locked: CANARY, required: [[CANARY], { CANARY: CANARY }] }
     headers:
       X-A: "CANARY\n"
       X-B: { file: key }
@@ -32,6 +33,8 @@ mcp_servers:
       X-J: { google_id_token: { audience: [CANARY], metadata_host: 'http://CANARY:CANARY@h/' } }
       X-K: { oauth_client_credentials: { discover: true, client_id: x, client_secret: { CANARY: CANARY } }, prefix: [CANARY] }
       X-L: { google_id_token: CANARY }
+      X-M: { value: CANARY, secret: CANARY }
+      X-N: { value: "CANARY\n", secret: false }
       Host: CANARY
       "Authorization: Bearer CANARY":
 agents:
@@ -57,7 +60,6 @@ telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY }
         assert!(!format!("{problem:?}").contains(CANARY), "{problem:?}");
     }
     let lines: std::collections::BTreeSet<usize> = problems.iter().map(|problem| problem.line).collect();
-    let said: Vec<usize> =
-        [2..=3, 5..=10, 13..=14, 16..=29, 32..=35, 36..=36].into_iter().flatten().collect();
+    let said: Vec<usize> = [2..=3, 5..=10, 13..=15, 17..=32, 35..=39].into_iter().flatten().collect();
     assert_eq!(lines.into_iter().collect::<Vec<_>>(), said, "each of these lines has a problem");
 }

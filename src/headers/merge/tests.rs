@@ -75,6 +75,43 @@ fn what_was_taken_away_and_set_again_is_sent() {
     assert!(removed.is_empty());
 }
 
+/// A set that says of its names whether they are secret.
+fn registered(headers: &[(&'static str, bool)]) -> HeaderSet {
+    HeaderSet::from_checked(headers.iter().map(|&(name, secret)| Header {
+        name: HeaderName::from_static(name),
+        value: SecretValue::parse("registered").unwrap(),
+        secret,
+    }))
+}
+
+#[test]
+fn a_name_that_is_secret_once_is_secret_in_every_layer_above() {
+    let nothing = || registered(&[]);
+    let brought = |name: &str| set(&sets(name, "brought"));
+    for (server, agent, run, own, name, secret) in [
+        // A credential's name is enough, whoever brings it.
+        (nothing(), nothing(), brought("Authorization"), nothing(), "authorization", true),
+        (nothing(), nothing(), nothing(), brought("x-session-token"), "x-session-token", true),
+        (registered(&[("x-key", false)]), nothing(), nothing(), nothing(), "x-key", true),
+        // Else the layer that has the value says it, or one below.
+        (nothing(), nothing(), brought("x-a"), nothing(), "x-a", false),
+        (registered(&[("x-a", false)]), nothing(), nothing(), nothing(), "x-a", false),
+        (registered(&[("x-a", true)]), nothing(), nothing(), nothing(), "x-a", true),
+        (nothing(), registered(&[("x-a", true)]), nothing(), nothing(), "x-a", true),
+        (registered(&[("x-a", true)]), registered(&[("x-a", false)]), nothing(), nothing(), "x-a", true),
+        (registered(&[("x-a", false)]), registered(&[("x-a", true)]), nothing(), nothing(), "x-a", true),
+        (registered(&[("x-a", true)]), nothing(), brought("X-A"), nothing(), "x-a", true),
+        (nothing(), registered(&[("x-a", true)]), nothing(), brought("X-A"), "x-a", true),
+        // Also where it was taken away between.
+        (registered(&[("x-a", true)]), nothing(), set(&removes("x-a")), brought("x-a"), "x-a", true),
+        // And only that name.
+        (registered(&[("x-a", true), ("x-b", false)]), nothing(), brought("x-b"), nothing(), "x-b", false),
+    ] {
+        let merged = merge(LAYERS.into_iter().zip([&server, &agent, &run, &own]));
+        assert_eq!(merged.get(name).unwrap().secret, secret, "{name} {:?}", merged.get(name).unwrap().layer);
+    }
+}
+
 /// A layer over few names, so that layers meet, each in some case; no name twice.
 fn layer() -> impl Strategy<Value = Given> {
     let names = prop::collection::btree_map(0..6_usize, (any::<bool>(), any::<bool>(), "[!-~]{1,4}"), 0..6);

@@ -18,6 +18,7 @@ fn registration(listener: &TcpListener) -> Arc<Registration> {
         name: "crm".into(),
         url: format!("http://{}/mcp", listener.local_addr().unwrap()).parse().unwrap(),
         headers: credential::Headers::default(),
+        caller_headers: Default::default(),
         session_scope: SessionScope::Auto,
         tools_ttl: Duration::ZERO,
         max_body_bytes: 1 << 20,

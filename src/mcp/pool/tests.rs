@@ -66,6 +66,7 @@ impl Server {
             name: "crm".into(),
             url: format!("http://{}/mcp", self.address).parse().unwrap(),
             headers: credential::Headers::default(),
+            caller_headers: Default::default(),
             session_scope: SessionScope::Auto,
             tools_ttl: LONG,
             max_body_bytes: 1 << 20,
