@@ -43,5 +43,6 @@ mod sizes;
 mod slow_readers;
 mod spans;
 mod streams;
+mod token_sources;
 mod upstream_errors;
 mod violations;
