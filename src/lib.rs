@@ -8,6 +8,7 @@
 //! run → model/* · mcp/*                                               adapters never see each other
 //! adapters → egress · sse                                             every HTTP client, bounded bodies and events
 //! all → headers · message · event · agent · id · credential · trace   plain data
+//! all → scrub                                                         secrets out of text
 //! ```
 //!
 //! Where headers merge: [`headers::merge`]. Where they are sent: `mcp::backend`.
@@ -26,6 +27,7 @@ pub mod mcp;
 pub mod message;
 pub mod model;
 pub mod run;
+pub mod scrub;
 pub mod server;
 pub mod sse;
 pub mod telemetry;

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A module, and what may not stand in it.
-const RULES: [(&str, &[&str]); 18] = [
+const RULES: [(&str, &[&str]); 19] = [
     (
         "run",
         &[
@@ -73,6 +73,7 @@ const RULES: [(&str, &[&str]); 18] = [
     ("egress", &["tonic", "rmcp", "crate::run", "crate::mcp", "crate::model", "crate::headers"]),
     ("cli", &["tonic", "hyper_util", "rmcp", "crate::grpc", "crate::run", "crate::mcp", "crate::model"]),
     ("app", &["tonic", "rmcp", "axum", "crate::cli", "crate::grpc"]),
+    ("scrub", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
     ("sse", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
 ];
 
