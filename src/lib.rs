@@ -6,7 +6,7 @@
 //! server → grpc         handlers, decode, encode, stream, status      tonic only here and in server's layers
 //! grpc → run            state machine, driver, limits, errors         no tonic, no hyper, no rmcp
 //! run → model/* · mcp/*                                               adapters never see each other
-//! adapters → egress · sse                                             every HTTP client, bounded bodies and events
+//! adapters · credential → egress · sse                                every HTTP client, bounded bodies and events
 //! all → headers · message · event · agent · id · credential · trace   plain data
 //! all → scrub                                                         secrets out of text
 //! ```

@@ -83,12 +83,9 @@ impl Reader<'_> {
     }
 }
 
-/// The identifier of an MCP server where it does not name its own, by MCP's section on canonical server URIs: without what
-/// may be a secret, and without a bare slash at the end.
+/// The identifier of an MCP server where it does not name its own, by MCP's section on canonical server URIs: without a
+/// query, which may be a secret, and without a bare slash at the end.
 pub fn canonical_url(server: &Url) -> String {
-    let mut server = server.clone();
-    server.set_query(None);
-    server.set_fragment(None);
     let path = if server.path() == "/" { "" } else { server.path() };
     format!("{}{path}", server.origin().ascii_serialization())
 }

@@ -198,6 +198,7 @@ async fn a_token_that_arrives_expired_serves_those_who_wait_for_it() {
     let (issuer, source) = Issuer::new(0, [Ok(Some(Duration::from_secs(2)))]);
     let mut waiting = pin!(join_all((0..100).map(|_| value(&source))));
     assert!(poll!(&mut waiting).is_pending());
+    settle().await;
     advance(Duration::from_secs(5)).await;
     issuer.allow(1);
     assert!(waiting.await.iter().all(|value| value.as_deref() == Ok("Bearer t1")));

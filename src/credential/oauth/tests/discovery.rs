@@ -104,6 +104,14 @@ async fn an_mcp_server_names_its_issuer() {
 }
 
 #[tokio::test]
+async fn the_resource_may_be_left_unsaid() {
+    let (server, issuer) = protected_at(RESOURCE, "ORIGIN").await;
+    let client = ClientCredentials { resource: Resource::Unsaid, ..discovering(&server, "/mcp") };
+    token(&client).await.unwrap();
+    assert!(asked(&issuer).form().iter().all(|(name, _)| name != "resource"));
+}
+
+#[tokio::test]
 async fn metadata_of_another_resource_is_refused() {
     for resource in
         ["ORIGIN/v1/mc", "ORIGIN/v1/mcp/a", "ORIGIN/v2", "https://crm.example.com/v1/mcp", "v1/mcp", ""]
