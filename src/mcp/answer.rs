@@ -87,7 +87,7 @@ pub(super) fn check_resumed(
 
 /// What is the same for every kind of message.
 fn refuse(response: &Response<Incoming>, sending: &Sending, in_session: bool) -> Result<(), Fault> {
-    let challenge = || Box::new(read_challenge(response.headers(), &sending.filled.headers.map));
+    let challenge = || Box::new(read_challenge(response.headers(), sending.filled.headers.scrubber()));
     match response.status() {
         StatusCode::UNAUTHORIZED => Err(Fault::Unauthorized(challenge())),
         StatusCode::FORBIDDEN => Err(Fault::Forbidden(challenge())),

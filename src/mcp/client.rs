@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Fault, ToolList,
+    Fault, SentSet, ToolList,
     backend::GOODBYE_TIMEOUT,
     fault::UpstreamText,
     kept_tools::KeptTools,
@@ -43,6 +43,8 @@ pub(super) struct Client {
 #[derive(Clone)]
 pub(super) struct Caller {
     pub(super) lease: Lease,
+    /// What it is leased with.
+    pub(super) headers: Arc<SentSet>,
     pub(super) goodbyes: TaskTracker,
     /// Cancelled when nobody waits for them any more.
     pub(super) over: CancellationToken,

@@ -176,7 +176,8 @@ impl Connection {
             Err(failed) => return self.not_called(failed),
         };
         let config = &self.registration.config;
-        let outcome = call(&leased.client, &leased.caller, config, tool, arguments, &outgoing).await;
+        let mut outcome = call(&leased.client, &leased.caller, config, tool, arguments, &outgoing).await;
+        outcome.text = self.headers.scrub(outcome.text);
         let Some(fault) = outcome.fault.clone() else { return Ok(outcome) };
         self.give_up(&leased, &fault);
         let headers = Some(leased.headers.clone());
@@ -226,7 +227,8 @@ impl Connection {
         let Acquired { client, own } = acquired.map_err(|fault| opening(fault, Some(headers.clone())))?;
         let exchange = Exchange::new(self.outgoing.clone());
         let lease = Lease::new(&client.slot, &headers, &exchange);
-        let caller = Caller { lease, goodbyes: self.goodbyes.clone(), over: self.over.clone() };
+        let (goodbyes, over) = (self.goodbyes.clone(), self.over.clone());
+        let caller = Caller { lease, headers: headers.clone(), goodbyes, over };
         let leased = Arc::new(Leased { client, caller, headers, own });
         let outlived = self.leased.lock().replace(leased.clone());
         self.outlived.lock().extend(outlived.filter(|outlived| outlived.own));

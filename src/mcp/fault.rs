@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE};
 use http_auth::{ChallengeRef, parser::ChallengeParser};
 use thiserror::Error;
 
-use crate::{credential::SourceError, event::Challenge};
+use crate::{credential::SourceError, event::Challenge, scrub::Scrubber};
 
 /// Why a request to an MCP server has no answer.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -89,23 +89,23 @@ impl Fault {
 /// The longest parameter of a challenge that is passed on, in bytes.
 const MAX_PARAMETER_BYTES: usize = 512;
 
-/// Reads the challenge of an answer to a request with `sent` headers. Of several, the first Bearer one counts.
-pub(super) fn read_challenge(answer: &HeaderMap, sent: &HeaderMap) -> Challenge {
+/// Reads the challenge of an answer; what holds one of the secrets that the server was sent is left out. Of several, the first Bearer one counts.
+pub(super) fn read_challenge(answer: &HeaderMap, scrubber: &Scrubber) -> Challenge {
     let texts: Vec<&str> =
         answer.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).collect();
     let challenges: Vec<ChallengeRef<'_>> =
         texts.iter().flat_map(|text| ChallengeParser::new(text).map_while(Result::ok)).collect();
     let bearer = challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case("bearer"));
-    bearer.or(challenges.first()).map(|challenge| parameters(challenge, sent)).unwrap_or_default()
+    bearer.or(challenges.first()).map(|challenge| parameters(challenge, scrubber)).unwrap_or_default()
 }
 
-fn parameters(challenge: &ChallengeRef<'_>, sent: &HeaderMap) -> Challenge {
+fn parameters(challenge: &ChallengeRef<'_>, scrubber: &Scrubber) -> Challenge {
     let parameter = |name: &str| {
         let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| presentable(&value.to_unescaped(), sent)).unwrap_or_default()
+        found.map(|(_, value)| presentable(&value.to_unescaped(), scrubber)).unwrap_or_default()
     };
     Challenge {
-        scheme: presentable(challenge.scheme, sent),
+        scheme: presentable(challenge.scheme, scrubber),
         error: parameter("error"),
         scope: parameter("scope"),
         resource_metadata: parameter("resource_metadata"),
@@ -113,17 +113,9 @@ fn parameters(challenge: &ChallengeRef<'_>, sent: &HeaderMap) -> Challenge {
 }
 
 /// A server's text, unless it is long, odd, or holds a value that it was sent.
-fn presentable(text: &str, sent: &HeaderMap) -> String {
+fn presentable(text: &str, scrubber: &Scrubber) -> String {
     let plain = text.len() <= MAX_PARAMETER_BYTES && text.bytes().all(|b| (b' '..=b'~').contains(&b));
-    if plain && !reflects(text, sent) { text.to_owned() } else { String::new() }
-}
-
-/// Whether `text` holds a sent value, or the part of one behind its scheme, of at least 8 bytes.
-fn reflects(text: &str, sent: &HeaderMap) -> bool {
-    sent.values().filter_map(|value| value.to_str().ok()).any(|value| {
-        let secret = value.rsplit_once(' ').map_or(value, |(_, secret)| secret);
-        secret.len() >= 8 && text.contains(secret)
-    })
+    if plain && !scrubber.finds(text) { text.to_owned() } else { String::new() }
 }
 
 #[cfg(test)]
@@ -135,9 +127,7 @@ mod tests {
     fn challenge(text: &'static str) -> Challenge {
         let mut answer = HeaderMap::new();
         answer.insert(WWW_AUTHENTICATE, HeaderValue::from_static(text));
-        let mut sent = HeaderMap::new();
-        sent.insert("authorization", HeaderValue::from_static("Bearer canary-12345678"));
-        read_challenge(&answer, &sent)
+        read_challenge(&answer, &Scrubber::new([&b"Bearer canary-12345678"[..]]))
     }
 
     #[test]

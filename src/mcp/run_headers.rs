@@ -4,7 +4,8 @@
 //! that has another value by now. Each set that is sent has an identity, and so a client, of its own; what is under way
 //! with an older one goes on with that.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use parking_lot::Mutex;
@@ -13,7 +14,8 @@ use tokio::sync::Notify;
 use super::{pool::Identity, registration::Registration};
 use crate::{
     credential::{self, Planned, SourceError},
-    headers::{Applied, DigestKey, Layer, Merged, rules},
+    headers::{Applied, DigestKey, Layer, Merged},
+    scrub::Scrubber,
 };
 
 /// The headers of one run for one server, which may be replaced.
@@ -38,6 +40,8 @@ pub(super) struct SentSet {
     pub(super) identity: Identity,
     pub(super) revision: u64,
     merged: Merged,
+    /// Made when the first answer comes.
+    scrubber: OnceLock<Scrubber>,
 }
 
 /// The most sets of a run that are remembered as sent.
@@ -89,6 +93,15 @@ impl RunHeaders {
         self.state.lock().sent.iter().map(|set| set.merged.applied(key)).collect()
     }
 
+    /// A server's text without the secrets of any set that it was sent.
+    pub(super) fn scrub(&self, text: String) -> String {
+        let sent = self.state.lock().sent.clone();
+        sent.iter().fold(text, |text, set| match set.scrubber().scrub(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(scrubbed) => scrubbed,
+        })
+    }
+
     /// The set to send now. A source's value may have to be waited for.
     pub(super) async fn current(&self, registration: &Registration) -> Result<Arc<SentSet>, SourceError> {
         loop {
@@ -132,7 +145,7 @@ impl RunHeaders {
             };
             let registered = |layer| matches!(layer, Layer::Server | Layer::Agent);
             for (header, sent) in state.planned.headers().iter().zip(refused.merged.headers()) {
-                if registered(header.layer) && rules::is_credential(header.name.as_str()) {
+                if registered(header.layer) && header.secret {
                     header.value.refused(&sent.value);
                 }
             }
@@ -163,12 +176,20 @@ impl State {
 
 impl SentSet {
     pub(super) fn new(merged: Merged, identity: Identity, revision: u64) -> Self {
-        Self { map: merged.to_header_map(), identity, revision, merged }
+        Self { map: merged.to_header_map(), identity, revision, merged, scrubber: OnceLock::new() }
     }
 
-    /// The layer of the credential that a server refused: Authorization's, else that of the first credential header.
+    /// What finds the secrets of the set in what the server gives back.
+    pub(super) fn scrubber(&self) -> &Scrubber {
+        self.scrubber.get_or_init(|| {
+            let secret = self.merged.headers().iter().filter(|header| header.secret);
+            Scrubber::new(secret.map(|header| header.value.as_bytes()))
+        })
+    }
+
+    /// The layer of the credential that a server refused: Authorization's, else that of the first secret.
     pub(super) fn credential_layer(&self) -> Option<Layer> {
-        let first = || self.merged.headers().iter().find(|h| rules::is_credential(h.name.as_str()));
+        let first = || self.merged.headers().iter().find(|header| header.secret);
         self.merged.get("authorization").or_else(first).map(|header| header.layer)
     }
     /// A set without headers.

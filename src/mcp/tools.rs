@@ -7,13 +7,17 @@ use rmcp::model::{
     ServerJsonRpcMessage, ServerResult, Tool as WireTool,
 };
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use super::{
     Fault,
     client::{Caller, Client},
     slot::Exchange,
 };
+use crate::scrub::Scrubber;
 
 /// The most pages of a list that are asked for.
 const MAX_PAGES: usize = 64;
@@ -97,7 +101,7 @@ pub(super) async fn list(
     for _ in 0..MAX_PAGES {
         let page = list_page(client, exchange, caller, cursor).await?;
         cursor = page.next_cursor.clone();
-        pages.take(page, exchange.take_page_notes());
+        pages.take(page, exchange.take_page_notes(), caller.headers.scrubber());
         if cursor.is_none() || pages.is_full() {
             break;
         }
@@ -126,7 +130,7 @@ async fn list_page(
 }
 
 impl Pages {
-    fn take(&mut self, page: ListToolsResult, notes: PageNotes) {
+    fn take(&mut self, page: ListToolsResult, notes: PageNotes, scrubber: &Scrubber) {
         if let Some(ttl) = page.ttl_ms.map(Duration::from_millis) {
             self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
         }
@@ -134,9 +138,10 @@ impl Pages {
         self.note_misannotated(&notes.listed, &page.tools);
         for tool in page.tools {
             if self.seen.insert(tool.name.to_string()) {
-                self.take_tool(tool);
+                self.take_tool(tool, scrubber);
             }
         }
+        self.dropped.scrub(scrubber);
     }
 
     /// rmcp takes out the tools whose `x-mcp-header` annotations are invalid, and does not say which.
@@ -147,11 +152,14 @@ impl Pages {
         }
     }
 
-    fn take_tool(&mut self, tool: WireTool) {
-        let Ok(schema) = serde_json::value::to_raw_value(&tool.input_schema) else {
+    fn take_tool(&mut self, tool: WireTool, scrubber: &Scrubber) {
+        if scrubber.finds(&tool.name) {
+            return self.dropped.push(&tool.name, "its name holds a secret that the server was sent");
+        }
+        let Some(schema) = schema(&tool, scrubber) else {
             return self.dropped.push(&tool.name, "its input schema is no JSON");
         };
-        let description = tool.description.as_deref().unwrap_or_default();
+        let description = scrubber.scrub(tool.description.as_deref().unwrap_or_default());
         let bytes = tool.name.len() + description.len() + schema.get().len();
         if self.tools.len() == MAX_TOOLS {
             return self.dropped.push(&tool.name, "the server lists over 1024 tools");
@@ -161,7 +169,7 @@ impl Pages {
             return self.dropped.push(&tool.name, "the server lists over 8 MiB of tools");
         }
         self.bytes += bytes;
-        let description = description.into();
+        let description = Arc::from(&*description);
         self.tools.push(Tool { name: tool.name.into_owned(), description, input_schema: schema.into() });
     }
 
@@ -178,6 +186,17 @@ impl Pages {
     }
 }
 
+/// A tool's schema without secrets: as the server wrote it, where it holds none.
+fn schema(tool: &WireTool, scrubber: &Scrubber) -> Option<Box<RawValue>> {
+    let schema = to_raw_value(&tool.input_schema).ok()?;
+    if !scrubber.finds(schema.get()) {
+        return Some(schema);
+    }
+    let mut scrubbed = Value::Object((*tool.input_schema).clone());
+    scrubber.scrub_json(&mut scrubbed);
+    to_raw_value(&scrubbed).ok()
+}
+
 impl Dropped {
     fn push(&mut self, name: &str, reason: &'static str) {
         if self.named.len() < MAX_DROPPED {
@@ -191,6 +210,12 @@ impl Dropped {
         let named = others.named.len().min(MAX_DROPPED - self.named.len());
         self.more += others.len() - named;
         self.named.extend(others.named.into_iter().take(named));
+    }
+
+    fn scrub(&mut self, scrubber: &Scrubber) {
+        for tool in &mut self.named {
+            tool.name = scrubber.scrub(&tool.name).into_owned();
+        }
     }
 
     fn len(&self) -> usize {

@@ -5,8 +5,11 @@ use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 /// The shortest secret that is looked for, in bytes: shorter ones stand in many texts by chance.
 const MIN_BYTES: usize = 8;
 
+/// Schemes, which are no secret, however short the credential behind is.
+const SCHEMES: [&[u8]; 5] = [b"basic", b"bearer", b"digest", b"dpop", b"token"];
+
 /// Adds what of a value is secret, as far as it is long enough: all of it; the credential without its scheme (RFC 9110
-/// section 11.4); of `Basic` the password, and the pair with the user (RFC 7617 section 2); of cookies (RFC 6265 section
+/// section 11.4), alone where that is a scheme that is known; of `Basic` the password, and the pair with the user (RFC 7617 section 2); of cookies (RFC 6265 section
 /// 4.2) and of a scheme's parameters each one's value.
 pub(super) fn take_apart(value: &[u8], secrets: &mut Vec<Vec<u8>>) {
     let mut add = |secret: &[u8]| {
@@ -14,8 +17,10 @@ pub(super) fn take_apart(value: &[u8], secrets: &mut Vec<Vec<u8>>) {
             secrets.push(secret.to_owned());
         }
     };
-    add(value);
     let (scheme, credential) = without_scheme(value);
+    if !SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        add(value);
+    }
     add(credential);
     if scheme.eq_ignore_ascii_case(b"basic")
         && let Ok(pair) = BASE64_STANDARD_NO_PAD.decode(unpadded(credential))

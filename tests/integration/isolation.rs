@@ -152,7 +152,7 @@ async fn runs_that_are_cancelled_at_any_moment_cross_with_no_other() {
         let service = Service::start(&script_config(&server.url(), "", &[turn])).await;
         // Five runs of each identity, so that clients are shared and taken over.
         let runs = (0..RUNS).map(|number| {
-            let token = format!("token-{}", number % (RUNS / 5));
+            let token = format!("user-{}", number % (RUNS / 5));
             let run = run_and_cancel_at_random(&service, &dice, token.clone());
             async move { (run.await, token) }
         });

@@ -38,6 +38,7 @@ mod readme;
 mod refresh;
 mod refusals;
 mod routing;
+mod scrubbing;
 mod sessions;
 mod sizes;
 mod slow_readers;

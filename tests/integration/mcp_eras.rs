@@ -161,7 +161,7 @@ async fn a_server_may_change_its_era_while_the_service_runs() {
     for (number, is_modern) in [false, true, false, true].into_iter().enumerate() {
         modern.store(is_modern, Ordering::SeqCst);
         server.forget();
-        let token = format!("identity-{number}");
+        let token = format!("user-{number}");
         let response = soon("a run", service.run(run_as("a", &token))).await.unwrap();
         assert_eq!(response.final_output, format!("Bearer {token}"));
         let call = server.seen().pop().unwrap();

@@ -10,6 +10,7 @@ use crate::support::{
     headers,
     mcp_server::{Era, McpServer},
     run_as, run_with,
+    scene::answering,
     service::{Service, whoami_config},
 };
 
@@ -18,15 +19,20 @@ const ERAS: [Era; 3] = [Era::Modern, Era::Stateless, Era::Stateful];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_concurrent_runs_each_carry_their_own_token() {
     for era in ERAS {
-        let server = McpServer::start(era).await;
+        // Equal prefixes of 20 characters: nothing may go by the beginning of a token. What comes back is its end: all of it
+        // would be taken for a secret.
+        const PREFIX: &str = "a-common-prefix-of-20-";
+        let server = answering(era, |seen| {
+            let token = seen.header("authorization").trim_start_matches("Bearer ");
+            (seen.method() == "tools/call").then(|| seen.tool_text(token.trim_start_matches(PREFIX)))
+        })
+        .await;
         let service = Service::start(&whoami_config(&server.url())).await;
         for streamed in [false, true] {
-            // Equal prefixes of 20 characters: nothing may go by the beginning of a token.
-            let tokens: Vec<String> =
-                (0..200).map(|n| format!("a-common-prefix-of-20-{era:?}-{streamed}-{n}")).collect();
-            let runs = tokens.iter().map(|token| run(&service, run_as("a", token), streamed));
-            for (answer, token) in future::join_all(runs).await.into_iter().zip(&tokens) {
-                assert_eq!(answer, format!("Bearer {token}"), "{era:?}");
+            let ends: Vec<String> = (0..200).map(|n| format!("{streamed}-{n}")).collect();
+            let runs = ends.iter().map(|end| run(&service, run_as("a", &format!("{PREFIX}{end}")), streamed));
+            for (answer, end) in future::join_all(runs).await.iter().zip(&ends) {
+                assert_eq!(answer, end, "{era:?}");
             }
             // No request of a session, of an opening or of a farewell had another's header.
             every_session_has_one_token(&server);
@@ -132,15 +138,15 @@ agents: {{ a: {{ model: scripted, mcp_servers: [crm, wiki] }} }}
     );
     let service = Service::start(&yaml).await;
     let sets = [
-        ("crm", headers([("authorization", "Bearer for-crm"), ("x-crm", "1")])),
-        ("wiki", headers([("authorization", "Bearer for-wiki"), ("x-wiki", "1")])),
+        ("crm", headers([("authorization", "Bearer to-crm"), ("x-crm", "1")])),
+        ("wiki", headers([("authorization", "Bearer to-wiki"), ("x-wiki", "1")])),
     ];
     let mut request = tonic::Request::new(run_with("a", sets));
     request.metadata_mut().insert("authorization", "Bearer for-runwright".parse().unwrap());
     request.metadata_mut().insert("x-metadata", "secret".parse().unwrap());
     let response = service.agents.clone().run(request).await.unwrap().into_inner();
-    assert_eq!(response.final_output, "Bearer for-crm Bearer for-wiki");
-    for (server, own, others) in [(&crm, "Bearer for-crm", "x-wiki"), (&wiki, "Bearer for-wiki", "x-crm")] {
+    assert_eq!(response.final_output, "Bearer to-crm Bearer to-wiki");
+    for (server, own, others) in [(&crm, "Bearer to-crm", "x-wiki"), (&wiki, "Bearer to-wiki", "x-crm")] {
         for seen in server.seen() {
             assert_eq!(
                 (seen.header("authorization"), seen.header(others), seen.header("x-metadata")),
