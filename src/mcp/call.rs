@@ -9,7 +9,7 @@ use rmcp::model::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Error, Fault, ServerConfig,
+    Error, Fault, RunHeaders, ServerConfig,
     client::{Caller, Client},
     render,
     slot::Exchange,
@@ -70,6 +70,7 @@ pub(super) async fn call(
     client: &Arc<Client>,
     caller: &Caller,
     config: &ServerConfig,
+    headers: &RunHeaders,
     tool: &str,
     arguments: &Map<String, Value>,
     outgoing: &Outgoing,
@@ -92,11 +93,11 @@ pub(super) async fn call(
                 client.forget_tools();
                 let listing = Exchange::within(outgoing.clone(), config.timeouts.startup);
                 if let Err(fault) = client.tools(&listing, config.tools_ttl, caller).await {
-                    return CallOutcome::failed(fault, false);
+                    return CallOutcome::failed(fault.scrubbed(headers), false);
                 }
             }
-            Ok(result) => return render::outcome(result),
-            Err(fault) => return CallOutcome::failed(fault, true),
+            Ok(result) => return render::outcome(result, headers),
+            Err(fault) => return CallOutcome::failed(fault.scrubbed(headers), true),
         }
     }
 }

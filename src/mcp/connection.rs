@@ -176,8 +176,8 @@ impl Connection {
             Err(failed) => return self.not_called(failed),
         };
         let config = &self.registration.config;
-        let mut outcome = call(&leased.client, &leased.caller, config, tool, arguments, &outgoing).await;
-        outcome.text = self.headers.scrub(outcome.text);
+        let (client, caller) = (&leased.client, &leased.caller);
+        let outcome = call(client, caller, config, &self.headers, tool, arguments, &outgoing).await;
         let Some(fault) = outcome.fault.clone() else { return Ok(outcome) };
         self.give_up(&leased, &fault);
         let headers = Some(leased.headers.clone());
@@ -190,7 +190,7 @@ impl Connection {
 
     /// A call for which there is no client.
     fn not_called(&self, failed: Failed) -> Result<CallOutcome, Error> {
-        let outcome = CallOutcome::failed(failed.fault.clone(), false);
+        let outcome = CallOutcome::failed(failed.fault.clone().scrubbed(&self.headers), false);
         let error = self.error(failed);
         match error.problem {
             Problem::Unauthorized(..) => Err(error),

@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE};
 use http_auth::{ChallengeRef, parser::ChallengeParser};
 use thiserror::Error;
 
+use super::RunHeaders;
 use crate::{credential::SourceError, event::Challenge, scrub::Scrubber};
 
 /// Why a request to an MCP server has no answer.
@@ -74,6 +75,14 @@ impl fmt::Debug for UpstreamText {
 }
 
 impl Fault {
+    /// The same without the secrets that the server was sent.
+    pub(super) fn scrubbed(self, sent: &RunHeaders) -> Self {
+        match self {
+            Self::Rpc { code, message } => Self::Rpc { code, message: UpstreamText(sent.scrub(message.0)) },
+            fault => fault,
+        }
+    }
+
     /// Whether the request surely never reached the server.
     pub fn is_unsent(&self) -> bool {
         matches!(self, Self::Connect | Self::NoLease | Self::Source(_))

@@ -3,16 +3,16 @@
 use rmcp::model::{CallToolResult, ContentBlock, CustomResult, ResourceContents, ServerResult};
 use serde_json::Value;
 
-use super::call::CallOutcome;
+use super::{RunHeaders, call::CallOutcome};
 
-/// What a server's answer to `tools/call` comes to.
-pub(super) fn outcome(result: ServerResult) -> CallOutcome {
+/// What a server's answer to `tools/call` comes to, without the secrets that the server was sent.
+pub(super) fn outcome(result: ServerResult, sent: &RunHeaders) -> CallOutcome {
     match result {
         ServerResult::CallToolResult(result) => {
             let is_error = result.is_error.unwrap_or_default();
-            CallOutcome::answered(text(result), is_error)
+            CallOutcome::answered(sent.scrub(text(result, sent)), is_error)
         }
-        ServerResult::CustomResult(CustomResult(result)) => odd(&result),
+        ServerResult::CustomResult(CustomResult(result)) => odd(&sent.scrub_json(result)),
         ServerResult::CreateTaskResult(_) => {
             CallOutcome::answered("The tool answers with a task, which is not supported.".to_owned(), true)
         }
@@ -24,9 +24,10 @@ pub(super) fn outcome(result: ServerResult) -> CallOutcome {
 }
 
 /// All blocks, a line each; structured content where there is no block.
-fn text(result: CallToolResult) -> String {
+fn text(result: CallToolResult, sent: &RunHeaders) -> String {
     if result.content.is_empty() {
-        return result.structured_content.map(|content| content.to_string()).unwrap_or_default();
+        let content = result.structured_content.map(|content| sent.scrub_json(content).to_string());
+        return content.unwrap_or_default();
     }
     let mut blocks: Vec<String> = result.content.into_iter().map(block).collect();
     if blocks.len() == 1 { blocks.swap_remove(0) } else { blocks.join("\n") }

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use http::HeaderMap;
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::Notify;
 
 use super::{pool::Identity, registration::Registration};
@@ -100,6 +101,13 @@ impl RunHeaders {
             Cow::Borrowed(_) => text,
             Cow::Owned(scrubbed) => scrubbed,
         })
+    }
+
+    /// The same of JSON: what is escaped in it is at its own level.
+    pub(super) fn scrub_json(&self, mut value: Value) -> Value {
+        let sent = self.state.lock().sent.clone();
+        sent.iter().for_each(|set| set.scrubber().scrub_json(&mut value));
+        value
     }
 
     /// The set to send now. A source's value may have to be waited for.

@@ -1,8 +1,17 @@
 //! What a server gives back of what it was sent reaches neither the model, nor the caller, nor the log.
 
-use std::{future, sync::Arc};
+use std::{
+    future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use axum::{body::Body, http::Response};
+use axum::{
+    body::Body,
+    http::{Response, StatusCode},
+};
 use base64::{
     Engine,
     prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
@@ -17,10 +26,10 @@ use crate::support::{
     headers,
     leak::{Sinks, assert_no_leak, canary},
     logs,
-    mcp_server::{Era, McpServer, Seen},
+    mcp_server::{Era, McpServer, Seen, empty},
     model_server::{ModelServer, calls, has_result, says},
     run_with,
-    scene::answering,
+    scene::{answering, call_of, script_config},
     service::{Service, asking_config},
 };
 
@@ -201,4 +210,27 @@ async fn the_callers_own_words_and_the_models_are_not_changed() {
     assert_eq!(response.final_output, secret);
     let user = model.seen()[0].1["messages"].as_array().unwrap().last().unwrap()["content"].clone();
     assert_eq!(user, json!(secret));
+}
+
+#[tokio::test]
+async fn what_keeps_a_call_from_being_made_is_scrubbed_too() {
+    let secret = canary("caller");
+    let sent = secret.clone();
+    let calls = AtomicUsize::new(0);
+    let crm = answering(Era::Stateful, move |seen| match seen.method() {
+        // The session ends, and the next one can't be opened.
+        "tools/call" => {
+            calls.fetch_add(1, Ordering::SeqCst);
+            Some(empty(StatusCode::NOT_FOUND))
+        }
+        "initialize" if calls.load(Ordering::SeqCst) > 0 => Some(seen.error(-32000, &sent)),
+        _ => None,
+    })
+    .await;
+    let turns = [&*call_of("whoami"), &*call_of("whoami")];
+    let service = Service::start(&script_config(&crm.url(), "", &turns)).await;
+    let response = service.run(request(&secret)).await.unwrap();
+    assert!(response.final_output.contains(REDACTED), "{}", response.final_output);
+    let mut sinks = Sinks::default();
+    assert_no_leak(&secret, sinks.add_message("the response", &response));
 }
