@@ -24,6 +24,8 @@ use serde_json::{Map, Value};
 
 use index::Index;
 
+/// The shortest secret that is looked for, in bytes: shorter ones stand in many texts by chance. No form of one is shorter.
+pub const MIN_BYTES: usize = 8;
 /// What stands where a secret stood.
 pub const REDACTED: &str = "[redacted]";
 

@@ -4,12 +4,11 @@
 //! where they debug, and a configured filter must not be able to ask for that.
 
 mod config;
+mod ids;
 mod lines;
 
 use std::{io, panic};
 
-use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use thiserror::Error;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
@@ -63,10 +62,8 @@ fn spans<S>() -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
 {
-    let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
-    let tracer: SdkTracer = SdkTracerProvider::builder().with_sampler(sampler).build().tracer(OURS);
     tracing_opentelemetry::layer()
-        .with_tracer(tracer)
+        .with_tracer(ids::IdTracer::default())
         .with_context_activation(false)
         .with_location(false)
         .with_threads(false)

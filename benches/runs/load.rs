@@ -1,5 +1,5 @@
 //! Runs over gRPC. Each answer is checked: the 32 words, one tool call that went well, and its result, which is the
-//! run's own credential as the MCP server saw it.
+//! end of the run's own credential as the MCP server saw it.
 
 use std::{
     net::SocketAddr,
@@ -47,8 +47,8 @@ impl Load {
                     if number >= runs {
                         return Outcome::Ok(());
                     }
-                    let authorization = format!("Bearer token-{:06}", number % identities);
-                    check(&one(&mut client, mode, &authorization, &words).await?, &authorization, &words)?;
+                    let caller = format!("{:06}", number % identities);
+                    check(&one(&mut client, mode, &caller, &words).await?, &caller, &words)?;
                 }
             });
         }
@@ -62,10 +62,12 @@ impl Load {
 async fn one(
     client: &mut AgentServiceClient<Channel>,
     mode: Mode,
-    authorization: &str,
+    caller: &str,
     words: &str,
 ) -> Outcome<RunResponse> {
-    let headers = [("Authorization".to_owned(), authorization.to_owned())].into();
+    // As long as tokens are.
+    let authorization = format!("Bearer {}-{caller}", "token".repeat(32));
+    let headers = [("Authorization".to_owned(), authorization)].into();
     let request = RunRequest {
         agent: "bench".to_owned(),
         input: "Who am I?".to_owned(),
@@ -88,10 +90,10 @@ async fn one(
     completed.filter(|_| text == words).ok_or_else(|| "a stream's text is wrong".into())
 }
 
-fn check(response: &RunResponse, authorization: &str, words: &str) -> Outcome<()> {
+fn check(response: &RunResponse, caller: &str, words: &str) -> Outcome<()> {
     let calls_are_right = matches!(&response.tool_calls[..], [call] if call.status() == ToolCallStatus::Ok);
     let results = response.new_messages.iter().flat_map(|message| &message.parts).filter_map(result);
-    if response.final_output == words && calls_are_right && results.eq([authorization]) {
+    if response.final_output == words && calls_are_right && results.eq([caller]) {
         return Ok(());
     }
     Err(format!("a run's answer is wrong: {response:?}").into())

@@ -33,7 +33,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 /// Runs in flight at a time.
 const IN_FLIGHT: usize = 8;
 /// How many callers, each with a token of its own, the service is measured with.
-const IDENTITIES: [usize; 2] = [1, 1000];
+const IDENTITIES: [usize; 3] = [1, 1000, 10_000];
 
 /// How an answer is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -104,11 +104,13 @@ async fn mcp(State(seen): State<Seen>, headers: HeaderMap, body: Bytes) -> Resul
     }
     let Request { id, method } = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
     let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // All of it would be taken for a secret.
+    let caller = authorization.rsplit('-').next().unwrap_or_default();
     let result = match method {
         "tools/call" => {
             keep(&seen, TOOLS_CALL, "/mcp", &headers, &body);
             format!(
-                r#"{{"resultType":"complete","content":[{{"type":"text","text":"{authorization}"}}],"isError":false}}"#
+                r#"{{"resultType":"complete","content":[{{"type":"text","text":"{caller}"}}],"isError":false}}"#
             )
         }
         "tools/list" => json!({ "resultType": "complete", "tools": [{

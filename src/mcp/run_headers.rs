@@ -16,7 +16,7 @@ use super::{pool::Identity, registration::Registration};
 use crate::{
     credential::{self, Planned, SourceError},
     headers::{Applied, DigestKey, Layer, Merged},
-    scrub::Scrubber,
+    scrub::{self, Scrubber},
 };
 
 /// The headers of one run for one server, which may be replaced.
@@ -96,6 +96,9 @@ impl RunHeaders {
 
     /// A server's text without the secrets of any set that it was sent.
     pub(super) fn scrub(&self, text: String) -> String {
+        if text.len() < scrub::MIN_BYTES {
+            return text;
+        }
         let sent = self.state.lock().sent.clone();
         sent.iter().fold(text, |text, set| match set.scrubber().scrub(&text) {
             Cow::Borrowed(_) => text,

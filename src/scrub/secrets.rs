@@ -2,8 +2,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 
-/// The shortest secret that is looked for, in bytes: shorter ones stand in many texts by chance.
-const MIN_BYTES: usize = 8;
+use super::MIN_BYTES;
 
 /// Schemes, which are no secret, however short the credential behind is.
 const SCHEMES: [&[u8]; 5] = [b"basic", b"bearer", b"digest", b"dpop", b"token"];
