@@ -3,8 +3,12 @@
 use std::{env, fs, path::PathBuf};
 
 /// Messages that hold secrets: their `Debug` is written by hand in `src/grpc/proto.rs` and shows no value.
-const WITHOUT_DEBUG: [&str; 3] =
-    ["runwright.v1.HeaderSet", "runwright.v1.RunStarted", "runwright.v1.CancelRunRequest"];
+const WITHOUT_DEBUG: [&str; 4] = [
+    "runwright.v1.HeaderSet",
+    "runwright.v1.RunStarted",
+    "runwright.v1.CancelRunRequest",
+    "runwright.v1.UpdateRunHeadersRequest",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -74,6 +74,11 @@ impl Source {
         }
     }
 
+    /// Whether it is a token, which everybody shares that the source is registered for.
+    pub fn is_token(&self) -> bool {
+        matches!(self, Self::Token(_))
+    }
+
     /// Tells that a server refused a value of this source: a token that still is the current one is given up, so that the
     /// next [`Source::value`] fetches another. That happens at most every 10 s: a server that refuses everything is no
     /// reason to ask the issuer each time. A file is looked at anew.

@@ -24,6 +24,7 @@ mod tools;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use http::StatusCode;
 use thiserror::Error as ThisError;
 
 use crate::{
@@ -179,6 +180,12 @@ impl Error {
         let problem = match fault {
             Fault::Unauthorized(challenge) => Problem::Unauthorized(challenge, layer()),
             Fault::Forbidden(challenge) => Problem::Forbidden(challenge, layer()),
+            Fault::ResumptionRefused(StatusCode::UNAUTHORIZED, challenge) => {
+                Problem::Unauthorized(challenge, layer())
+            }
+            Fault::ResumptionRefused(StatusCode::FORBIDDEN, challenge) => {
+                Problem::Forbidden(challenge, layer())
+            }
             Fault::Source(error) => Problem::CredentialSource(error.to_string()),
             Fault::Status(_) if fault.is_passing_status() => Problem::Unavailable(fault.to_string()),
             Fault::Connect
@@ -186,7 +193,8 @@ impl Error {
             | Fault::Timeout(_)
             | Fault::NoLease
             | Fault::Vacated
-            | Fault::SessionExpired => Problem::Unavailable(fault.to_string()),
+            | Fault::SessionExpired
+            | Fault::ResumptionRefused(..) => Problem::Unavailable(fault.to_string()),
             Fault::Status(_)
             | Fault::TooLarge(_)
             | Fault::Malformed(_)

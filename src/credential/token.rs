@@ -74,6 +74,8 @@ struct State {
     token: Option<Token>,
     failure: Option<(Instant, SourceError)>,
     given_up: Option<Instant>,
+    /// Whether the token was given up: it is used again only where there is no other.
+    stale: bool,
 }
 
 struct Token {
@@ -155,11 +157,13 @@ impl Kept {
         match token {
             Ok(token) => {
                 let value = token.value.clone();
-                *state = State { token: Some(token), failure: None, ..*state };
+                *state = State { token: Some(token), failure: None, stale: false, ..*state };
                 Ok(value)
             }
             Err(error) => {
                 state.failure = Some((Instant::now(), error));
+                // One that some server refused is better than none.
+                state.stale = false;
                 if state.current().is_some() {
                     // Nobody waits for it, so nobody else tells.
                     warn!(source = %self.place, %error, "A token can't be renewed; the old one is used until it expires");
@@ -184,7 +188,7 @@ impl State {
     /// The token, and whether it is to be renewed now.
     fn current(&self) -> Option<(SecretValue, bool)> {
         let now = Instant::now();
-        let token = self.token.as_ref().filter(|token| now < token.expires)?;
+        let token = self.token.as_ref().filter(|token| now < token.expires && !self.stale)?;
         let renew = now >= token.renew && self.failed_within(RENEW_AGAIN_AFTER).is_none();
         Some((token.value.clone(), renew))
     }
@@ -198,7 +202,7 @@ impl State {
             self.token.as_ref().is_some_and(|token| token.value.as_bytes() == refused.as_bytes());
         let lately = self.given_up.is_some_and(|at| at.elapsed() < REFUSED_AGAIN_AFTER);
         if is_current && !lately {
-            self.token = None;
+            self.stale = true;
             self.given_up = Some(Instant::now());
         }
     }

@@ -42,3 +42,14 @@ impl fmt::Debug for CancelRunRequest {
         f.debug_struct("CancelRunRequest").field("run_id", run_id).field("reason", reason).finish()
     }
 }
+
+impl fmt::Debug for UpdateRunHeadersRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run_id, per_run_mcp_headers, mcp_headers, .. } = self;
+        f.debug_struct("UpdateRunHeadersRequest")
+            .field("run_id", run_id)
+            .field("per_run_mcp_headers", per_run_mcp_headers)
+            .field("mcp_headers", mcp_headers)
+            .finish()
+    }
+}

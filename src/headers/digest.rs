@@ -10,7 +10,7 @@ use super::{Merged, SecretValue};
 #[derive(Clone)]
 pub struct DigestKey(Hmac<Sha256>);
 
-/// Tells header sets apart: two sets have the same one only if they have the same names and values.
+/// Tells header sets apart: two sets have the same one only if they have the same names and values, and the same secrets.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IdentityDigest([u8; 32]);
 
@@ -49,6 +49,8 @@ impl DigestKey {
                 mac.update(&bytes.len().to_le_bytes());
                 mac.update(bytes);
             }
+            // What is kept for an identity was scrubbed accordingly.
+            mac.update(&[u8::from(header.secret)]);
         }
         IdentityDigest(mac.finalize().into_bytes().into())
     }

@@ -74,7 +74,14 @@ pub(super) fn check_resumed(
     in_session: bool,
     response: &Response<Incoming>,
 ) -> Result<(), Fault> {
-    refuse(response, sending, in_session)?;
+    // The request was taken already: what refuses the rest of its answer does not say that it did nothing.
+    refuse(response, sending, in_session).map_err(|fault| match fault {
+        Fault::Unauthorized(challenge) | Fault::Forbidden(challenge) => {
+            Fault::ResumptionRefused(response.status(), challenge)
+        }
+        Fault::SessionExpired => Fault::ResumptionRefused(response.status(), Box::default()),
+        fault => fault,
+    })?;
     if !response.status().is_success() {
         return Err(Fault::Status(response.status()));
     }

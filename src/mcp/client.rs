@@ -104,11 +104,6 @@ impl Client {
         self.tools.get_or_list(list, ttl).await
     }
 
-    /// Whether it has been given a tool list.
-    pub(super) fn has_listed(&self) -> bool {
-        self.tools.has_listed()
-    }
-
     /// Forgets the tool list: the server does not stand by it any more.
     pub(super) fn forget_tools(&self) {
         self.tools.forget();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future;
+use http::StatusCode;
 use parking_lot::Mutex;
 use rmcp::model::ErrorCode;
 use serde_json::{Map, Value};
@@ -22,10 +23,7 @@ use super::{
     registration::Registration,
     slot::{Exchange, Lease},
 };
-use crate::{
-    headers::Layer,
-    trace::{self, Correlation, Outgoing},
-};
+use crate::trace::{self, Correlation, Outgoing};
 
 /// A run's connection to one MCP server. It holds the run's headers, and drops them when it is dropped.
 pub struct Connection {
@@ -50,6 +48,8 @@ struct Leased {
     caller: Caller,
     headers: Arc<SentSet>,
     own: bool,
+    /// The tools that were listed last.
+    tools: Mutex<Option<Arc<ToolList>>>,
 }
 
 /// How a request went wrong: what was being done, with which headers, as far as it came to any.
@@ -91,10 +91,14 @@ impl Connection {
         &self.headers
     }
 
-    /// After a refused credential that is registered: whether its source has another value by now, which is sent then.
-    pub async fn renew(&self, refusal: &Error) -> bool {
-        let registered = matches!(refusal.refused_layer(), Some(Layer::Server | Layer::Agent));
-        registered && self.headers.renew(refusal.revision, &self.registration).await
+    /// After a refused credential: whether a registered source has another value by now, which is sent then.
+    ///
+    /// # Errors
+    /// A source fails.
+    pub async fn renew(&self, refusal: &Error) -> Result<bool, Error> {
+        let renewed = self.headers.renew(refusal.revision, &self.registration).await;
+        let failed = |error| Failed { fault: Fault::Source(error), phase: refusal.phase, headers: None };
+        renewed.map_err(|error| self.error(failed(error)))
     }
 
     /// The server's tools for this identity.
@@ -104,7 +108,7 @@ impl Connection {
     pub async fn tools(&self) -> Result<Arc<ToolList>, Error> {
         let listed = match self.list().await {
             // To list runs nothing, so it may be asked for once more in a new session.
-            Err(Failed { fault: Fault::SessionExpired, phase: Phase::Listing, .. }) => self.list().await,
+            Err(Failed { fault, phase: Phase::Listing, .. }) if is_session_gone(&fault) => self.list().await,
             listed => listed,
         };
         listed.map_err(|failed| self.error(failed))
@@ -156,8 +160,8 @@ impl Connection {
         let exchange = Exchange::within(self.outgoing.clone(), config.timeouts.startup);
         match leased.client.tools(&exchange, config.tools_ttl, &leased.caller).await {
             // The server has no tools at all.
-            Err(Fault::Rpc { code: -32601, .. }) => Ok(Arc::default()),
-            Ok(list) => Ok(list),
+            Err(Fault::Rpc { code: -32601, .. }) => Ok(leased.keep(Arc::default())),
+            Ok(list) => Ok(leased.keep(self.headers.scrub_list(list))),
             Err(fault) => {
                 self.give_up(leased, &fault);
                 Err(Failed { fault, phase: Phase::Listing, headers: Some(leased.headers.clone()) })
@@ -175,11 +179,19 @@ impl Connection {
             Ok(leased) => leased,
             Err(failed) => return self.not_called(failed),
         };
+        // After other headers it may be another list than the model was shown.
+        if !leased.lists(tool) {
+            let text = format!("The tool was not run: the server does not list `{tool}` any more.");
+            return Ok(CallOutcome::refused(self.headers.scrub(text)));
+        }
         let config = &self.registration.config;
         let (client, caller) = (&leased.client, &leased.caller);
         let outcome = call(client, caller, config, &self.headers, tool, arguments, &outgoing).await;
         let Some(fault) = outcome.fault.clone() else { return Ok(outcome) };
         self.give_up(&leased, &fault);
+        if matches!(fault, Fault::ResumptionRefused(..)) {
+            return Ok(outcome);
+        }
         let headers = Some(leased.headers.clone());
         let error = self.error(Failed { fault, phase: Phase::Calling, headers });
         match error.problem {
@@ -193,7 +205,7 @@ impl Connection {
         let outcome = CallOutcome::failed(failed.fault.clone().scrubbed(&self.headers), false);
         let error = self.error(failed);
         match error.problem {
-            Problem::Unauthorized(..) => Err(error),
+            Problem::Unauthorized(..) | Problem::CredentialSource(_) => Err(error),
             _ => Ok(CallOutcome { refusal: error.is_refusal().then(|| Box::new(error)), ..outcome }),
         }
     }
@@ -201,25 +213,29 @@ impl Connection {
     /// The client that the run leases, once it has listed its tools: what the headers of a call mirror stands in the list
     /// that the same client was given.
     async fn listed(&self) -> Result<Arc<Leased>, Failed> {
-        let leased = self.leased().await?;
-        if !leased.client.has_listed() {
-            self.list_of(&leased).await?;
+        loop {
+            let leased = self.leased().await?;
+            if leased.tools.lock().is_none() {
+                self.list_of(&leased).await?;
+            }
+            if !self.headers.is_replaced_since(leased.headers.revision) {
+                return Ok(leased);
+            }
         }
-        Ok(leased)
     }
 
     /// The client that the run leases with the headers as they are now; one is acquired if it has none.
     async fn leased(&self) -> Result<Arc<Leased>, Failed> {
         let opening = |fault, headers| Failed { fault, phase: Phase::Opening, headers };
-        let headers = self.headers.current(&self.registration).await;
-        let headers = headers.map_err(|error| opening(Fault::Source(error), None))?;
-        if let Some(leased) = self.leased_with(&headers) {
+        if let Some(leased) = self.leased_now() {
             return Ok(leased);
         }
         let _acquiring = self.acquiring.lock().await;
-        if let Some(leased) = self.leased_with(&headers) {
+        if let Some(leased) = self.leased_now() {
             return Ok(leased);
         }
+        let headers = self.headers.current(&self.registration).await;
+        let headers = headers.map_err(|error| opening(Fault::Source(error), None))?;
         self.headers.note_sent(&headers);
         let (registration, outgoing) = (self.registration.clone(), self.outgoing.clone());
         let wanted = Wanted { registration, headers: headers.clone(), outgoing };
@@ -229,23 +245,27 @@ impl Connection {
         let lease = Lease::new(&client.slot, &headers, &exchange);
         let (goodbyes, over) = (self.goodbyes.clone(), self.over.clone());
         let caller = Caller { lease, headers: headers.clone(), goodbyes, over };
-        let leased = Arc::new(Leased { client, caller, headers, own });
+        let leased = Arc::new(Leased { client, caller, headers, own, tools: Mutex::default() });
         let outlived = self.leased.lock().replace(leased.clone());
         self.outlived.lock().extend(outlived.filter(|outlived| outlived.own));
         Ok(leased)
     }
 
-    fn leased_with(&self, headers: &SentSet) -> Option<Arc<Leased>> {
-        self.leased.lock().clone().filter(|leased| leased.headers.revision == headers.revision)
+    /// The client that the run leases, if it is with the headers as they are now.
+    fn leased_now(&self) -> Option<Arc<Leased>> {
+        let leased = self.leased.lock().clone()?;
+        (!self.headers.is_replaced_since(leased.headers.revision)).then_some(leased)
     }
 
     /// After a fault, forgets what can't be relied on any more: the client whose session or transport is gone, and the
     /// tool list where the server refuses or does not know a tool.
     fn give_up(&self, leased: &Arc<Leased>, fault: &Fault) {
         match fault {
-            Fault::Unauthorized(_) | Fault::Forbidden(_) => leased.client.forget_tools(),
+            fault if is_session_gone(fault) => self.replace(leased),
+            Fault::Unauthorized(_) | Fault::Forbidden(_) | Fault::ResumptionRefused(..) => {
+                leased.client.forget_tools();
+            }
             Fault::Rpc { code, .. } if disowns_list(ErrorCode(*code)) => leased.client.forget_tools(),
-            Fault::SessionExpired => self.replace(leased),
             _ if !leased.client.is_open() => self.replace(leased),
             _ => {}
         }
@@ -260,7 +280,20 @@ impl Connection {
     }
 
     fn error(&self, failed: Failed) -> Error {
-        Error::new(self.mcp_server(), failed.fault, failed.phase, failed.headers.as_deref())
+        let fault = failed.fault.scrubbed(&self.headers);
+        Error::new(self.mcp_server(), fault, failed.phase, failed.headers.as_deref())
+    }
+}
+
+impl Leased {
+    fn keep(&self, list: Arc<ToolList>) -> Arc<ToolList> {
+        *self.tools.lock() = Some(list.clone());
+        list
+    }
+
+    fn lists(&self, tool: &str) -> bool {
+        let list = self.tools.lock();
+        list.as_ref().is_none_or(|list| list.tools.iter().any(|listed| listed.name == tool))
     }
 }
 
@@ -278,6 +311,11 @@ impl Drop for Connection {
             });
         }
     }
+}
+
+/// Whether the session in which a request was sent is gone.
+fn is_session_gone(fault: &Fault) -> bool {
+    matches!(fault, Fault::SessionExpired | Fault::ResumptionRefused(StatusCode::NOT_FOUND, _))
 }
 
 /// Whether an error to a call means that the tool list is out of date: an unknown tool is an invalid parameter.

@@ -21,6 +21,9 @@ pub enum Fault {
     /// 403.
     #[error("the server answered 403")]
     Forbidden(Box<Challenge>),
+    /// 401, 403 or 404 to the resumption of an answer that broke off: the request itself was taken, and may have done all.
+    #[error("the server answered {} when its answer was to be resumed", .0.as_u16())]
+    ResumptionRefused(StatusCode, Box<Challenge>),
     /// 404 to a request of a session.
     #[error("the server does not know the session any more")]
     SessionExpired,
@@ -79,6 +82,11 @@ impl Fault {
     pub(super) fn scrubbed(self, sent: &RunHeaders) -> Self {
         match self {
             Self::Rpc { code, message } => Self::Rpc { code, message: UpstreamText(sent.scrub(message.0)) },
+            Self::Unauthorized(challenge) => Self::Unauthorized(sent.scrub_challenge(challenge)),
+            Self::Forbidden(challenge) => Self::Forbidden(sent.scrub_challenge(challenge)),
+            Self::ResumptionRefused(status, challenge) => {
+                Self::ResumptionRefused(status, sent.scrub_challenge(challenge))
+            }
             fault => fault,
         }
     }

@@ -4,10 +4,7 @@
 //! and where it fails, it fails for all that waited.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,10 +18,7 @@ use super::{Fault, ToolList, tools::Listed};
 
 /// The tool list of one client, while it is good.
 #[derive(Default)]
-pub(super) struct KeptTools {
-    state: Mutex<State>,
-    listed: AtomicBool,
-}
+pub(super) struct KeptTools(Mutex<State>);
 
 #[derive(Default)]
 enum State {
@@ -59,9 +53,8 @@ impl KeptTools {
             Err(listing) => listing,
         };
         let kept = listing.clone().await?;
-        self.listed.store(true, Ordering::Relaxed);
         let list = kept.list.clone();
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         // It may have been forgotten meanwhile, and another listing may have begun.
         let current = match &*state {
             State::Listing(current) => current.upgrade().is_some_and(|current| current.ptr_eq(&listing)),
@@ -73,14 +66,9 @@ impl KeptTools {
         Ok(list)
     }
 
-    /// Whether there has been a list.
-    pub(super) fn has_listed(&self) -> bool {
-        self.listed.load(Ordering::Relaxed)
-    }
-
     /// Forgets the list.
     pub(super) fn forget(&self) {
-        *self.state.lock() = State::None;
+        *self.0.lock() = State::None;
     }
 
     fn kept_or_listing(
@@ -88,7 +76,7 @@ impl KeptTools {
         list: impl Future<Output = Result<Listed, Fault>> + Send + 'static,
         ttl: Duration,
     ) -> Result<Arc<ToolList>, Shared<Listing>> {
-        let mut state = self.state.lock();
+        let mut state = self.0.lock();
         match &*state {
             State::Kept(kept) if Instant::now() < kept.until => return Ok(kept.list.clone()),
             State::Listing(listing) => {

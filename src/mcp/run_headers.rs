@@ -12,9 +12,10 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::{pool::Identity, registration::Registration};
+use super::{ToolList, pool::Identity, registration::Registration};
 use crate::{
     credential::{self, Planned, SourceError},
+    event::Challenge,
     headers::{Applied, DigestKey, Layer, Merged},
     scrub::{self, Scrubber},
 };
@@ -44,9 +45,6 @@ pub(super) struct SentSet {
     /// Made when the first answer comes.
     scrubber: OnceLock<Scrubber>,
 }
-
-/// The most sets of a run that are remembered as sent.
-const MAX_SENT: usize = 16;
 
 impl RunHeaders {
     /// What a run sends, as it is planned at its start.
@@ -89,6 +87,17 @@ impl RunHeaders {
         }
     }
 
+    /// What may be shown of the headers that were sent last; of those as they are now, where none were sent.
+    pub fn sent_last(&self, key: &DigestKey) -> Applied {
+        let last = self.state.lock().sent.last().cloned();
+        last.map_or_else(|| self.applied(key), |last| last.merged.applied(key))
+    }
+
+    /// How many sets were sent.
+    pub fn times_sent(&self) -> usize {
+        self.state.lock().sent.len()
+    }
+
     /// What may be shown of all sets that were sent, in their order.
     pub fn sent(&self, key: &DigestKey) -> Vec<Applied> {
         self.state.lock().sent.iter().map(|set| set.merged.applied(key)).collect()
@@ -113,6 +122,25 @@ impl RunHeaders {
         value
     }
 
+    /// A challenge without the parameters that hold such a secret.
+    pub(super) fn scrub_challenge(&self, mut challenge: Box<Challenge>) -> Box<Challenge> {
+        let sent = self.state.lock().sent.clone();
+        let Challenge { scheme, error, scope, resource_metadata } = &mut *challenge;
+        for parameter in [scheme, error, scope, resource_metadata] {
+            if sent.iter().any(|set| set.scrubber().finds(parameter)) {
+                parameter.clear();
+            }
+        }
+        challenge
+    }
+
+    /// A tool list without such secrets. It has none of the set that it was listed with.
+    pub(super) fn scrub_list(&self, list: Arc<ToolList>) -> Arc<ToolList> {
+        let sent = self.state.lock().sent.clone();
+        let earlier = &sent[..sent.len().saturating_sub(1)];
+        earlier.iter().fold(list, |list, set| Arc::new(list.scrubbed(set.scrubber())))
+    }
+
     /// The set to send now. A source's value may have to be waited for.
     pub(super) async fn current(&self, registration: &Registration) -> Result<Arc<SentSet>, SourceError> {
         loop {
@@ -135,33 +163,31 @@ impl RunHeaders {
     pub(super) fn note_sent(&self, set: &Arc<SentSet>) {
         let mut state = self.state.lock();
         if !state.sent.iter().any(|sent| Arc::ptr_eq(sent, set)) {
-            if state.sent.len() == MAX_SENT {
-                state.sent.remove(0);
-            }
             state.sent.push(set.clone());
         }
     }
 
-    /// After a server refused the credential of the set of this revision: has the registered sources give other values
-    /// where they can. Whether the set to send is another one now.
-    pub(super) async fn renew(&self, revision: u64, registration: &Registration) -> bool {
+    /// After a server refused the credential of the set of this revision: looks at the registered sources anew. Whether
+    /// the set to send is another one now.
+    ///
+    /// # Errors
+    /// A source fails.
+    pub(super) async fn renew(
+        &self,
+        revision: u64,
+        registration: &Registration,
+    ) -> Result<bool, SourceError> {
         {
             let mut state = self.state.lock();
             if state.revision != revision {
-                return true;
+                return Ok(true);
             }
             state.current = None;
-            let Some(refused) = state.sent.last().filter(|sent| sent.revision == revision) else {
-                return false;
-            };
-            let registered = |layer| matches!(layer, Layer::Server | Layer::Agent);
-            for (header, sent) in state.planned.headers().iter().zip(refused.merged.headers()) {
-                if registered(header.layer) && header.secret {
-                    header.value.refused(&sent.value);
-                }
+            if let Some(refused) = state.sent.last().filter(|sent| sent.revision == revision) {
+                refused.tell_sources(&state.planned);
             }
         }
-        self.current(registration).await.is_ok_and(|current| current.revision != revision)
+        Ok(self.current(registration).await?.revision != revision)
     }
 }
 
@@ -196,6 +222,18 @@ impl SentSet {
             let secret = self.merged.headers().iter().filter(|header| header.secret);
             Scrubber::new(secret.map(|header| header.value.as_bytes()))
         })
+    }
+
+    /// Tells the registered sources that a server refused their values. A token is given up only where the caller brought no
+    /// secret, which may be what was refused: else one caller could have everybody's token given up.
+    fn tell_sources(&self, planned: &Planned) {
+        let registered = |layer| matches!(layer, Layer::Server | Layer::Agent);
+        let brought = self.merged.headers().iter().any(|header| header.secret && !registered(header.layer));
+        for (header, sent) in planned.headers().iter().zip(self.merged.headers()) {
+            if registered(header.layer) && header.secret && !(brought && header.value.is_token()) {
+                header.value.refused(&sent.value);
+            }
+        }
     }
 
     /// The layer of the credential that a server refused: Authorization's, else that of the first secret.

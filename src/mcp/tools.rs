@@ -8,7 +8,7 @@ use rmcp::model::{
 };
 use serde::Deserialize;
 use serde_json::{
-    Value,
+    Map, Value,
     value::{RawValue, to_raw_value},
 };
 
@@ -101,12 +101,13 @@ pub(super) async fn list(
     for _ in 0..MAX_PAGES {
         let page = list_page(client, exchange, caller, cursor).await?;
         cursor = page.next_cursor.clone();
-        pages.take(page, exchange.take_page_notes(), caller.headers.scrubber());
+        pages.take(page, exchange.take_page_notes());
         if cursor.is_none() || pages.is_full() {
             break;
         }
     }
-    Ok(pages.listed(cursor.is_some()))
+    let Listed { list, ttl } = pages.listed(cursor.is_some());
+    Ok(Listed { list: list.scrubbed(caller.headers.scrubber()), ttl })
 }
 
 /// A page. Where its answer breaks off it is asked for once more, by a request of its own: to list runs nothing.
@@ -130,7 +131,7 @@ async fn list_page(
 }
 
 impl Pages {
-    fn take(&mut self, page: ListToolsResult, notes: PageNotes, scrubber: &Scrubber) {
+    fn take(&mut self, page: ListToolsResult, notes: PageNotes) {
         if let Some(ttl) = page.ttl_ms.map(Duration::from_millis) {
             self.ttl = Some(self.ttl.map_or(ttl, |least| least.min(ttl)));
         }
@@ -138,10 +139,9 @@ impl Pages {
         self.note_misannotated(&notes.listed, &page.tools);
         for tool in page.tools {
             if self.seen.insert(tool.name.to_string()) {
-                self.take_tool(tool, scrubber);
+                self.take_tool(tool);
             }
         }
-        self.dropped.scrub(scrubber);
     }
 
     /// rmcp takes out the tools whose `x-mcp-header` annotations are invalid, and does not say which.
@@ -152,14 +152,11 @@ impl Pages {
         }
     }
 
-    fn take_tool(&mut self, tool: WireTool, scrubber: &Scrubber) {
-        if scrubber.finds(&tool.name) {
-            return self.dropped.push(&tool.name, "its name holds a secret that the server was sent");
-        }
-        let Some(schema) = schema(&tool, scrubber) else {
+    fn take_tool(&mut self, tool: WireTool) {
+        let Ok(schema) = to_raw_value(&tool.input_schema) else {
             return self.dropped.push(&tool.name, "its input schema is no JSON");
         };
-        let description = scrubber.scrub(tool.description.as_deref().unwrap_or_default());
+        let description = tool.description.as_deref().unwrap_or_default();
         let bytes = tool.name.len() + description.len() + schema.get().len();
         if self.tools.len() == MAX_TOOLS {
             return self.dropped.push(&tool.name, "the server lists over 1024 tools");
@@ -169,7 +166,7 @@ impl Pages {
             return self.dropped.push(&tool.name, "the server lists over 8 MiB of tools");
         }
         self.bytes += bytes;
-        let description = Arc::from(&*description);
+        let description = description.into();
         self.tools.push(Tool { name: tool.name.into_owned(), description, input_schema: schema.into() });
     }
 
@@ -186,15 +183,41 @@ impl Pages {
     }
 }
 
-/// A tool's schema without secrets: as the server wrote it, where it holds none.
-fn schema(tool: &WireTool, scrubber: &Scrubber) -> Option<Box<RawValue>> {
-    let schema = to_raw_value(&tool.input_schema).ok()?;
-    if !scrubber.finds(schema.get()) {
-        return Some(schema);
+impl ToolList {
+    /// The list without what holds a secret. A tool whose name does is dropped, for it could not be called by another.
+    pub(super) fn scrubbed(&self, scrubber: &Scrubber) -> Self {
+        let (named, usable): (Vec<_>, Vec<_>) =
+            self.tools.iter().partition(|tool| scrubber.finds(&tool.name));
+        let reason = "its name holds a secret that the server was sent";
+        let named = named.into_iter().map(|tool| DroppedTool::new(&scrubber.scrub(&tool.name), reason));
+        let dropped = self.dropped.iter().map(|tool| {
+            let name = scrubber.scrub(&tool.name).into_owned();
+            DroppedTool { name, reason: tool.reason.clone() }
+        });
+        let tools = usable.into_iter().map(|tool| tool.scrubbed(scrubber));
+        Self { tools: tools.collect(), dropped: dropped.chain(named).collect() }
     }
-    let mut scrubbed = Value::Object((*tool.input_schema).clone());
-    scrubber.scrub_json(&mut scrubbed);
-    to_raw_value(&scrubbed).ok()
+}
+
+impl Tool {
+    fn scrubbed(&self, scrubber: &Scrubber) -> Self {
+        let description = match scrubber.scrub(&self.description) {
+            Cow::Borrowed(_) => self.description.clone(),
+            Cow::Owned(scrubbed) => scrubbed.into(),
+        };
+        let input_schema = match scrubber.finds(self.input_schema.get()) {
+            false => self.input_schema.clone(),
+            true => scrubbed_json(&self.input_schema, scrubber),
+        };
+        Self { name: self.name.clone(), description, input_schema }
+    }
+}
+
+/// JSON with its strings scrubbed; an empty schema where it can't be.
+fn scrubbed_json(json: &RawValue, scrubber: &Scrubber) -> Arc<RawValue> {
+    let mut value: Value = serde_json::from_str(json.get()).unwrap_or_else(|_| Value::Object(Map::new()));
+    scrubber.scrub_json(&mut value);
+    to_raw_value(&value).unwrap_or_default().into()
 }
 
 impl Dropped {
@@ -210,12 +233,6 @@ impl Dropped {
         let named = others.named.len().min(MAX_DROPPED - self.named.len());
         self.more += others.len() - named;
         self.named.extend(others.named.into_iter().take(named));
-    }
-
-    fn scrub(&mut self, scrubber: &Scrubber) {
-        for tool in &mut self.named {
-            tool.name = scrubber.scrub(&tool.name).into_owned();
-        }
     }
 
     fn len(&self) -> usize {

@@ -82,7 +82,7 @@ impl Repeats {
         if connection.headers().is_replaced_since(refused.revision) {
             return Ok(true);
         }
-        if !self.renewed && connection.renew(refused).await {
+        if !self.renewed && connection.renew(refused).await.map_err(|error| Failure::Mcp(Box::new(error)))? {
             self.renewed = true;
             return Ok(true);
         }

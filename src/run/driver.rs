@@ -221,7 +221,7 @@ impl Work {
             usage: self.machine.usage(),
             turns: self.machine.turns(),
             tool_calls: self.machine.calls().to_vec(),
-            applied_headers: request.headers.applied(&context.runner.digest_key),
+            applied_headers: request.headers.sent_last(&context.runner.digest_key),
         };
         let request_id = request.correlation.request_id.clone();
         match result {

@@ -125,6 +125,9 @@ impl Runner {
         // A unary caller cancels its own RPC.
         let token = (mode == Mode::Streamed).then(ControlToken::generate).transpose();
         let token = token.map_err(|_| fault("no random bits"))?;
+        if token.is_none() {
+            request.headers.forget_requested();
+        }
 
         let run_id = RunId::generate();
         let span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
@@ -241,7 +244,7 @@ impl Runner {
 /// A server's tools. Where it refuses a registered credential that has another value by now, it is asked once more.
 async fn list(connection: &Connection) -> Result<Arc<ToolList>, mcp::Error> {
     match connection.tools().await {
-        Err(refused) if refused.is_refusal() && connection.renew(&refused).await => connection.tools().await,
+        Err(refused) if refused.is_refusal() && connection.renew(&refused).await? => connection.tools().await,
         listed => listed,
     }
 }

@@ -11,6 +11,9 @@ use crate::{
     mcp::{RunHeaders, Servers},
 };
 
+/// The most sets that a run may come to send to one server: it remembers them, to scrub what that gives back.
+const MAX_SENT: usize = 256;
+
 /// What a run sends to each of its servers, and what its caller asked for. It holds secrets: there is no `Debug`.
 pub struct Sets {
     requested: Mutex<Requested>,
@@ -27,7 +30,8 @@ pub struct Replacement {
 
 impl Sets {
     /// What is asked for at a run's start, and what it comes to.
-    pub fn new(requested: Requested, plan: Plan) -> Self {
+    pub fn new(mut requested: Requested, plan: Plan) -> Self {
+        requested.by_server.retain(|name, _| plan.contains_key(name));
         let by_server = plan.into_iter().map(|(name, planned)| (name, Arc::new(RunHeaders::new(planned))));
         Self { requested: Mutex::new(requested), by_server: by_server.collect() }
     }
@@ -35,6 +39,16 @@ impl Sets {
     /// What each server is sent, by name.
     pub fn by_server(&self) -> &BTreeMap<String, Arc<RunHeaders>> {
         &self.by_server
+    }
+
+    /// Forgets what was asked for, where it can't be replaced.
+    pub(super) fn forget_requested(&self) {
+        *self.requested.lock() = Requested::default();
+    }
+
+    /// What may be shown of what each server was sent last.
+    pub fn sent_last(&self, key: &DigestKey) -> BTreeMap<String, Applied> {
+        self.by_server.iter().map(|(name, headers)| (name.clone(), headers.sent_last(key))).collect()
     }
 
     /// What may be shown of what is sent now.
@@ -64,7 +78,11 @@ impl Sets {
         if replaces_all {
             requested.all = given.all;
         }
-        let (plan, violations) = plan(agent, servers, &requested);
+        let (plan, mut violations) = plan(agent, servers, &requested);
+        if self.by_server.values().any(|headers| headers.times_sent() >= MAX_SENT) {
+            let description = "the run has sent too many sets to one server; start another run";
+            violations.push(Violation::field("per_run_mcp_headers", description));
+        }
         if !violations.is_empty() {
             return Err(violations);
         }

@@ -45,5 +45,6 @@ mod slow_readers;
 mod spans;
 mod streams;
 mod token_sources;
+mod updates;
 mod upstream_errors;
 mod violations;

@@ -1,6 +1,6 @@
 //! What holds a secret prints none, or can't be printed.
 
-use runwright::grpc::proto::{CancelRunRequest, ExplainHeadersRequest, RunStarted};
+use runwright::grpc::proto::{CancelRunRequest, ExplainHeadersRequest, RunStarted, UpdateRunHeadersRequest};
 
 use crate::support::{
     headers,
@@ -17,6 +17,12 @@ fn nothing_that_holds_a_secret_prints_it() {
     let started = RunStarted { request_id: "r".into(), control_token: secret.clone(), instance: "i".into() };
     let cancel =
         CancelRunRequest { run_id: "r".into(), control_token: secret.clone(), reason: String::new() };
+    let update = UpdateRunHeadersRequest {
+        run_id: "r".into(),
+        control_token: secret.clone(),
+        per_run_mcp_headers: request.per_run_mcp_headers.clone(),
+        mcp_headers: Some(set.clone()),
+    };
     let explain = ExplainHeadersRequest {
         agent: "a".into(),
         per_run_mcp_headers: request.per_run_mcp_headers.clone(),
@@ -29,6 +35,7 @@ fn nothing_that_holds_a_secret_prints_it() {
         .add("RunRequest", format!("{request:?} {request:#?}"))
         .add("RunStarted", format!("{started:?}"))
         .add("CancelRunRequest", format!("{cancel:?}"))
+        .add("UpdateRunHeadersRequest", format!("{update:?}"))
         .add("ExplainHeadersRequest", format!("{explain:?}"))
         .add("an HTTP header", format!("{:?}", value.as_header()));
     assert_no_leak(&secret, &sinks);

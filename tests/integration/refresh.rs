@@ -6,21 +6,18 @@ use std::{
 };
 
 use axum::{body::Body, http::Response};
-use runwright::grpc::proto::{
-    AuthPhase, HeaderLayer, HeaderSet, OnUnauthorized, PendingInput, RunEvent, RunOptions, RunRequest,
-    RunResponse, UpdateRunHeadersRequest, UpdateRunHeadersResponse, pending_input::Input, run_event::Event,
-};
-use tonic::{Code, Status, Streaming};
+use runwright::grpc::proto::{AuthPhase, HeaderLayer, pending_input::Input};
+use tonic::Code;
 
 use crate::support::{
     error::decode,
     gate::Gate,
-    headers, logs,
+    logs,
     mcp_server::{Era, McpServer, Seen, empty, unauthorized},
+    reader::{Reader, waiting},
     run_as, run_with,
-    scene::{call_of, reason, script_config},
+    scene::{reason, script_config},
     service::{Service, whoami_config},
-    soon,
 };
 
 const ERAS: [Era; 3] = [Era::Modern, Era::Stateless, Era::Stateful];
@@ -54,81 +51,6 @@ impl Tokens {
         })
         .await
     }
-}
-
-/// A streamed run that a test reads event by event.
-struct Reader<'a> {
-    service: &'a Service,
-    stream: Streaming<RunEvent>,
-    run_id: String,
-    control_token: String,
-}
-
-impl<'a> Reader<'a> {
-    async fn start(service: &'a Service, request: RunRequest) -> Self {
-        let stream = service.agents.clone().run_streamed(request).await.unwrap().into_inner();
-        let mut reader = Self { service, stream, run_id: String::new(), control_token: String::new() };
-        let Some(Event::RunStarted(started)) = reader.next().await.unwrap() else { panic!() };
-        reader.control_token = started.control_token;
-        reader
-    }
-
-    async fn next(&mut self) -> Result<Option<Event>, Status> {
-        let event = soon("an event", self.stream.message()).await?;
-        Ok(event.and_then(|event| {
-            self.run_id = event.run_id;
-            event.event
-        }))
-    }
-
-    /// Reads up to the next time that the run waits.
-    async fn asked(&mut self) -> PendingInput {
-        loop {
-            match self.next().await.unwrap() {
-                Some(Event::CredentialsRequired(pending)) => return pending,
-                Some(Event::RunCompleted(_)) | None => panic!("the run has ended"),
-                Some(_) => {}
-            }
-        }
-    }
-
-    async fn update(&self, request: UpdateRunHeadersRequest) -> Result<UpdateRunHeadersResponse, Status> {
-        let (run_id, control_token) = (self.run_id.clone(), self.control_token.clone());
-        let request = UpdateRunHeadersRequest { run_id, control_token, ..request };
-        self.service.agents.clone().update_run_headers(request).await.map(tonic::Response::into_inner)
-    }
-
-    /// Brings a fresh token for `crm`.
-    async fn bring(&self, token: &str) -> UpdateRunHeadersResponse {
-        self.update(fresh("crm", bearer(token))).await.unwrap()
-    }
-
-    /// Reads to the end, where nothing more is asked.
-    async fn end(mut self) -> Result<RunResponse, Status> {
-        loop {
-            match self.next().await? {
-                Some(Event::RunCompleted(response)) => return Ok(response),
-                Some(Event::CredentialsRequired(pending)) => panic!("{pending:?}"),
-                Some(_) => {}
-                None => panic!("no end"),
-            }
-        }
-    }
-}
-
-fn bearer(token: &str) -> HeaderSet {
-    headers([("authorization", &format!("Bearer {token}"))])
-}
-
-fn fresh(server: &str, set: HeaderSet) -> UpdateRunHeadersRequest {
-    let per_run_mcp_headers = [(server.to_owned(), set)].into();
-    UpdateRunHeadersRequest { per_run_mcp_headers, ..UpdateRunHeadersRequest::default() }
-}
-
-fn waiting(request: RunRequest) -> RunRequest {
-    let options =
-        RunOptions { on_unauthorized: OnUnauthorized::Wait.into(), ..request.options.unwrap_or_default() };
-    RunRequest { options: Some(options), ..request }
 }
 
 /// The tokens of the calls that a server got, in their order.
@@ -241,20 +163,6 @@ async fn calls_that_are_refused_at_once_ask_once_and_are_each_sent_once_more() {
         (calls[..4].to_vec(), calls[4..].to_vec()),
         (vec!["old".to_owned(); 4], vec!["new".to_owned(); 4])
     );
-}
-
-#[tokio::test]
-async fn what_the_caller_brings_before_it_is_asked_is_sent_from_then_on() {
-    let gate = Gate::closed();
-    let server = McpServer::slow(Era::Modern, &gate).await;
-    let turns = [&*call_of("whoami"), &*call_of("whoami")];
-    let service = Service::start(&script_config(&server.url(), "", &turns)).await;
-    let run = Reader::start(&service, run_as("a", "old")).await;
-    gate.entered(1).await;
-    run.bring("new").await;
-    gate.open();
-    let response = run.end().await.unwrap();
-    assert_eq!(response.final_output, "Bearer old|Bearer new|", "what is under way goes on with the old");
 }
 
 #[tokio::test]
@@ -382,78 +290,6 @@ async fn more_scope_is_asked_for_and_another_403_is_for_the_model() {
 }
 
 #[tokio::test]
-async fn an_update_that_is_refused_replaces_nothing() {
-    let gate = Gate::closed();
-    let server = McpServer::slow(Era::Modern, &gate).await;
-    let turns = [&*call_of("whoami"), &*call_of("whoami")];
-    let service = Service::start(&script_config(&server.url(), "", &turns)).await;
-    let run = Reader::start(&service, run_as("a", "old")).await;
-    gate.entered(1).await;
-    let large = "x".repeat(16 * 1024);
-    let many: Vec<(String, String)> = (0..5).map(|n| (format!("x-{n}"), large.clone())).collect();
-    let too_much = HeaderSet { headers: many.into_iter().collect(), remove: Vec::new() };
-    let refused = [
-        (UpdateRunHeadersRequest::default(), "INVALID_REQUEST", "per_run_mcp_headers"),
-        (fresh("wiki", bearer("new")), "UNKNOWN_MCP_SERVER", "per_run_mcp_headers[\"wiki\"]"),
-        (
-            fresh("crm", headers([("host", "x")])),
-            "INVALID_REQUEST",
-            "per_run_mcp_headers[\"crm\"].headers[\"host\"]",
-        ),
-        (fresh("crm", too_much), "INVALID_REQUEST", "per_run_mcp_headers"),
-    ];
-    for (request, reason, field) in refused {
-        let status = run.update(request).await.unwrap_err();
-        let decoded = decode(&status);
-        assert_eq!((status.code(), &*decoded.reason), (Code::InvalidArgument, reason));
-        assert_eq!(decoded.fields(), [field]);
-        assert_eq!(decoded.metadata["admitted"], "false");
-    }
-    let stranger = UpdateRunHeadersRequest {
-        run_id: run.run_id.clone(),
-        control_token: "AAAAAAAAAAAAAAAAAAAAAA".into(),
-        ..fresh("crm", bearer("mallory"))
-    };
-    let status = service.agents.clone().update_run_headers(stranger).await.unwrap_err();
-    assert_eq!(reason(&status), (Code::NotFound, "RUN_NOT_FOUND".to_owned()));
-    gate.open();
-    assert_eq!(run.end().await.unwrap().final_output, "Bearer old|Bearer old|");
-}
-
-#[tokio::test]
-async fn an_update_replaces_the_whole_set_of_the_server_that_it_names_and_no_other() {
-    let (gate, wiki) = (Gate::closed(), McpServer::start(Era::Modern).await);
-    let crm = McpServer::slow(Era::Modern, &gate).await;
-    let call = |server: &str| format!("[{{ mcp_server: {server}, tool: whoami, arguments: {{}} }}]");
-    let turns = [&*call_of("whoami"), &*call("crm"), &*call("wiki")];
-    let yaml = script_config(&crm.url(), "", &turns)
-        .replace("mcp_servers:\n", &format!("mcp_servers:\n  wiki: {{ url: \"{}\" }}\n", wiki.url()))
-        .replace("[{ name: crm }]", "[crm, wiki]");
-    let service = Service::start(&yaml).await;
-    let both = headers([("authorization", "Bearer old"), ("x-team", "red")]);
-    let mut request = run_with("a", [("crm", both), ("wiki", bearer("wiki"))]);
-    request.mcp_headers = Some(headers([("x-lang", "en")]));
-    let run = Reader::start(&service, request).await;
-    gate.entered(1).await;
-    run.bring("new").await;
-    let all = UpdateRunHeadersRequest {
-        mcp_headers: Some(headers([("x-lang", "de")])),
-        ..UpdateRunHeadersRequest::default()
-    };
-    let told = run.update(all).await.unwrap().applied_headers;
-    gate.open();
-    let response = run.end().await.unwrap();
-    assert_eq!(response.final_output, "Bearer old|Bearer new|Bearer wiki|");
-    assert_eq!(told, response.applied_headers);
-    let crm = crm.seen();
-    let later = crm.iter().rfind(|seen| seen.method() == "tools/call").unwrap();
-    assert_eq!((later.header("x-team"), later.header("x-lang")), ("", "de"));
-    let wiki = wiki.seen();
-    let later = wiki.iter().rfind(|seen| seen.method() == "tools/call").unwrap();
-    assert_eq!((later.header("authorization"), later.header("x-lang")), ("Bearer wiki", "de"));
-}
-
-#[tokio::test]
 async fn fifty_runs_that_wait_at_once_never_mix_tokens() {
     let server = McpServer::with_hook(Era::Stateful, |seen| async move {
         let old = seen.header("authorization").starts_with("Bearer old-");
@@ -476,4 +312,26 @@ async fn fifty_runs_that_wait_at_once_never_mix_tokens() {
     let expected: Vec<String> =
         ["new", "old"].iter().flat_map(|age| (0..50).map(move |n| format!("{age}-{n:02}"))).collect();
     assert_eq!(calls, expected, "each call once with each token");
+}
+
+#[tokio::test]
+async fn a_rotated_key_of_the_configuration_is_taken_though_the_caller_brings_a_token_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    std::fs::write(&path, "old-key").unwrap();
+    let file = path.clone();
+    let server = McpServer::with_hook(Era::Modern, move |seen| {
+        let old = seen.method() == "tools/call" && seen.header("x-service-key") == "old-key";
+        if old {
+            std::fs::write(&file, "new-key").unwrap();
+        }
+        async move { old.then(|| unauthorized(EXPIRED)) }
+    })
+    .await;
+    let source = format!("headers: {{ X-Service-Key: {{ file: {path:?} }} }}, ");
+    let yaml = whoami_config(&server.url()).replace("crm: { url", &format!("crm: {{ {source}url"));
+    let service = Service::start(&yaml).await;
+    let run = Reader::start(&service, waiting(run_as("a", "alice"))).await;
+    assert_eq!(run.end().await.unwrap().final_output, "Bearer alice", "nobody was asked");
+    assert_eq!(calls(&server).len(), 2);
 }

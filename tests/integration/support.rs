@@ -7,6 +7,7 @@ pub mod logs;
 pub mod mcp_server;
 pub mod model_server;
 pub mod raw_server;
+pub mod reader;
 pub mod scene;
 pub mod service;
 

@@ -170,3 +170,18 @@ async fn a_refused_token_is_given_up_and_the_request_sent_once_more_with_the_nex
         assert_eq!(calls, 2, "each token once");
     }
 }
+
+#[tokio::test]
+async fn a_source_that_fails_in_mid_run_fails_the_run_and_blames_no_caller() {
+    let issuer = Issuer::start().await;
+    let state = issuer.state.clone();
+    let server = McpServer::with_hook(Era::Modern, move |seen| {
+        let called = seen.method() == "tools/call";
+        state.fails.fetch_or(called, Ordering::SeqCst);
+        async move { called.then(|| unauthorized("Bearer error=\"invalid_token\"")) }
+    })
+    .await;
+    let service = Service::start(&issuer.config(&server)).await;
+    let status = service.run(run_with("a", [])).await.unwrap_err();
+    assert_eq!((status.code(), &*decode(&status).reason), (Code::Aborted, "CREDENTIAL_SOURCE_FAILED"));
+}

@@ -275,6 +275,15 @@ async fn a_refused_token_is_given_up_once_in_a_while() {
     assert_eq!(issuer.asked(), 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_given_up_is_used_on_where_there_is_no_other() {
+    let (_, source) = Issuer::new(Semaphore::MAX_PERMITS, [Ok(Some(HOUR)), Err(ERROR)]);
+    let first = source.value().await.unwrap();
+    source.refused(&first);
+    assert_eq!(value(&source).await, Err(ERROR), "who needed another is told");
+    assert_eq!(value(&source).await.unwrap(), "Bearer t1", "the others are not harmed");
+}
+
 /// Issues what no header may hold, or breaks.
 struct Broken(Option<&'static str>);
 
