@@ -39,8 +39,8 @@ pub use connection::Connection;
 use fault::Fault;
 use pool::Pool;
 use registration::Registration;
-pub use run_headers::RunHeaders;
 use run_headers::SentSet;
+pub use run_headers::{RunHeaders, SentOfRun};
 pub use tools::{DroppedTool, Tool, ToolList};
 
 /// The registered MCP servers, and the clients that are kept for them.

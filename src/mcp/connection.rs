@@ -161,7 +161,7 @@ impl Connection {
         match leased.client.tools(&exchange, config.tools_ttl, &leased.caller).await {
             // The server has no tools at all.
             Err(Fault::Rpc { code: -32601, .. }) => Ok(leased.keep(Arc::default())),
-            Ok(list) => Ok(leased.keep(self.headers.scrub_list(list))),
+            Ok(list) => Ok(leased.keep(self.headers.scrub_list(list, &leased.headers))),
             Err(fault) => {
                 self.give_up(leased, &fault);
                 Err(Failed { fault, phase: Phase::Listing, headers: Some(leased.headers.clone()) })

@@ -24,7 +24,12 @@ use crate::{
 pub struct RunHeaders {
     state: Mutex<State>,
     replaced: Notify,
+    of_run: SentOfRun,
 }
+
+/// All sets that a run has sent, to whichever server: what any of them gives back is searched for the secrets of all.
+#[derive(Clone, Default)]
+pub struct SentOfRun(Arc<Mutex<Vec<Arc<SentSet>>>>);
 
 struct State {
     /// Goes up with each set that is another one.
@@ -48,9 +53,9 @@ pub(super) struct SentSet {
 
 impl RunHeaders {
     /// What a run sends, as it is planned at its start.
-    pub fn new(planned: Planned) -> Self {
+    pub fn new(planned: Planned, of_run: SentOfRun) -> Self {
         let state = State { revision: 0, planned: Arc::new(planned), current: None, sent: Vec::new() };
-        Self { state: Mutex::new(state), replaced: Notify::new() }
+        Self { state: Mutex::new(state), replaced: Notify::new(), of_run }
     }
 
     /// Replaces what is sent from now on.
@@ -103,13 +108,12 @@ impl RunHeaders {
         self.state.lock().sent.iter().map(|set| set.merged.applied(key)).collect()
     }
 
-    /// A server's text without the secrets of any set that it was sent.
+    /// A server's text without the secrets of any set that the run has sent.
     pub(super) fn scrub(&self, text: String) -> String {
         if text.len() < scrub::MIN_BYTES {
             return text;
         }
-        let sent = self.state.lock().sent.clone();
-        sent.iter().fold(text, |text, set| match set.scrubber().scrub(&text) {
+        self.of_run.all().iter().fold(text, |text, set| match set.scrubber().scrub(&text) {
             Cow::Borrowed(_) => text,
             Cow::Owned(scrubbed) => scrubbed,
         })
@@ -117,14 +121,13 @@ impl RunHeaders {
 
     /// The same of JSON: what is escaped in it is at its own level.
     pub(super) fn scrub_json(&self, mut value: Value) -> Value {
-        let sent = self.state.lock().sent.clone();
-        sent.iter().for_each(|set| set.scrubber().scrub_json(&mut value));
+        self.of_run.all().iter().for_each(|set| set.scrubber().scrub_json(&mut value));
         value
     }
 
     /// A challenge without the parameters that hold such a secret.
     pub(super) fn scrub_challenge(&self, mut challenge: Box<Challenge>) -> Box<Challenge> {
-        let sent = self.state.lock().sent.clone();
+        let sent = self.of_run.all();
         let Challenge { scheme, error, scope, resource_metadata } = &mut *challenge;
         for parameter in [scheme, error, scope, resource_metadata] {
             if sent.iter().any(|set| set.scrubber().finds(parameter)) {
@@ -135,10 +138,10 @@ impl RunHeaders {
     }
 
     /// A tool list without such secrets. It has none of the set that it was listed with.
-    pub(super) fn scrub_list(&self, list: Arc<ToolList>) -> Arc<ToolList> {
-        let sent = self.state.lock().sent.clone();
-        let earlier = &sent[..sent.len().saturating_sub(1)];
-        earlier.iter().fold(list, |list, set| Arc::new(list.scrubbed(set.scrubber())))
+    pub(super) fn scrub_list(&self, list: Arc<ToolList>, listed_with: &Arc<SentSet>) -> Arc<ToolList> {
+        let sent = self.of_run.all();
+        let others = sent.iter().filter(|set| !Arc::ptr_eq(set, listed_with));
+        others.fold(list, |list, set| Arc::new(list.scrubbed(set.scrubber())))
     }
 
     /// The set to send now. A source's value may have to be waited for.
@@ -164,6 +167,7 @@ impl RunHeaders {
         let mut state = self.state.lock();
         if !state.sent.iter().any(|sent| Arc::ptr_eq(sent, set)) {
             state.sent.push(set.clone());
+            self.of_run.0.lock().push(set.clone());
         }
     }
 
@@ -188,6 +192,12 @@ impl RunHeaders {
             }
         }
         Ok(self.current(registration).await?.revision != revision)
+    }
+}
+
+impl SentOfRun {
+    fn all(&self) -> Vec<Arc<SentSet>> {
+        self.0.lock().clone()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     agent::Agent,
     headers::{Applied, DigestKey},
     id::{ControlToken, RunId},
-    mcp::{self, Connection, RunHeaders, Servers, ToolList},
+    mcp::{self, Connection, RunHeaders, SentOfRun, Servers, ToolList},
     model::Model,
     trace::{self, Correlation},
 };
@@ -204,10 +204,10 @@ impl Runner {
         deadline: Instant,
     ) -> Vec<ServerTools> {
         let wanted = agent.mcp_servers.iter().filter(|s| only.is_empty() || only.contains(&s.name));
-        let mut plan = plan;
+        let (mut plan, of_run) = (plan, SentOfRun::default());
         let listings = wanted.filter_map(|server| {
             let outgoing = correlation.outgoing(&Span::current());
-            let headers = Arc::new(RunHeaders::new(plan.remove(&server.name)?));
+            let headers = Arc::new(RunHeaders::new(plan.remove(&server.name)?, of_run.clone()));
             let connection = self.0.servers.connect(&server.name, headers, correlation.clone(), outgoing)?;
             Some(async move {
                 let listed = timeout_at(deadline, list(&connection)).await;

@@ -8,7 +8,7 @@ use super::{Plan, Requested, Violation, Violations, plan};
 use crate::{
     agent::Agent,
     headers::{Applied, DigestKey},
-    mcp::{RunHeaders, Servers},
+    mcp::{RunHeaders, SentOfRun, Servers},
 };
 
 /// The most sets that a run may come to send to one server: it remembers them, to scrub what that gives back.
@@ -32,7 +32,9 @@ impl Sets {
     /// What is asked for at a run's start, and what it comes to.
     pub fn new(mut requested: Requested, plan: Plan) -> Self {
         requested.by_server.retain(|name, _| plan.contains_key(name));
-        let by_server = plan.into_iter().map(|(name, planned)| (name, Arc::new(RunHeaders::new(planned))));
+        let of_run = SentOfRun::default();
+        let headers = |planned| Arc::new(RunHeaders::new(planned, of_run.clone()));
+        let by_server = plan.into_iter().map(|(name, planned)| (name, headers(planned)));
         Self { requested: Mutex::new(requested), by_server: by_server.collect() }
     }
 

@@ -234,3 +234,22 @@ async fn what_keeps_a_call_from_being_made_is_scrubbed_too() {
     let mut sinks = Sinks::default();
     assert_no_leak(&secret, sinks.add_message("the response", &response));
 }
+
+#[tokio::test]
+async fn what_one_server_gives_back_of_anothers_secret_is_scrubbed_too() {
+    let secret = canary("caller");
+    let sent = secret.clone();
+    let crm = McpServer::start(Era::Modern).await;
+    let logs = answering(Era::Modern, move |seen| {
+        (seen.method() == "tools/call").then(|| seen.tool_text(&format!("crm was sent {sent}")))
+    })
+    .await;
+    let model = ModelServer::start(|body| {
+        future::ready(if has_result(&body) { says("done") } else { calls("logs__whoami", "{}") })
+    })
+    .await;
+    let servers = [("crm", &*crm.url()), ("logs", &*logs.url())];
+    let service = Service::start(&asking_config(&model.base_url(), &servers)).await;
+    service.run(request(&secret)).await.unwrap();
+    assert_eq!(shown(&model), format!("crm was sent {REDACTED}"));
+}
