@@ -77,8 +77,9 @@ fn describe(failure: &Failure) -> Described {
         }
         Failure::RunNotFound { instance } => {
             let message = format!(
-                "instance {instance} holds no such live run, or the control token is not the run's; control calls go \
-                 over the connection of the run's stream"
+                "instance {instance} holds no such live run, or the control token is not the run's: both stand in the first \
+                 event of its stream, and control calls must reach the instance that it names, as over the stream's own \
+                 connection"
             );
             Described::new(message).with("instance", instance)
         }
