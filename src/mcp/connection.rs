@@ -114,10 +114,10 @@ impl Connection {
         listed.map_err(|failed| self.error(failed))
     }
 
-    /// Calls a tool, in a span below `parent`. All that goes wrong is for the model to read, but for a refused credential.
+    /// Calls a tool, in a span below `parent`. All that goes wrong is for the model to read, but for a credential.
     ///
     /// # Errors
-    /// The server refused the run's credential with 401.
+    /// The server refused the run's credential with 401, or a registered one is not to be had.
     pub async fn call(
         &self,
         tool: &str,
@@ -128,7 +128,8 @@ impl Connection {
         let result = self.call_as(tool, arguments, self.correlation.outgoing(&span)).await;
         match &result {
             Ok(outcome) if outcome.fault.is_some() => span.record("error.type", "mcp_error"),
-            Err(_) => span.record("error.type", "401"),
+            Err(Error { problem: Problem::Unauthorized(..), .. }) => span.record("error.type", "401"),
+            Err(_) => span.record("error.type", "credential_source"),
             Ok(_) => &span,
         };
         result

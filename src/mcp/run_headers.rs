@@ -4,8 +4,10 @@
 //! that has another value by now. Each set that is sent has an identity, and so a client, of its own; what is under way
 //! with an older one goes on with that.
 
-use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
 
 use http::HeaderMap;
 use parking_lot::Mutex;
@@ -251,6 +253,7 @@ impl SentSet {
         let first = || self.merged.headers().iter().find(|header| header.secret);
         self.merged.get("authorization").or_else(first).map(|header| header.layer)
     }
+
     /// A set without headers.
     #[cfg(test)]
     pub(super) fn empty() -> Self {
