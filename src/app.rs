@@ -13,11 +13,7 @@ use crate::{
     egress::{self, Egress, Profile},
     headers::DigestKey,
     mcp::Servers,
-    model::{
-        self, Model,
-        openai_chat::{self, OpenAiChat},
-        scripted::Scripted,
-    },
+    model::{self, Model, openai_chat::OpenAiChat, scripted::Scripted},
     run::{Parts, Runner},
     server::{self, Listeners},
 };
@@ -124,12 +120,10 @@ fn models(
     configs: BTreeMap<String, model::Config>,
     egress: &Egress,
 ) -> Result<BTreeMap<String, Arc<dyn Model>>, Error> {
+    let profile = Profile { connect_timeout: model::CONNECT_TIMEOUT };
     let models = configs.into_iter().map(|(name, config)| {
         let model: Arc<dyn Model> = match config {
-            model::Config::OpenAiChat(config) => {
-                let profile = Profile { connect_timeout: openai_chat::CONNECT_TIMEOUT };
-                Arc::new(OpenAiChat::new(config, egress.client(profile)?)?)
-            }
+            model::Config::OpenAiChat(config) => Arc::new(OpenAiChat::new(config, egress.client(profile)?)?),
             model::Config::Scripted(config) => Arc::new(Scripted::new(config)),
         };
         Ok((name, model))

@@ -97,6 +97,16 @@ impl Headers {
         Self(HeaderSet::from_checked(headers))
     }
 
+    /// Adds a header; whether there was none of that name.
+    pub fn add(&mut self, header: Header<Source>) -> bool {
+        let is_new = !self.0.sets(&header.name);
+        if is_new {
+            let headers = self.0.headers().iter().cloned().chain([header]);
+            self.0 = HeaderSet::from_checked(headers.collect::<Vec<_>>());
+        }
+        is_new
+    }
+
     /// The names, in lower case, in the configured order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.headers().iter().map(|header| header.name.as_str())

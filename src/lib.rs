@@ -7,7 +7,7 @@
 //! grpc → run            state machine, driver, limits, errors         no tonic, no hyper, no rmcp
 //! run → model/* · mcp/*                                               adapters never see each other
 //! adapters · credential → egress · sse                                every HTTP client, bounded bodies and events
-//! all → headers · message · event · agent · id · credential · trace   plain data
+//! all → headers · message · tool · event · agent · id · credential · trace   plain data
 //! all → scrub                                                         secrets out of text
 //! ```
 //!
@@ -31,4 +31,5 @@ pub mod scrub;
 pub mod server;
 pub mod sse;
 pub mod telemetry;
+pub mod tool;
 pub mod trace;

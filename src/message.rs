@@ -1,36 +1,85 @@
 //! A conversation: messages between the user, the model and the tools.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Message {
     /// What the user says.
     User {
-        /// The text; not empty.
-        text: String,
+        /// What it consists of, in order; not empty.
+        parts: Vec<UserPart>,
     },
     /// What the model says, and the tools that it asks for.
     Assistant {
-        /// The text; may be empty where there are calls.
-        text: String,
-        /// The calls, in the model's order.
-        calls: Vec<ToolCall>,
+        /// What it consists of, in the model's order; not empty.
+        parts: Vec<AssistantPart>,
     },
-    /// What the tools answered, one result for each call of the message before.
+    /// What the tools answered: one result for each call of the message before, but for those that wait for their caller.
     Tool {
         /// The results, in the order of the calls.
         results: Vec<ToolResult>,
     },
 }
 
+/// A piece of a user's message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UserPart {
+    /// Text.
+    Text(String),
+    /// An image.
+    Image(Image),
+}
+
+/// A piece of a model's message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AssistantPart {
+    /// Text.
+    Text(String),
+    /// A tool that it asks for.
+    Call(ToolCall),
+    /// What its provider wants back as it was.
+    State(ProviderState),
+}
+
+/// An image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// Its media type, e.g. `image/png`; empty where it is behind a URL.
+    pub media_type: String,
+    /// Where it is.
+    pub source: ImageSource,
+}
+
+/// Where an image is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ImageSource {
+    /// Here, in Base64 (RFC 4648 section 4), as providers and MCP servers write it.
+    Base64(Arc<str>),
+    /// Behind a URL, from which the model's provider fetches it; nobody does here.
+    Url(String),
+}
+
+/// What a provider gave with an answer and wants back as it was, such as encrypted reasoning; see `model::state`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderState(pub Bytes);
+
 /// A tool, as everything but a model's provider names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ToolRef {
-    /// The server's registered name.
+    /// The server's registered name; empty: it is a tool of the caller's own.
     pub mcp_server: String,
-    /// The tool's name on that server.
+    /// The tool's name there.
     pub tool: String,
+}
+
+impl ToolRef {
+    /// Whether the caller answers for the tool, and no MCP server.
+    pub fn is_callers(&self) -> bool {
+        self.mcp_server.is_empty()
+    }
 }
 
 /// One call of a tool that the model asked for.
@@ -53,6 +102,8 @@ pub struct ToolResult {
     pub call_id: String,
     /// The result as the model is shown it.
     pub text: String,
+    /// The images of the result.
+    pub images: Vec<Image>,
     /// Whether the tool failed.
     pub is_error: bool,
 }
@@ -92,6 +143,22 @@ pub struct Usage {
     pub reasoning_tokens: i64,
     /// The number of requests.
     pub model_requests: i32,
+}
+
+impl Message {
+    /// A user's message of text alone.
+    pub fn user(text: impl Into<String>) -> Self {
+        Self::User { parts: vec![UserPart::Text(text.into())] }
+    }
+
+    /// The tool calls of a model's message, in its order.
+    pub fn calls(&self) -> impl Iterator<Item = &ToolCall> {
+        let parts = if let Self::Assistant { parts } = self { parts.as_slice() } else { &[] };
+        parts.iter().filter_map(|part| match part {
+            AssistantPart::Call(call) => Some(call),
+            AssistantPart::Text(_) | AssistantPart::State(_) => None,
+        })
+    }
 }
 
 impl Usage {

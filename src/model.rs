@@ -5,16 +5,28 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use serde_json::value::RawValue;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::{
-    message::{Message, ToolRef, Usage},
+    headers::HeaderSet,
+    message::{Message, ProviderState, Usage},
+    tool::ToolSpec,
     trace::Outgoing,
 };
 
 #[cfg(test)]
 mod asked;
+mod call_ids;
+mod endpoint;
+mod events;
+mod failure;
+#[cfg(test)]
+mod loopback;
 pub mod openai_chat;
 pub mod scripted;
+pub mod state;
+
+pub use endpoint::{CONNECT_TIMEOUT, Config as EndpointConfig};
 
 /// A model behind some provider's API.
 pub trait Model: Send + Sync {
@@ -43,45 +55,103 @@ pub struct Request<'a> {
     /// The turn, from 1.
     pub turn: u32,
     /// The tools that the model may ask for.
-    pub tools: &'a [ToolSpec],
+    pub tools: &'a [Arc<ToolSpec>],
+    /// Which of them it is to ask for.
+    pub tool_choice: ToolChoice<'a>,
+    /// How it is to answer.
+    pub settings: &'a Settings,
+    /// The caller's headers for the provider, above those that are registered with the model.
+    pub headers: &'a HeaderSet,
     /// What the request to the provider carries of the run's correlation.
     pub outgoing: &'a Outgoing,
+    /// When the run is over. What can't be had by then is not waited for.
+    pub deadline: Instant,
+}
+
+/// Which of its tools a model is to ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolChoice<'a> {
+    /// Any, or none.
+    #[default]
+    Auto,
+    /// None.
+    None,
+    /// At least one.
+    Required,
+    /// The one of this [`ToolSpec::name`].
+    Tool(&'a str),
+}
+
+/// How a model is to answer. What is `None` is left to the provider, and not sent.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What the final answer is to fit.
+    pub output_schema: Option<OutputSchema>,
+    /// The sampling temperature, 0 to 2; what of that a model takes differs.
+    pub temperature: Option<f64>,
+    /// The probability mass that is sampled from, above 0, at most 1.
+    pub top_p: Option<f64>,
+    /// The most tokens of one answer, reasoning included; at least 1.
+    pub max_output_tokens: Option<u32>,
+    /// How much the model is to reason.
+    pub reasoning_effort: Option<ReasoningEffort>,
+    /// Whether it may ask for several tools at once.
+    pub parallel_tool_calls: Option<bool>,
+}
+
+/// A JSON Schema for the final answer.
+#[derive(Clone, Debug)]
+pub struct OutputSchema {
+    /// The schema, an object.
+    pub json: Arc<RawValue>,
+    /// Whether it keeps to what providers can guarantee: each object is closed and requires all its properties.
+    pub strict: bool,
+}
+
+/// How much a model is to reason before it answers. Providers that know fewer steps take the nearest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReasoningEffort {
+    /// Not at all.
+    None,
+    /// As little as it can.
+    Minimal,
+    /// Little.
+    Low,
+    /// Somewhat.
+    Medium,
+    /// Much.
+    High,
+    /// As much as it can.
+    Max,
 }
 
 impl Request<'_> {
     /// Whether a call of the conversation has this id, so that a new one may not.
     pub fn has_call(&self, call_id: &str) -> bool {
-        self.messages.iter().any(|message| match message {
-            Message::Assistant { calls, .. } => calls.iter().any(|call| call.call_id == call_id),
-            Message::User { .. } | Message::Tool { .. } => false,
-        })
+        self.messages.iter().flat_map(Message::calls).any(|call| call.call_id == call_id)
     }
-}
-
-/// A tool as a model is offered it.
-#[derive(Clone, Debug)]
-pub struct ToolSpec {
-    /// The name for the model: `^[a-zA-Z0-9_-]{1,64}$`, unique in the run.
-    pub name: String,
-    /// Which tool that is.
-    pub tool: ToolRef,
-    /// What it does; may be empty.
-    pub description: Arc<str>,
-    /// The JSON Schema of its arguments, an object.
-    pub input_schema: Arc<RawValue>,
 }
 
 /// A model's answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
-    /// The text; may be empty.
-    pub text: String,
-    /// The tools that it asks for, in its order.
-    pub calls: Vec<AskedCall>,
+    /// What it consists of, in the model's order.
+    pub parts: Vec<AnswerPart>,
     /// Why it ends.
     pub stop: Stop,
     /// What it consumed.
     pub usage: Usage,
+}
+
+/// A piece of a model's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerPart {
+    /// Text; not empty.
+    Text(String),
+    /// A tool that it asks for.
+    Call(AskedCall),
+    /// What the provider wants back as it was.
+    State(ProviderState),
 }
 
 /// A tool call as the model asks for it.
@@ -93,6 +163,19 @@ pub struct AskedCall {
     pub name: String,
     /// The arguments as the model wrote them. Empty: none.
     pub arguments_json: String,
+}
+
+impl Answer {
+    /// The tools that it asks for.
+    pub fn calls(&self) -> impl Iterator<Item = &AskedCall> {
+        self.parts.iter().filter_map(|part| if let AnswerPart::Call(call) = part { Some(call) } else { None })
+    }
+
+    /// All of its text.
+    pub fn text(&self) -> String {
+        let texts = self.parts.iter().map(|part| if let AnswerPart::Text(text) = part { text } else { "" });
+        texts.collect()
+    }
 }
 
 /// Why an answer ends.
@@ -112,8 +195,18 @@ pub enum Stop {
 pub enum Piece {
     /// Some text; not empty.
     Text(String),
+    /// Some of its reasoning, as far as the provider shows it; not empty. It is no part of the answer.
+    Reasoning(String),
     /// The whole answer, the text of all pieces included. The last piece.
     Done(Answer),
+}
+
+impl Piece {
+    /// The pieces of an answer that came whole.
+    fn all_of(answer: Answer) -> impl Iterator<Item = Self> {
+        let text = Some(answer.text()).filter(|text| !text.is_empty()).map(Self::Text);
+        text.into_iter().chain([Self::Done(answer)])
+    }
 }
 
 /// Why a model gives no answer. The texts are ours: nothing of a provider's body is in them.
@@ -147,7 +240,7 @@ pub enum Error {
 /// A configured model.
 pub enum Config {
     /// See [`openai_chat`].
-    OpenAiChat(openai_chat::Config),
+    OpenAiChat(EndpointConfig),
     /// See [`scripted`].
     Scripted(scripted::Config),
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use http::{HeaderName, header::AUTHORIZATION};
 use serde_json::{Map, Value};
 
 use super::{
@@ -12,11 +13,14 @@ use super::{
     yaml::{Kind, Node},
 };
 use crate::{
+    credential::Headers,
+    headers::Header,
     message::ToolRef,
-    model::{Config, openai_chat, scripted},
+    model::{Config, EndpointConfig, scripted},
 };
 
-const OPENAI_CHAT_KEYS: [&str; 5] = ["provider", "base_url", "allow_plaintext", "model", "api_key"];
+/// The keys of a model behind an HTTP endpoint.
+const ENDPOINT_KEYS: [&str; 6] = ["provider", "base_url", "allow_plaintext", "model", "api_key", "headers"];
 const SCRIPTED_KEYS: [&str; 2] = ["provider", "script"];
 const STEP_KEYS: [&str; 2] = ["call", "say"];
 const CALL_KEYS: [&str; 3] = ["mcp_server", "tool", "arguments"];
@@ -37,11 +41,11 @@ pub fn decode(entries: &[(&str, At<'_>)], servers: &Names<'_>) -> BTreeMap<Strin
 fn model(name: &str, at: &At<'_>, servers: &Names<'_>) -> Option<(String, Config)> {
     let name = names::name(name, at);
     let config = match provider(at) {
-        Some(Provider::OpenAiChat) => openai_chat(&at.fields(&OPENAI_CHAT_KEYS)).map(Config::OpenAiChat),
+        Some(Provider::OpenAiChat) => endpoint(at, AUTHORIZATION, "Bearer ").map(Config::OpenAiChat),
         Some(Provider::Scripted) => scripted(&at.fields(&SCRIPTED_KEYS), servers).map(Config::Scripted),
         None => {
             // All that any provider has.
-            at.fields(&[&OPENAI_CHAT_KEYS[..], &SCRIPTED_KEYS[1..]].concat());
+            at.fields(&[&ENDPOINT_KEYS[..], &SCRIPTED_KEYS[1..]].concat());
             None
         }
     };
@@ -58,11 +62,20 @@ fn provider(at: &At<'_>) -> Option<Provider> {
     provider.one_of(&PROVIDERS)
 }
 
-fn openai_chat(fields: &Fields<'_>) -> Option<openai_chat::Config> {
-    let base_url = endpoint::decode(fields, "base_url");
+/// A model behind an HTTP endpoint that takes its key in the header `key`, after `prefix`.
+fn endpoint(at: &At<'_>, key: HeaderName, prefix: &str) -> Option<EndpointConfig> {
+    let fields = at.fields(&ENDPOINT_KEYS);
+    let base_url = endpoint::decode(&fields, "base_url");
     let model = fields.required("model", names::provider_model);
-    let authorization = fields.optional("api_key", |at| source::decode_with_prefix(at, "Bearer "));
-    Some(openai_chat::Config { base_url: base_url?, model: model?, authorization })
+    let api_key = fields.optional("api_key", |at| source::decode_with_prefix(at, prefix));
+    let mut headers = fields.or("headers", |at| source::headers(at, None), Headers::default());
+    if let Some(value) = api_key
+        && !headers.add(Header { name: key.clone(), value, secret: true })
+        && let Some(at) = fields.get("api_key")
+    {
+        at.key_problem(format!("`headers` has `{key}` already, which the key is sent in; keep one of them"));
+    }
+    Some(EndpointConfig { base_url: base_url?, model: model?, headers })
 }
 
 fn scripted(fields: &Fields<'_>, servers: &Names<'_>) -> Option<scripted::Config> {

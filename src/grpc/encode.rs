@@ -2,13 +2,21 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{fit, proto};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::{
+    fit,
+    proto::{self, part::Part},
+};
 use crate::{
     event::{AuthChallenge, Challenge, Event, FinishReason, PendingInput, Phase, Progress, Report, What},
     headers::{Applied, Layer},
     id::RunId,
     mcp,
-    message::{self, ToolCallRecord, ToolCallStatus, Usage},
+    message::{
+        self, AssistantPart, Image, ImageSource, Message, ProviderState, ToolCallRecord, ToolCallStatus,
+        Usage, UserPart,
+    },
     run::{Failure, Violation, Violations},
 };
 
@@ -196,16 +204,13 @@ fn call(call: message::ToolCall) -> proto::ToolCall {
     }
 }
 
-fn message(message: message::Message) -> proto::Message {
-    use proto::part::Part;
+fn message(message: Message) -> proto::Message {
     let (role, parts): (_, Vec<Part>) = match message {
-        message::Message::User { text } => (proto::MessageRole::User, vec![Part::Text(text)]),
-        message::Message::Assistant { text, calls } => {
-            let text = Some(text).filter(|text| !text.is_empty()).map(Part::Text);
-            let calls = calls.into_iter().map(|asked| Part::ToolCall(call(asked)));
-            (proto::MessageRole::Assistant, text.into_iter().chain(calls).collect())
+        Message::User { parts } => (proto::MessageRole::User, parts.into_iter().map(user_part).collect()),
+        Message::Assistant { parts } => {
+            (proto::MessageRole::Assistant, parts.into_iter().map(assistant_part).collect())
         }
-        message::Message::Tool { results } => {
+        Message::Tool { results } => {
             (proto::MessageRole::Tool, results.into_iter().map(tool_result).collect())
         }
     };
@@ -213,11 +218,37 @@ fn message(message: message::Message) -> proto::Message {
     proto::Message { role: role.into(), parts: parts.collect() }
 }
 
-fn tool_result(result: message::ToolResult) -> proto::part::Part {
-    proto::part::Part::ToolResult(proto::ToolResult {
+fn user_part(part: UserPart) -> Part {
+    match part {
+        UserPart::Text(text) => Part::Text(text),
+        UserPart::Image(held) => Part::Image(image(held)),
+    }
+}
+
+fn assistant_part(part: AssistantPart) -> Part {
+    match part {
+        AssistantPart::Text(text) => Part::Text(text),
+        AssistantPart::Call(asked) => Part::ToolCall(call(asked)),
+        AssistantPart::State(ProviderState(state)) => Part::ProviderState(state.into()),
+    }
+}
+
+fn image(image: Image) -> proto::Image {
+    use proto::image::Source;
+    let source = match image.source {
+        ImageSource::Url(url) => Source::Url(url),
+        // It was checked, or made here.
+        ImageSource::Base64(base64) => Source::Data(STANDARD.decode(&*base64).unwrap_or_default()),
+    };
+    proto::Image { media_type: image.media_type, source: Some(source) }
+}
+
+fn tool_result(result: message::ToolResult) -> Part {
+    Part::ToolResult(proto::ToolResult {
         call_id: result.call_id,
         text: result.text,
         is_error: result.is_error,
+        images: result.images.into_iter().map(image).collect(),
     })
 }
 

@@ -1,6 +1,11 @@
 //! Tool lists.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use rmcp::model::{
     ClientRequest, CustomResult, ListToolsRequest, ListToolsResult, PaginatedRequestParams,
@@ -17,7 +22,7 @@ use super::{
     client::{Caller, Client},
     slot::Exchange,
 };
-use crate::scrub::Scrubber;
+use crate::{scrub::Scrubber, tool::ToolSpec};
 
 /// The most pages of a list that are asked for.
 const MAX_PAGES: usize = 64;
@@ -46,6 +51,19 @@ pub struct Tool {
     pub description: Arc<str>,
     /// The JSON Schema of its arguments, an object. Nothing that it refers to is ever fetched.
     pub input_schema: Arc<RawValue>,
+    offered: [OnceLock<Arc<ToolSpec>>; 2],
+}
+
+impl Tool {
+    /// A tool that was not offered yet.
+    pub fn new(name: String, description: Arc<str>, input_schema: Arc<RawValue>) -> Self {
+        Self { name, description, input_schema, offered: Default::default() }
+    }
+
+    /// The tool as models are offered it, with its server's name before its own or without: `make` makes it the first time.
+    pub fn offered(&self, qualified: bool, make: impl FnOnce(&Self) -> ToolSpec) -> Arc<ToolSpec> {
+        self.offered[usize::from(qualified)].get_or_init(|| Arc::new(make(self))).clone()
+    }
 }
 
 /// A tool that can't be used.
@@ -167,7 +185,7 @@ impl Pages {
         }
         self.bytes += bytes;
         let description = description.into();
-        self.tools.push(Tool { name: tool.name.into_owned(), description, input_schema: schema.into() });
+        self.tools.push(Tool::new(tool.name.into_owned(), description, schema.into()));
     }
 
     fn is_full(&self) -> bool {
@@ -209,7 +227,7 @@ impl Tool {
             false => self.input_schema.clone(),
             true => scrubbed_json(&self.input_schema, scrubber),
         };
-        Self { name: self.name.clone(), description, input_schema }
+        Self::new(self.name.clone(), description, input_schema)
     }
 }
 

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{Request, ToolSpec};
+use tokio::time::{Duration, Instant};
+
+use super::{Request, Settings, ToolChoice};
 use crate::{
+    headers::HeaderSet,
     id::RequestId,
     message::{Message, ToolCall, ToolRef},
+    tool::ToolSpec,
     trace::{Outgoing, TraceHeaders},
 };
 
@@ -17,7 +21,10 @@ pub struct Asked {
     pub messages: Vec<Message>,
     pub history: usize,
     pub turn: u32,
-    pub tools: Vec<ToolSpec>,
+    pub tools: Vec<Arc<ToolSpec>>,
+    pub tool_choice: ToolChoice<'static>,
+    pub settings: Settings,
+    pub headers: HeaderSet,
     pub outgoing: Outgoing,
 }
 
@@ -26,10 +33,13 @@ impl Asked {
     pub fn saying(text: &str) -> Self {
         Self {
             instructions: "Be brief.".to_owned(),
-            messages: vec![Message::User { text: text.to_owned() }],
+            messages: vec![Message::user(text)],
             history: 1,
             turn: 1,
             tools: Vec::new(),
+            tool_choice: ToolChoice::Auto,
+            settings: Settings::default(),
+            headers: HeaderSet::default(),
             outgoing: Outgoing {
                 request_id: RequestId::parse("request-1").unwrap(),
                 trace: TraceHeaders::default(),
@@ -44,7 +54,11 @@ impl Asked {
             history: self.history,
             turn: self.turn,
             tools: &self.tools,
+            tool_choice: self.tool_choice,
+            settings: &self.settings,
+            headers: &self.headers,
             outgoing: &self.outgoing,
+            deadline: Instant::now() + Duration::from_secs(60),
         }
     }
 }
@@ -56,11 +70,15 @@ pub fn call(call_id: &str, name: &str, arguments_json: &str) -> ToolCall {
 }
 
 /// A tool without a description.
-pub fn tool(mcp_server: &str, tool: &str, name: &str, input_schema: &str) -> ToolSpec {
-    ToolSpec {
-        name: name.to_owned(),
-        tool: ToolRef { mcp_server: mcp_server.to_owned(), tool: tool.to_owned() },
-        description: Arc::default(),
-        input_schema: RawValue::from_string(input_schema.to_owned()).unwrap().into(),
-    }
+pub fn tool(mcp_server: &str, tool: &str, name: &str, input_schema: &str) -> Arc<ToolSpec> {
+    let reference = ToolRef { mcp_server: mcp_server.to_owned(), tool: tool.to_owned() };
+    let schema = RawValue::from_string(input_schema.to_owned()).unwrap();
+    Arc::new(ToolSpec::new(name.to_owned(), reference, Arc::default(), schema.into()))
+}
+
+/// A tool that takes anything.
+pub fn described(mcp_server: &str, tool: &str, name: &str, description: &str) -> Arc<ToolSpec> {
+    let reference = ToolRef { mcp_server: mcp_server.to_owned(), tool: tool.to_owned() };
+    let schema = RawValue::from_string("{}".to_owned()).unwrap();
+    Arc::new(ToolSpec::new(name.to_owned(), reference, description.into(), schema.into()))
 }

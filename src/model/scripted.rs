@@ -7,8 +7,8 @@ use futures_util::{
 };
 use serde_json::{Map, Value};
 
-use super::{Answer, AskedCall, Error, Model, Piece, Request, Stop};
-use crate::message::{Message, ToolRef, Usage};
+use super::{Answer, AnswerPart, AskedCall, Error, Model, Piece, Request, Stop};
+use crate::message::{AssistantPart, Message, ToolRef, Usage, UserPart};
 
 mod template;
 #[cfg(test)]
@@ -48,7 +48,9 @@ impl Scripted {
         let run = request.messages.get(request.history..).unwrap_or_default();
         let text = template::render(&step.say, run);
         let usage = usage(request, &text);
-        Answer { text, calls: calls(step, request), stop: Stop::End, usage }
+        let text = Some(text).filter(|text| !text.is_empty()).map(AnswerPart::Text);
+        let calls = calls(step, request).map(AnswerPart::Call);
+        Answer { parts: text.into_iter().chain(calls).collect(), stop: Stop::End, usage }
     }
 }
 
@@ -67,22 +69,20 @@ impl Model for Scripted {
 
     fn stream<'a>(&'a self, request: Request<'a>) -> BoxStream<'a, Result<Piece, Error>> {
         let answer = self.answer(&request);
-        let words = answer.text.split_inclusive(char::is_whitespace);
+        let text = answer.text();
+        let words = text.split_inclusive(char::is_whitespace);
         let mut pieces: Vec<_> = words.map(|word| Ok(Piece::Text(word.to_owned()))).collect();
         pieces.push(Ok(Piece::Done(answer)));
         stream::iter(pieces).boxed()
     }
 }
 
-fn calls(step: &Step, request: &Request<'_>) -> Vec<AskedCall> {
-    let asked = step.calls.iter().enumerate();
-    asked
-        .map(|(index, (tool, arguments))| AskedCall {
-            call_id: call_id(index, request),
-            name: name(tool, request),
-            arguments_json: Value::Object(arguments.clone()).to_string(),
-        })
-        .collect()
+fn calls(step: &Step, request: &Request<'_>) -> impl Iterator<Item = AskedCall> {
+    step.calls.iter().enumerate().map(|(index, (tool, arguments))| AskedCall {
+        call_id: call_id(index, request),
+        name: name(tool, request),
+        arguments_json: Value::Object(arguments.clone()).to_string(),
+    })
 }
 
 /// The call's turn and place, and a counter where an earlier run of the conversation has had these.
@@ -103,7 +103,11 @@ fn name(tool: &ToolRef, request: &Request<'_>) -> String {
     let mut offered = request.tools.iter().peekable();
     let only_server = offered.peek().is_some()
         && offered.all(|other| other.tool.mcp_server == tool.mcp_server && other.name == other.tool.tool);
-    if only_server { tool.tool.clone() } else { format!("{}__{}", tool.mcp_server, tool.tool) }
+    if only_server || tool.is_callers() {
+        tool.tool.clone()
+    } else {
+        format!("{}__{}", tool.mcp_server, tool.tool)
+    }
 }
 
 fn usage(request: &Request<'_>, text: &str) -> Usage {
@@ -120,7 +124,12 @@ fn usage(request: &Request<'_>, text: &str) -> Usage {
 
 fn message_words(message: &Message) -> i64 {
     match message {
-        Message::User { text } | Message::Assistant { text, .. } => words(text),
+        Message::User { parts } => {
+            parts.iter().map(|part| if let UserPart::Text(text) = part { words(text) } else { 0 }).sum()
+        }
+        Message::Assistant { parts } => {
+            parts.iter().map(|part| if let AssistantPart::Text(text) = part { words(text) } else { 0 }).sum()
+        }
         Message::Tool { results } => results.iter().map(|result| words(&result.text)).sum(),
     }
 }

@@ -23,10 +23,11 @@ use super::{
 use crate::{
     agent::AgentServer,
     event::{FinishReason, MAX_DELTA_BYTES, MAX_RESULT_BYTES, Progress, Report, What},
+    headers::HeaderSet,
     id::{ControlToken, RunId},
     mcp::{CallOutcome, Connection, Problem, ToolList},
-    message::{ToolCall, ToolCallRecord, ToolCallStatus},
-    model::{Answer, Model, Piece, Request},
+    message::{AssistantPart, ToolCall, ToolCallRecord, ToolCallStatus},
+    model::{Answer, AnswerPart, Model, Piece, Request, Settings, ToolChoice},
     trace,
 };
 
@@ -167,8 +168,13 @@ impl Work {
         span.record("gen_ai.usage.input_tokens", usage.input_tokens);
         span.record("gen_ai.usage.output_tokens", usage.output_tokens);
         context.sink.emit(turn, || What::TurnCompleted(usage)).await?;
-        let calls = answer.calls.into_iter().map(|asked| self.tools.resolve(asked)).collect();
-        Ok(self.machine.step(Step::Answered { text: answer.text, calls, stop: answer.stop, usage }))
+        let part = |part| match part {
+            AnswerPart::Text(text) => AssistantPart::Text(text),
+            AnswerPart::Call(asked) => AssistantPart::Call(self.tools.resolve(asked)),
+            AnswerPart::State(state) => AssistantPart::State(state),
+        };
+        let parts = answer.parts.into_iter().map(part).collect();
+        Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage }))
     }
 
     async fn answer(&self, context: &Context, turn: u32, span: &Span) -> Result<Answer, Failure> {
@@ -179,7 +185,11 @@ impl Work {
             history: self.machine.history(),
             turn,
             tools: self.tools.specs(),
+            tool_choice: ToolChoice::Auto,
+            settings: &Settings::default(),
+            headers: &HeaderSet::default(),
             outgoing: &outgoing,
+            deadline: context.request.deadline,
         };
         let failure = |error| Failure::Model { model: context.request.agent.model.clone(), error };
         if !context.sink.is_stream() {
@@ -189,6 +199,7 @@ impl Work {
         while let Some(piece) = pieces.next().await {
             match piece.map_err(failure)? {
                 Piece::Text(text) => tell(&context.sink, turn, text).await?,
+                Piece::Reasoning(_) => {}
                 Piece::Done(answer) => return Ok(answer),
             }
         }

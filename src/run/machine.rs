@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     event::FinishReason,
-    message::{Message, ToolCall, ToolCallRecord, ToolCallStatus, ToolResult, Usage},
+    message::{AssistantPart, Message, ToolCall, ToolCallRecord, ToolCallStatus, ToolResult, Usage},
     model::Stop,
 };
 
@@ -36,7 +36,7 @@ pub(super) enum Step {
     /// The run's tools are known.
     Opened,
     /// The model has answered.
-    Answered { text: String, calls: Vec<ToolCall>, stop: Stop, usage: Usage },
+    Answered { parts: Vec<AssistantPart>, stop: Stop, usage: Usage },
     /// A call of the turn has ended.
     Called {
         /// Its place among the turn's calls.
@@ -65,7 +65,7 @@ impl Machine {
     pub(super) fn new(history: Vec<Message>, input: Option<String>, max_turns: u32) -> Self {
         let mut messages = history;
         let history = messages.len();
-        messages.extend(input.map(|text| Message::User { text }));
+        messages.extend(input.map(Message::user));
         Self {
             messages,
             history,
@@ -84,9 +84,9 @@ impl Machine {
     pub(super) fn step(&mut self, step: Step) -> Next {
         match step {
             Step::Opened => self.ask(),
-            Step::Answered { text, calls, stop, usage } => {
+            Step::Answered { parts, stop, usage } => {
                 self.usage.add(usage);
-                self.answered(text, calls, stop)
+                self.answered(parts, stop)
             }
             Step::Called { at, status, text, duration } => {
                 self.called(at, status, text, duration);
@@ -137,18 +137,23 @@ impl Machine {
         Next::Ask
     }
 
-    fn answered(&mut self, text: String, calls: Vec<ToolCall>, stop: Stop) -> Next {
+    fn answered(&mut self, mut parts: Vec<AssistantPart>, stop: Stop) -> Next {
         self.turns += 1;
-        self.final_output.clone_from(&text);
+        let texts = parts.iter().map(|part| if let AssistantPart::Text(text) = part { text } else { "" });
+        self.final_output = texts.collect();
         let cut = match stop {
             Stop::End => None,
             Stop::OutputLimit => Some(FinishReason::OutputTokenLimit),
             Stop::ContentFilter => Some(FinishReason::ContentFilter),
         };
         // The arguments of a cut answer may be cut, too: its calls are not made.
-        let calls = if cut.is_some() { Vec::new() } else { calls };
-        if !(text.is_empty() && calls.is_empty()) {
-            self.messages.push(Message::Assistant { text, calls: calls.clone() });
+        if cut.is_some() {
+            parts.retain(|part| !matches!(part, AssistantPart::Call(_)));
+        }
+        let message = Message::Assistant { parts };
+        let calls: Vec<_> = message.calls().cloned().collect();
+        if !(self.final_output.is_empty() && calls.is_empty()) {
+            self.messages.push(message);
         }
         if calls.is_empty() {
             return Next::Finish(cut.unwrap_or(FinishReason::Stop));
@@ -183,7 +188,8 @@ impl Machine {
         let record = &mut self.calls[first + at];
         record.ended = Some((status, duration));
         let call_id = record.call.call_id.clone();
-        self.results[at] = Some(ToolResult { call_id, text, is_error: status != ToolCallStatus::Ok });
+        self.results[at] =
+            Some(ToolResult { call_id, text, images: Vec::new(), is_error: status != ToolCallStatus::Ok });
     }
 
     fn push_results(&mut self) {

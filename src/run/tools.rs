@@ -4,7 +4,10 @@
 //! always `server__tool`, so that no server's later tool can take another's name. A server's name has no underscore, so
 //! the two parts can't be confused. What does not fit is replaced and cut, and a digest keeps it apart.
 
-use std::collections::{HashMap, HashSet, hash_map::Entry};
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -13,7 +16,8 @@ use crate::{
     agent::AgentServer,
     mcp::ToolList,
     message::{ToolCall, ToolRef},
-    model::{AskedCall, ToolSpec},
+    model::AskedCall,
+    tool::ToolSpec,
 };
 
 const MAX_NAME: usize = 64;
@@ -21,7 +25,7 @@ const MAX_NAME: usize = 64;
 /// The tools that a run offers its model.
 #[derive(Default)]
 pub(super) struct ToolTable {
-    specs: Vec<ToolSpec>,
+    specs: Vec<Arc<ToolSpec>>,
     by_name: HashMap<String, usize>,
 }
 
@@ -62,20 +66,18 @@ impl ToolTable {
             if !by_agent || allowed.is_some_and(|allowed| !allowed.contains(&reference)) {
                 continue;
             }
-            let name = naming.name(&reference);
-            let Entry::Vacant(free) = self.by_name.entry(name.clone()) else { continue };
-            free.insert(self.specs.len());
-            self.specs.push(ToolSpec {
-                name,
-                tool: reference,
-                description: tool.description.clone(),
-                input_schema: tool.input_schema.clone(),
+            let offered = tool.offered(!naming.single_server, |tool| {
+                let name = naming.name(&reference);
+                ToolSpec::new(name, reference.clone(), tool.description.clone(), tool.input_schema.clone())
             });
+            let Entry::Vacant(free) = self.by_name.entry(offered.name.clone()) else { continue };
+            free.insert(self.specs.len());
+            self.specs.push(offered);
         }
     }
 
     /// The tools as the model is offered them.
-    pub(super) fn specs(&self) -> &[ToolSpec] {
+    pub(super) fn specs(&self) -> &[Arc<ToolSpec>] {
         &self.specs
     }
 
@@ -141,10 +143,9 @@ mod tests {
     fn no_name_is_offered_twice_and_the_first_tool_has_it() {
         let naming = Naming { single_server: true };
         let taken = naming.name(&tool("crm", "find.orders"));
-        let listed = |name: &str| mcp::Tool {
-            name: name.into(),
-            description: "".into(),
-            input_schema: RawValue::from_string("{}".into()).unwrap().into(),
+        let listed = |name: &str| {
+            let schema = RawValue::from_string("{}".into()).unwrap();
+            mcp::Tool::new(name.into(), "".into(), schema.into())
         };
         let tools = ["find.orders", &taken, "whoami"].map(listed).into();
         let headers = credential::Headers::default();

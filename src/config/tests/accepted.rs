@@ -7,7 +7,7 @@ use crate::{
     headers::CallerRules,
     mcp::SessionScope,
     message::ToolRef,
-    model::{Config as Model, openai_chat, scripted::Step},
+    model::{Config as Model, EndpointConfig, scripted::Step},
     telemetry::LogFormat,
 };
 
@@ -55,11 +55,17 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn openai<'a>(config: &'a Config, name: &str) -> &'a openai_chat::Config {
+fn openai<'a>(config: &'a Config, name: &str) -> &'a EndpointConfig {
     match &config.models[name] {
         Model::OpenAiChat(model) => model,
         Model::Scripted(_) => panic!("{name} is scripted"),
     }
+}
+
+/// The value of the header that a model's key is sent in.
+fn key(model: &EndpointConfig) -> Option<String> {
+    let headers = model.headers.layer().headers();
+    headers.iter().find(|header| header.name == "authorization").map(|header| shown(&header.value))
 }
 
 fn script<'a>(config: &'a Config, name: &str) -> &'a [Step] {
@@ -91,7 +97,7 @@ fn a_whole_document_fills_every_field() {
     assert_eq!(config.models.keys().collect::<Vec<_>>(), ["demo", "main"]);
     let main = openai(&config, "main");
     assert_eq!((main.base_url.as_str(), main.model.as_str()), ("https://api.openai.com/v1", "gpt-5"));
-    assert_eq!(main.authorization.as_ref().map(shown).as_deref(), Some("Bearer sk-from-the-environment"));
+    assert_eq!(key(main).as_deref(), Some("Bearer sk-from-the-environment"));
     let whoami = ToolRef { mcp_server: "crm".to_owned(), tool: "whoami".to_owned() };
     let steps = [
         Step { calls: vec![(whoami, serde_json::Map::new())], say: String::new() },
@@ -140,7 +146,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.limits, crate::run::Limits { run_timeout: seconds(420), ..Default::default() });
     assert_eq!(config.kept_clients, crate::mcp::KeptClients::default());
     assert_eq!(config.telemetry, crate::telemetry::Config::default());
-    assert!(openai(&config, "m").authorization.is_none());
+    assert_eq!(key(openai(&config, "m")), None);
 
     let crm = &config.mcp_servers["crm"];
     assert_eq!(crm.session_scope, SessionScope::Auto);
@@ -189,7 +195,7 @@ fn sources_give_values() {
             [("conf/c.yaml", format!("models: {{ {model} }}")), ("conf/key", "in-a-file\n".to_owned())];
         let files = files.each_ref().map(|(name, content)| (*name, content.as_str()));
         let config = load_in(&files, "conf/c.yaml").unwrap_or_else(|problems| panic!("{problems:#?}"));
-        shown(openai(&config, "m").authorization.as_ref().unwrap())
+        key(openai(&config, "m")).unwrap()
     };
     for (source, value) in [
         ("literal", "Bearer literal"),

@@ -4,9 +4,14 @@ use std::collections::HashSet;
 
 use crate::{
     grpc::proto::{self, part::Part},
-    message::{Message, ToolCall, ToolRef, ToolResult},
+    message::{AssistantPart, Message, ProviderState, ToolCall, ToolRef, ToolResult, UserPart},
+    model::state,
     run::{Naming, Violation, Violations},
 };
+
+mod images;
+
+use images::{image, images};
 
 const MAX_MESSAGES: usize = 10_000;
 
@@ -62,32 +67,44 @@ impl Decoder<'_> {
     }
 
     fn user(&mut self, field: &str, parts: impl Iterator<Item = Option<Part>>) {
-        let mut texts = Vec::new();
+        let mut decoded = Vec::new();
         for (at, part) in parts.enumerate() {
+            let field = format!("{field}.parts[{at}]");
             match part {
-                Some(Part::Text(text)) => texts.push(text),
-                _ => self.refuse(format!("{field}.parts[{at}]"), "a user's message has text parts only"),
+                Some(Part::Text(text)) => decoded.push(UserPart::Text(text)),
+                Some(Part::Image(given)) => {
+                    decoded.extend(image(&field, given, self.violations).map(UserPart::Image));
+                }
+                _ => self.refuse(field, "a user's message has text and image parts only"),
             }
         }
-        self.decoded.push(Message::User { text: texts.join("\n") });
+        self.decoded.push(Message::User { parts: decoded });
     }
 
     fn assistant(&mut self, field: &str, parts: impl Iterator<Item = Option<Part>>) {
-        let (mut texts, mut calls) = (Vec::new(), Vec::new());
+        let mut decoded = Vec::new();
         for (at, part) in parts.enumerate() {
+            let field = format!("{field}.parts[{at}]");
             match part {
-                Some(Part::Text(text)) => texts.push(text),
+                Some(Part::Text(text)) => decoded.push(AssistantPart::Text(text)),
                 Some(Part::ToolCall(call)) => {
-                    let field = format!("{field}.parts[{at}].tool_call");
-                    calls.extend(self.call(&field, call));
+                    let call = self.call(&format!("{field}.tool_call"), call);
+                    decoded.extend(call.map(AssistantPart::Call));
+                }
+                Some(Part::ProviderState(bytes)) if state::is_state(&bytes) => {
+                    decoded.push(AssistantPart::State(ProviderState(bytes.into())));
+                }
+                Some(Part::ProviderState(_)) => {
+                    let field = format!("{field}.provider_state");
+                    self.refuse(field, "send it as a run gave it in `new_messages`, or leave the part out");
                 }
                 _ => self.refuse(
-                    format!("{field}.parts[{at}]"),
-                    "an assistant's message has text and tool_call parts only",
+                    field,
+                    "an assistant's message has text, tool_call and provider_state parts only",
                 ),
             }
         }
-        self.decoded.push(Message::Assistant { text: texts.concat(), calls });
+        self.decoded.push(Message::Assistant { parts: decoded });
     }
 
     fn call(&mut self, field: &str, call: proto::ToolCall) -> Option<ToolCall> {
@@ -120,9 +137,11 @@ impl Decoder<'_> {
                 );
                 continue;
             }
+            let field = format!("{field}.parts[{at}].tool_result");
             results.push(ToolResult {
                 call_id: result.call_id,
                 text: result.text,
+                images: images(&field, result.images, self.violations),
                 is_error: result.is_error,
             });
         }

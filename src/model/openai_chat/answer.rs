@@ -9,10 +9,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{assembly::Assembly, error};
+use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop},
+    model::{Answer, Error, Request, Stop, events::Assembly as _, failure},
 };
 
 /// Reads a whole answer.
@@ -20,9 +20,9 @@ use crate::{
 /// # Errors
 /// [`Error::Unavailable`]: it can't be read, or is an error.
 pub(super) fn whole(body: &[u8], request: &Request<'_>) -> Result<Answer, Error> {
-    let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|_| error::unreadable())?;
+    let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
     if chunk.error.is_none() && chunk.choice().is_none() {
-        return Err(error::unreadable());
+        return Err(failure::unreadable());
     }
     let mut assembly = Assembly::default();
     assembly.add(chunk)?;
@@ -166,7 +166,7 @@ impl CallDelta<'_> {
         let arguments = match arguments.map(RawValue::get) {
             None => String::new(),
             Some(text) if text.starts_with('"') => {
-                serde_json::from_str(text).map_err(|_| error::unreadable())?
+                serde_json::from_str(text).map_err(|_| failure::unreadable())?
             }
             Some(object) => object.to_owned(),
         };

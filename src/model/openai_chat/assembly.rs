@@ -6,22 +6,21 @@
 //! without one to the last call, unless it brings a name that can't be a repetition: then it begins a new call.
 
 use serde::de::IgnoredAny;
-use uuid::Uuid;
 
-use super::{
-    MAX_ANSWER_BYTES,
-    answer::{CallDelta, Chunk},
-    error,
-};
+use super::answer::{CallDelta, Chunk};
 use crate::{
     message::Usage,
-    model::{Answer, AskedCall, Error, Request, Stop},
+    model::{
+        Answer, AnswerPart, AskedCall, Error, Piece, Request, Stop,
+        call_ids::CallIds,
+        endpoint::MAX_ANSWER_BYTES,
+        events::{self, Taken},
+        failure,
+    },
 };
 
 /// The most calls in an answer.
 const MAX_CALLS: usize = 128;
-/// The longest id of a call that is taken over, in bytes.
-const MAX_ID_BYTES: usize = 256;
 
 /// What is known of an answer so far.
 #[derive(Default)]
@@ -50,7 +49,7 @@ impl Assembly {
     /// The chunk is an error, or the answer is too large.
     pub(super) fn add(&mut self, chunk: Chunk<'_>) -> Result<String, Error> {
         if chunk.error.is_some() {
-            return Err(error::unavailable("it reported an error instead of an answer"));
+            return Err(failure::reported());
         }
         let (usage, choice) = chunk.into_parts();
         self.usage = usage.or(self.usage);
@@ -66,30 +65,6 @@ impl Assembly {
         Ok(text)
     }
 
-    /// Whether the provider said that the answer ends.
-    pub(super) fn has_ended(&self) -> bool {
-        self.stop.is_some()
-    }
-
-    /// The answer. Calls get ids that no other call of the conversation has.
-    ///
-    /// # Errors
-    /// A call has no name.
-    pub(super) fn finish(self, request: &Request<'_>) -> Result<Answer, Error> {
-        let mut calls: Vec<AskedCall> = Vec::with_capacity(self.calls.len());
-        for Call { id, name, arguments, .. } in self.calls {
-            if name.is_empty() {
-                return Err(error::unreadable());
-            }
-            let good = (1..=MAX_ID_BYTES).contains(&id.len());
-            let taken = || request.has_call(&id) || calls.iter().any(|call| call.call_id == id);
-            let call_id = if good && !taken() { id } else { format!("call_{}", Uuid::now_v7().simple()) };
-            calls.push(AskedCall { call_id, name, arguments_json: arguments });
-        }
-        let usage = self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() });
-        Ok(Answer { text: self.text, calls, stop: self.stop.unwrap_or_default(), usage })
-    }
-
     fn add_call(&mut self, delta: CallDelta<'_>) -> Result<(), Error> {
         let index = delta.index;
         let [id, name, arguments] = delta.into_texts()?;
@@ -99,7 +74,7 @@ impl Assembly {
         self.grow(id.len() + name.len() + arguments.len())?;
         let place = self.place(index, &id, &name, &arguments);
         if place.is_none() && self.calls.len() == MAX_CALLS {
-            return Err(error::unavailable("it asks for more than 128 tools at once"));
+            return Err(failure::too_many_calls());
         }
         match place.and_then(|place| self.calls.get_mut(place)) {
             Some(call) => call.extend(id, name, &arguments),
@@ -121,7 +96,39 @@ impl Assembly {
 
     fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         self.size += bytes;
-        if self.size > MAX_ANSWER_BYTES { Err(error::too_large()) } else { Ok(()) }
+        if self.size > MAX_ANSWER_BYTES { Err(failure::too_large()) } else { Ok(()) }
+    }
+}
+
+impl events::Assembly for Assembly {
+    fn take(&mut self, event: Option<&str>, data: &str) -> Result<Taken, Error> {
+        if data == "[DONE]" {
+            return Ok(Taken::End);
+        }
+        if event == Some("error") {
+            return Err(failure::reported());
+        }
+        let text = self.add(serde_json::from_str(data).map_err(|_| failure::unreadable())?)?;
+        Ok(if text.is_empty() { Taken::Nothing } else { Taken::Piece(Piece::Text(text)) })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    fn finish(self, request: &Request<'_>) -> Result<Answer, Error> {
+        let mut ids = CallIds::new(request);
+        let text = Some(self.text).filter(|text| !text.is_empty()).map(AnswerPart::Text);
+        let mut parts: Vec<_> = text.into_iter().collect();
+        for Call { id, name, arguments, .. } in self.calls {
+            if name.is_empty() {
+                return Err(failure::unreadable());
+            }
+            let call_id = ids.own(id);
+            parts.push(AnswerPart::Call(AskedCall { call_id, name, arguments_json: arguments }));
+        }
+        let usage = self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() });
+        Ok(Answer { parts, stop: self.stop.unwrap_or_default(), usage })
     }
 }
 

@@ -1,12 +1,14 @@
 //! A request as the provider reads it, written straight from what the run holds: nothing is copied but into the body.
 
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use std::sync::Arc;
 
-use super::error;
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::value::{RawValue, to_raw_value};
+
 use crate::{
-    message::{Message, ToolCall},
-    model::{Error, Request, ToolSpec},
+    message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart},
+    model::{Error, OutputSchema, ReasoningEffort, Request, ToolChoice, failure},
+    tool::{Form, ToolSpec},
 };
 
 /// The body of a request.
@@ -14,14 +16,25 @@ use crate::{
 /// # Errors
 /// The body can't be written, which no known input causes.
 pub(super) fn body(model: &str, request: &Request<'_>, streamed: bool) -> Result<Vec<u8>, Error> {
+    let settings = request.settings;
+    let has_tools = !request.tools.is_empty();
     let body = Body {
         model,
         messages: Messages(request),
         tools: Tools(request.tools),
+        tool_choice: Some(request.tool_choice)
+            .filter(|choice| has_tools && *choice != ToolChoice::Auto)
+            .map(choice),
+        parallel_tool_calls: settings.parallel_tool_calls.filter(|_| has_tools),
+        response_format: settings.output_schema.as_ref().map(format),
+        temperature: settings.temperature,
+        top_p: settings.top_p,
+        max_completion_tokens: settings.max_output_tokens,
+        reasoning_effort: settings.reasoning_effort.map(effort),
         stream: streamed,
         stream_options: streamed.then_some(StreamOptions { include_usage: true }),
     };
-    serde_json::to_vec(&body).map_err(|_| error::unavailable("the request can't be written"))
+    serde_json::to_vec(&body).map_err(failure::unwritable)
 }
 
 #[derive(Serialize)]
@@ -30,6 +43,20 @@ struct Body<'a> {
     messages: Messages<'a>,
     #[serde(skip_serializing_if = "Tools::is_empty")]
     tools: Tools<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Choice<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Typed<'a, Json<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     stream_options: Option<StreamOptions>,
@@ -42,9 +69,9 @@ struct StreamOptions {
 
 struct Messages<'a>(&'a Request<'a>);
 
-struct Tools<'a>(&'a [ToolSpec]);
+struct Tools<'a>(&'a [Arc<ToolSpec>]);
 
-struct Calls<'a>(&'a [ToolCall]);
+struct Calls<'a>(&'a [AssistantPart]);
 
 #[derive(Serialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
@@ -53,10 +80,10 @@ enum Entry<'a> {
         content: &'a str,
     },
     User {
-        content: &'a str,
+        content: Content<'a>,
     },
     Assistant {
-        content: Option<&'a str>,
+        content: Option<String>,
         #[serde(skip_serializing_if = "Calls::is_empty")]
         tool_calls: Calls<'a>,
     },
@@ -66,13 +93,39 @@ enum Entry<'a> {
     },
 }
 
-/// A tool or a call; both say that they are functions.
+/// What a user says: text alone, or parts.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Text(&'a str),
+    Parts(Vec<ContentPart<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum ContentPart<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: ImageUrl },
+}
+
+#[derive(Serialize)]
+struct ImageUrl {
+    url: String,
+}
+
+/// What says of itself what it is.
 #[derive(Serialize)]
 struct Typed<'a, T> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     #[serde(rename = "type")]
     kind: &'static str,
+    #[serde(flatten)]
+    what: T,
+}
+
+#[derive(Serialize)]
+struct Function<T> {
     function: T,
 }
 
@@ -90,6 +143,30 @@ struct Called<'a> {
     arguments: &'a str,
 }
 
+#[derive(Serialize)]
+struct Named<'a> {
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Choice<'a> {
+    Mode(&'static str),
+    Tool(Typed<'a, Function<Named<'a>>>),
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    json_schema: JsonSchema<'a>,
+}
+
+#[derive(Serialize)]
+struct JsonSchema<'a> {
+    name: &'static str,
+    schema: &'a RawValue,
+    strict: bool,
+}
+
 impl Serialize for Messages<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Request { instructions, messages, .. } = *self.0;
@@ -100,21 +177,19 @@ impl Serialize for Messages<'_> {
 
 impl Serialize for Tools<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|tool| {
-            let ToolSpec { name, description, input_schema, .. } = tool;
-            let function = Offered { name, description, parameters: input_schema };
-            Typed { id: None, kind: "function", function }
-        }))
+        let written: Result<Vec<&RawValue>, _> =
+            self.0.iter().map(|tool| tool.written(Form::OpenAiChat, offered)).collect();
+        serializer.collect_seq(written.map_err(S::Error::custom)?)
     }
 }
 
 impl Serialize for Calls<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|call| {
+        serializer.collect_seq(calls(self.0).map(|call| {
             let arguments = call.arguments_json.trim();
             let arguments = if arguments.is_empty() { "{}" } else { arguments };
             let function = Called { name: &call.name, arguments };
-            Typed { id: Some(&call.call_id), kind: "function", function }
+            Typed { id: Some(&call.call_id), kind: "function", what: Function { function } }
         }))
     }
 }
@@ -127,25 +202,95 @@ impl Tools<'_> {
 
 impl Calls<'_> {
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        calls(self.0).next().is_none()
+    }
+}
+
+fn calls(parts: &[AssistantPart]) -> impl Iterator<Item = &ToolCall> {
+    parts.iter().filter_map(|part| if let AssistantPart::Call(call) = part { Some(call) } else { None })
+}
+
+fn offered(tool: &ToolSpec) -> Result<Box<RawValue>, serde_json::Error> {
+    let ToolSpec { name, description, input_schema, .. } = tool;
+    let function = Offered { name, description, parameters: input_schema };
+    to_raw_value(&Typed { id: None, kind: "function", what: Function { function } })
+}
+
+fn choice(choice: ToolChoice<'_>) -> Choice<'_> {
+    match choice {
+        ToolChoice::Auto => Choice::Mode("auto"),
+        ToolChoice::None => Choice::Mode("none"),
+        ToolChoice::Required => Choice::Mode("required"),
+        ToolChoice::Tool(name) => {
+            let function = Named { name };
+            Choice::Tool(Typed { id: None, kind: "function", what: Function { function } })
+        }
+    }
+}
+
+fn format(schema: &OutputSchema) -> Typed<'_, Json<'_>> {
+    let json_schema = JsonSchema { name: "output", schema: &schema.json, strict: schema.strict };
+    Typed { id: None, kind: "json_schema", what: Json { json_schema } }
+}
+
+fn effort(effort: ReasoningEffort) -> &'static str {
+    match effort {
+        ReasoningEffort::None => "none",
+        ReasoningEffort::Minimal => "minimal",
+        ReasoningEffort::Low => "low",
+        ReasoningEffort::Medium => "medium",
+        ReasoningEffort::High => "high",
+        ReasoningEffort::Max => "xhigh",
     }
 }
 
 /// What a message becomes: tool results stand alone, so it may be several.
-fn entries(message: &Message) -> impl Iterator<Item = Entry<'_>> {
-    let (one, results) = match message {
-        Message::User { text } => (Some(Entry::User { content: text }), &[][..]),
-        Message::Assistant { text, calls } => (Some(assistant(text, calls)), &[][..]),
-        Message::Tool { results } => (None, results.as_slice()),
-    };
-    let results =
-        results.iter().map(|result| Entry::Tool { tool_call_id: &result.call_id, content: &result.text });
-    one.into_iter().chain(results)
+fn entries(message: &Message) -> Vec<Entry<'_>> {
+    match message {
+        Message::User { parts } => vec![Entry::User { content: content(parts) }],
+        Message::Assistant { parts } => vec![assistant(parts)],
+        Message::Tool { results } => {
+            let texts = results
+                .iter()
+                .map(|result| Entry::Tool { tool_call_id: &result.call_id, content: &result.text });
+            texts.chain(images(results)).collect()
+        }
+    }
 }
 
-fn assistant<'a>(text: &'a str, calls: &'a [ToolCall]) -> Entry<'a> {
-    let silent = text.is_empty() && !calls.is_empty();
-    Entry::Assistant { content: (!silent).then_some(text), tool_calls: Calls(calls) }
+fn assistant(parts: &[AssistantPart]) -> Entry<'_> {
+    let texts = parts.iter().map(|part| if let AssistantPart::Text(text) = part { text } else { "" });
+    let (text, tool_calls) = (texts.collect::<String>(), Calls(parts));
+    let silent = text.is_empty() && !tool_calls.is_empty();
+    Entry::Assistant { content: (!silent).then_some(text), tool_calls }
+}
+
+fn content(parts: &[UserPart]) -> Content<'_> {
+    if let [UserPart::Text(text)] = parts {
+        return Content::Text(text);
+    }
+    let part = |part| match part {
+        &UserPart::Text(ref text) => ContentPart::Text { text },
+        UserPart::Image(image) => image_part(image),
+    };
+    Content::Parts(parts.iter().map(part).collect())
+}
+
+/// The images of tool results, which this API takes from users only.
+fn images(results: &[ToolResult]) -> Option<Entry<'_>> {
+    let images: Vec<_> = results.iter().flat_map(|result| &result.images).map(image_part).collect();
+    let text = "The images that the tools gave back, in the order of their results:";
+    let parts = [ContentPart::Text { text }].into_iter().chain(images);
+    let parts: Vec<_> = parts.collect();
+    (parts.len() > 1).then_some(Entry::User { content: Content::Parts(parts) })
+}
+
+fn image_part(image: &Image) -> ContentPart<'_> {
+    let url = match &image.source {
+        ImageSource::Base64(base64) => format!("data:{};base64,{base64}", image.media_type),
+        ImageSource::Url(url) => url.clone(),
+    };
+    ContentPart::ImageUrl { image_url: ImageUrl { url } }
 }
 
 #[cfg(test)]
@@ -153,9 +298,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        message::ToolResult,
-        model::asked::{Asked, call, tool},
+    use crate::model::{
+        Settings,
+        asked::{Asked, call, described, tool},
     };
 
     fn written(asked: &Asked, streamed: bool) -> Value {
@@ -175,19 +320,25 @@ mod tests {
 
     #[test]
     fn messages_are_written_in_order_and_results_one_by_one() {
-        let result =
-            |id: &str, is_error| ToolResult { call_id: id.into(), text: format!("of {id}"), is_error };
+        let result = |id: &str, is_error| {
+            let (call_id, text) = (id.into(), format!("of {id}"));
+            ToolResult { call_id, text, images: Vec::new(), is_error }
+        };
+        let assistant = |text: &str, calls: Vec<ToolCall>| {
+            let text =
+                Some(text).filter(|text| !text.is_empty()).map(|text| AssistantPart::Text(text.into()));
+            Message::Assistant {
+                parts: text.into_iter().chain(calls.into_iter().map(AssistantPart::Call)).collect(),
+            }
+        };
         let asked = Asked {
             messages: vec![
-                Message::User { text: "q\n\u{1F980}".into() },
-                Message::Assistant {
-                    text: String::new(),
-                    calls: vec![call("c1", "t", ""), call("c2", "t", " ")],
-                },
+                Message::user("q\n\u{1F980}"),
+                assistant("", vec![call("c1", "t", ""), call("c2", "t", " ")]),
                 Message::Tool { results: vec![result("c1", false), result("c2", true)] },
-                Message::Assistant { text: "both".into(), calls: vec![call("c3", "u", "{\"a\": 1}")] },
+                assistant("both", vec![call("c3", "u", "{\"a\": 1}")]),
                 Message::Tool { results: vec![result("c3", false)] },
-                Message::Assistant { text: String::new(), calls: vec![] },
+                assistant("", vec![]),
             ],
             ..Asked::saying("")
         };
@@ -214,7 +365,7 @@ mod tests {
             format!(r#""tools":[{{"type":"function","function":{{"name":"find","parameters":{schema}}}}}]"#);
         assert!(text.contains(&expected), "{text}");
 
-        let described = ToolSpec { description: "Finds.".into(), ..tool("crm", "find", "find", "{}") };
+        let described = described("crm", "find", "find", "Finds.");
         let function = json!({"name": "find", "description": "Finds.", "parameters": {}});
         let tools = written(&Asked { tools: vec![described], ..Asked::saying("hi") }, false)["tools"].take();
         assert_eq!(tools, json!([{"type": "function", "function": function}]));

@@ -42,17 +42,18 @@ mod tests {
     use crate::message::ToolResult;
 
     fn results(texts: &[&str]) -> Message {
-        let result = |text: &&str| ToolResult { call_id: "c".into(), text: (*text).into(), is_error: false };
+        let result = |text: &&str| ToolResult {
+            call_id: "c".into(),
+            text: (*text).into(),
+            images: Vec::new(),
+            is_error: false,
+        };
         Message::Tool { results: texts.iter().map(result).collect() }
     }
 
     #[test]
     fn expressions_become_the_results_of_the_run() {
-        let run = [
-            results(&["zero", "{{ results.0.text }}"]),
-            Message::User { text: "u".into() },
-            results(&["two"]),
-        ];
+        let run = [results(&["zero", "{{ results.0.text }}"]), Message::user("u"), results(&["two"])];
         let cases = [
             ("You are {{ results.0.text }}.", "You are zero."),
             ("{{results.2.text}}{{  results.0.text  }}", "twozero"),

@@ -19,11 +19,18 @@ fn scripted(script: Vec<Step>) -> Scripted {
 }
 
 fn result(text: &str) -> Message {
-    Message::Tool { results: vec![ToolResult { call_id: "c".into(), text: text.into(), is_error: false }] }
+    Message::Tool {
+        results: vec![ToolResult {
+            call_id: "c".into(),
+            text: text.into(),
+            images: Vec::new(),
+            is_error: false,
+        }],
+    }
 }
 
 async fn said(model: &Scripted, asked: &Asked) -> String {
-    model.complete(asked.request()).await.unwrap().text
+    model.complete(asked.request()).await.unwrap().text()
 }
 
 #[tokio::test]
@@ -38,7 +45,7 @@ async fn turns_take_their_step_and_the_last_repeats() {
 #[tokio::test]
 async fn results_are_those_of_this_run() {
     let model = scripted(vec![step(&[], "You are {{ results.0.text }}.")]);
-    let messages = vec![result("old"), Message::User { text: "who?".into() }, result("ada")];
+    let messages = vec![result("old"), Message::user("who?"), result("ada")];
     let asked = Asked { messages, history: 2, ..Asked::saying("") };
     assert_eq!(said(&model, &asked).await, "You are ada.");
     assert_eq!(said(&model, &Asked { history: 3, ..asked }).await, "You are .");
@@ -49,8 +56,8 @@ async fn calls_name_the_offered_tool_or_one_that_the_run_does_not_have() {
     let calls = [("crm", "whoami", json!({"a": 1})), ("crm", "gone", json!({})), ("hr", "whoami", json!({}))];
     let model = scripted(vec![step(&calls, "")]);
     let asked = Asked { tools: vec![tool("crm", "whoami", "crm__whoami_2", "{}")], ..Asked::saying("hi") };
-    let calls = model.complete(asked.request()).await.unwrap().calls;
-    let calls: Vec<_> = calls.iter().map(|c| [&c.call_id[..], &c.name, &c.arguments_json]).collect();
+    let answer = model.complete(asked.request()).await.unwrap();
+    let calls: Vec<_> = answer.calls().map(|c| [&c.call_id[..], &c.name, &c.arguments_json]).collect();
     let expected = [
         ["call_1_0", "crm__whoami_2", r#"{"a":1}"#],
         ["call_1_1", "crm__gone", "{}"],
@@ -63,9 +70,9 @@ async fn calls_name_the_offered_tool_or_one_that_the_run_does_not_have() {
 async fn a_call_id_is_not_used_twice_in_a_conversation() {
     let model = scripted(vec![step(&[("crm", "whoami", json!({}))], "")]);
     let calls = vec![call("call_1_0", "t", ""), call("call_1_0_2", "t", "")];
-    let messages = vec![Message::Assistant { text: String::new(), calls }];
+    let messages = vec![Message::Assistant { parts: calls.into_iter().map(AssistantPart::Call).collect() }];
     let answer = model.complete(Asked { messages, ..Asked::saying("") }.request()).await.unwrap();
-    assert_eq!(answer.calls[0].call_id, "call_1_0_3");
+    assert_eq!(answer.calls().next().unwrap().call_id, "call_1_0_3");
 }
 
 #[tokio::test]

@@ -13,7 +13,12 @@ fn calls(count: usize) -> Vec<ToolCall> {
 fn answered(text: &str, calls: Vec<ToolCall>, stop: Stop) -> Step {
     let usage =
         Usage { input_tokens: 3, output_tokens: 2, total_tokens: 5, model_requests: 1, ..Usage::default() };
-    Step::Answered { text: text.into(), calls, stop, usage }
+    Step::Answered { parts: parts(text, calls), stop, usage }
+}
+
+fn parts(text: &str, calls: Vec<ToolCall>) -> Vec<AssistantPart> {
+    let text = Some(text).filter(|text| !text.is_empty()).map(|text| AssistantPart::Text(text.into()));
+    text.into_iter().chain(calls.into_iter().map(AssistantPart::Call)).collect()
 }
 
 fn called(at: usize, text: &str) -> Step {
@@ -21,11 +26,11 @@ fn called(at: usize, text: &str) -> Step {
 }
 
 fn user(text: &str) -> Message {
-    Message::User { text: text.into() }
+    Message::user(text)
 }
 
 fn result(id: &str, text: &str, is_error: bool) -> ToolResult {
-    ToolResult { call_id: id.into(), text: text.into(), is_error }
+    ToolResult { call_id: id.into(), text: text.into(), images: Vec::new(), is_error }
 }
 
 /// A machine of this many turns that has asked its first.
@@ -47,7 +52,7 @@ fn an_answer_without_calls_ends_the_run_as_the_model_says() {
         assert_eq!((machine.turns(), machine.usage().total_tokens), (1, 5));
         let (output, added) = machine.into_result();
         assert_eq!(output, "hello");
-        assert_eq!(added, [user("go"), Message::Assistant { text: "hello".into(), calls: vec![] }]);
+        assert_eq!(added, [user("go"), Message::Assistant { parts: parts("hello", vec![]) }]);
     }
 }
 
@@ -157,5 +162,5 @@ fn a_run_without_input_goes_on_from_its_history() {
     assert_eq!(machine.step(Step::Opened), Next::Ask);
     assert_eq!(machine.messages(), [user("before")]);
     machine.step(answered("hello", vec![], Stop::End));
-    assert_eq!(machine.into_result().1, [Message::Assistant { text: "hello".into(), calls: vec![] }]);
+    assert_eq!(machine.into_result().1, [Message::Assistant { parts: parts("hello", vec![]) }]);
 }

@@ -8,13 +8,14 @@ use futures_util::{StreamExt, future, stream};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::loopback::{CANARY, Gone, Loopback, all_pieces, clean, model, model_with};
+use super::{model, model_with};
 use crate::{
     message::Usage,
     model::{
-        Answer, AskedCall, Model, Piece, Stop,
+        Answer, AnswerPart, AskedCall, Model, Piece, Stop,
         asked::{Asked, tool},
-        openai_chat::error,
+        failure,
+        loopback::{CANARY, Gone, Loopback, all_pieces, clean},
     },
     trace::TraceHeaders,
 };
@@ -53,14 +54,13 @@ data: [DONE]
 "#;
 
 fn expected() -> Answer {
-    let call = |id: &str, arguments: &str| AskedCall {
-        call_id: id.to_owned(),
-        name: "find".to_owned(),
-        arguments_json: arguments.to_owned(),
+    let call = |id: &str, arguments: &str| {
+        let (call_id, arguments_json) = (id.to_owned(), arguments.to_owned());
+        AnswerPart::Call(AskedCall { call_id, name: "find".to_owned(), arguments_json })
     };
+    let text = AnswerPart::Text("Let me see.".to_owned());
     Answer {
-        text: "Let me see.".to_owned(),
-        calls: vec![call("call_a", r#"{"id": "ü"}"#), call("call_b", "")],
+        parts: vec![text, call("call_a", r#"{"id": "ü"}"#), call("call_b", "")],
         stop: Stop::End,
         usage: Usage {
             input_tokens: 30,
@@ -86,7 +86,7 @@ fn asked() -> Asked {
 #[tokio::test]
 async fn a_whole_exchange() {
     let mut server = Loopback::answering(200, &[("content-type", "application/json")], WHOLE).await;
-    let answer = server.model().complete(asked().request()).await;
+    let answer = model(&server.base_url).complete(asked().request()).await;
     assert_eq!(answer, Ok(expected()));
 
     let seen = server.seen.recv().await.unwrap();
@@ -132,7 +132,8 @@ async fn what_there_is_not_is_not_sent() {
 #[tokio::test]
 async fn a_streamed_exchange() {
     let mut server = Loopback::answering(200, &[("content-type", "text/event-stream")], STREAMED).await;
-    let pieces: Vec<_> = server.model().stream(asked().request()).map(Result::unwrap).collect().await;
+    let pieces: Vec<_> =
+        model(&server.base_url).stream(asked().request()).map(Result::unwrap).collect().await;
     let texts = ["Let me", " see."].map(|text| Piece::Text(text.to_owned()));
     assert_eq!(pieces, [&texts[..], &[Piece::Done(expected())]].concat());
 
@@ -147,7 +148,7 @@ async fn a_streamed_exchange() {
 async fn a_server_that_does_not_stream_gives_the_answer_in_one_piece() {
     let server =
         Loopback::answering(200, &[("content-type", "application/json; charset=utf-8")], WHOLE).await;
-    let pieces = all_pieces(&server.model()).await;
+    let pieces = all_pieces(&model(&server.base_url)).await;
     assert_eq!(pieces, [Ok(Piece::Text("Let me see.".to_owned())), Ok(Piece::Done(expected()))]);
 }
 
@@ -163,7 +164,7 @@ fn the_path_is_added_to_any_base() {
         ),
     ];
     for (base, expected) in cases {
-        assert_eq!(model(base).uri.to_string(), expected);
+        assert_eq!(model(base).endpoint.uri().to_string(), expected);
     }
 }
 
@@ -173,9 +174,13 @@ async fn redirects_are_not_followed() {
         let mut target = Loopback::answering(200, &[], WHOLE).await;
         let location = format!("{}/chat/completions?{CANARY}", target.base_url);
         let server = Loopback::answering(status, &[("location", &location)], "").await;
-        let refused = Err(error::unavailable("it answered with a redirect, which is never followed"));
-        assert_eq!(clean(server.model().complete(Asked::saying("hi").request()).await), refused, "{status}");
-        assert_eq!(all_pieces(&server.model()).await, [refused.map(Piece::Done)], "{status}");
+        let refused = Err(failure::unavailable("it answered with a redirect, which is never followed"));
+        assert_eq!(
+            clean(model(&server.base_url).complete(Asked::saying("hi").request()).await),
+            refused,
+            "{status}"
+        );
+        assert_eq!(all_pieces(&model(&server.base_url)).await, [refused.map(Piece::Done)], "{status}");
         assert!(target.seen.try_recv().is_err(), "{status} was followed");
     }
 }
@@ -193,7 +198,7 @@ async fn to_drop_a_stream_is_to_drop_its_request() {
         future::ready(Response::new(Body::from_stream(events)))
     })
     .await;
-    let (model, asked) = (server.model(), Asked::saying("hi"));
+    let (model, asked) = (model(&server.base_url), Asked::saying("hi"));
     let mut stream = model.stream(asked.request());
     assert_eq!(stream.next().await, Some(Ok(Piece::Text("a".to_owned()))));
     assert!(gone.try_recv().is_err());
@@ -212,7 +217,7 @@ async fn to_drop_a_future_is_to_drop_its_request() {
         }
     })
     .await;
-    let (model, asked) = (server.model(), Asked::saying("hi"));
+    let (model, asked) = (model(&server.base_url), Asked::saying("hi"));
     let answer = model.complete(asked.request());
     let arrived = server.seen.recv();
     tokio::select! {
@@ -232,7 +237,7 @@ async fn connections_are_used_again() {
         future::ready(Response::new(Body::from_stream(events)))
     })
     .await;
-    let model = server.model();
+    let model = model(&server.base_url);
     let mut peers = BTreeSet::new();
     for _ in 0..20 {
         assert_eq!(all_pieces(&model).await.len(), 3);

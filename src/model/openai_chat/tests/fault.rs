@@ -4,17 +4,23 @@ use axum::{body::Body, http::Response};
 use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
 
-use super::loopback::{CANARY, Loopback, all_pieces, clean, endless, model, pieces, streamed, whole};
-use crate::model::{Error, Model, Piece, asked::Asked, openai_chat::MAX_ANSWER_BYTES, openai_chat::error};
+use super::{model, pieces, streamed, whole};
+use crate::model::{
+    Error, Model, Piece,
+    asked::Asked,
+    endpoint::MAX_ANSWER_BYTES,
+    failure,
+    loopback::{CANARY, Loopback, all_pieces, clean, endless},
+};
 
 fn unavailable<T>(text: &str) -> Result<T, Error> {
-    Err(error::unavailable(text))
+    Err(failure::unavailable(text))
 }
 
 /// Asks for a whole answer and for a stream; both fail alike.
 async fn refused(server: &Loopback) -> Error {
-    let error = clean(server.model().complete(Asked::saying("hi").request()).await).unwrap_err();
-    assert_eq!(all_pieces(&server.model()).await, [Err(error.clone())]);
+    let error = clean(model(&server.base_url).complete(Asked::saying("hi").request()).await).unwrap_err();
+    assert_eq!(all_pieces(&model(&server.base_url)).await, [Err(error.clone())]);
     error
 }
 
@@ -97,27 +103,27 @@ async fn breaking(content_type: &'static str, text: &'static str) -> Loopback {
 #[tokio::test]
 async fn a_connection_that_breaks() {
     let server = breaking("application/json", r#"{"choices":["#).await;
-    assert_eq!(refused(&server).await, error::cut());
+    assert_eq!(refused(&server).await, failure::cut());
 
     let server =
         breaking("text/event-stream", "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n").await;
-    let pieces = all_pieces(&server.model()).await;
-    assert_eq!(pieces, [Ok(Piece::Text("a".to_owned())), Err(error::cut())]);
+    let pieces = all_pieces(&model(&server.base_url)).await;
+    assert_eq!(pieces, [Ok(Piece::Text("a".to_owned())), Err(failure::cut())]);
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks_behind_the_answers_end_does_no_harm() {
     let text = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n";
-    let pieces = all_pieces(&breaking("text/event-stream", text).await.model()).await;
+    let pieces = all_pieces(&model(&breaking("text/event-stream", text).await.base_url)).await;
     assert_eq!(pieces.len(), 2);
-    assert!(matches!(&pieces[1], Ok(Piece::Done(answer)) if answer.text == "a"), "{pieces:?}");
+    assert!(matches!(&pieces[1], Ok(Piece::Done(answer)) if answer.text() == "a"), "{pieces:?}");
 }
 
 #[tokio::test]
 async fn a_stream_that_ends_too_early_was_cut() {
     let text = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
     for events in [&[][..], &[text]] {
-        assert_eq!(streamed(events).await, Err(error::cut()), "{events:?}");
+        assert_eq!(streamed(events).await, Err(failure::cut()), "{events:?}");
     }
 }
 
@@ -125,14 +131,14 @@ async fn a_stream_that_ends_too_early_was_cut() {
 async fn what_can_not_be_read() {
     let deep = "[".repeat(100_000);
     for body in ["", "null", "{}", CANARY, r#"{"choices":[]}"#, r#"{"choices":{}}"#, &deep] {
-        assert_eq!(whole(body).await, Err(error::unreadable()), "{body:.80}");
+        assert_eq!(whole(body).await, Err(failure::unreadable()), "{body:.80}");
     }
     let nameless = r#"{"choices":[{"message":{"tool_calls":[{"id":"c","function":{"arguments":"{}"}}]}}]}"#;
-    assert_eq!(whole(nameless).await, Err(error::unreadable()));
+    assert_eq!(whole(nameless).await, Err(failure::unreadable()));
     for event in [CANARY, "null", "{", r#"{"choices":1}"#, &deep] {
-        assert_eq!(streamed(&[event]).await, Err(error::unreadable()), "{event:.80}");
+        assert_eq!(streamed(&[event]).await, Err(failure::unreadable()), "{event:.80}");
     }
-    assert_eq!(pieces(&format!("<html>{CANARY}</html>\n\n")).await, [Err(error::cut())]);
+    assert_eq!(pieces(&format!("<html>{CANARY}</html>\n\n")).await, [Err(failure::cut())]);
 }
 
 #[tokio::test]
@@ -155,13 +161,13 @@ async fn too_many_calls() {
         let call = r#"{"function":{"name":"t"}}"#;
         format!(r#"{{"choices":[{{"message":{{"tool_calls":[{}]}}}}]}}"#, vec![call; count].join(","))
     };
-    assert_eq!(whole(&calls(128)).await.unwrap().calls.len(), 128);
+    assert_eq!(whole(&calls(128)).await.unwrap().calls().count(), 128);
     assert_eq!(whole(&calls(129)).await, unavailable("it asks for more than 128 tools at once"));
 }
 
 #[tokio::test]
 async fn what_is_too_large_is_not_read_to_its_end() {
-    let too_large = || Err(error::too_large());
+    let too_large = || Err(failure::too_large());
     let json = ("content-type", "application/json");
     let bodies = [("application/json", " "), ("text/event-stream", "data: x"), ("text/event-stream", ": x")];
     for (content_type, text) in bodies {
@@ -170,11 +176,11 @@ async fn what_is_too_large_is_not_read_to_its_end() {
             future::ready(response.body(endless(text)).unwrap())
         })
         .await;
-        assert_eq!(all_pieces(&server.model()).await, [too_large()], "{text}");
+        assert_eq!(all_pieces(&model(&server.base_url)).await, [too_large()], "{text}");
     }
     let announced = Loopback::answering(200, &[json], &" ".repeat(MAX_ANSWER_BYTES + 1)).await;
-    let answer = announced.model().complete(Asked::saying("hi").request()).await;
-    assert_eq!(answer, Err(error::too_large()));
+    let answer = model(&announced.base_url).complete(Asked::saying("hi").request()).await;
+    assert_eq!(answer, Err(failure::too_large()));
 
     let event =
         format!(r#"data: {{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#, "x".repeat(1_000_000)) + "\n\n";

@@ -2,24 +2,25 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use super::loopback::{Loopback, pieces, streamed, whole};
+use super::{model, pieces, streamed, whole};
 use crate::{
-    message::{Message, Usage},
+    message::{AssistantPart, Message, Usage},
     model::{
         Answer, Model, Piece, Stop,
         asked::{Asked, call},
+        loopback::Loopback,
     },
 };
 
 /// The calls of an answer, each as id, name and arguments.
 fn calls(answer: &Answer) -> Vec<[&str; 3]> {
-    answer.calls.iter().map(|call| [&call.call_id[..], &call.name, &call.arguments_json]).collect()
+    answer.calls().map(|call| [&call.call_id[..], &call.name, &call.arguments_json]).collect()
 }
 
 /// The calls of an answer, each as name and arguments; their ids are unique and not empty.
 fn calls_with_any_id(answer: &Answer) -> Vec<[&str; 2]> {
-    let ids: HashSet<_> = answer.calls.iter().map(|call| &call.call_id).collect();
-    assert_eq!(ids.len(), answer.calls.len(), "{ids:?}");
+    let ids: HashSet<_> = answer.calls().map(|call| &call.call_id).collect();
+    assert_eq!(ids.len(), answer.calls().count(), "{ids:?}");
     assert!(ids.iter().all(|id| !id.is_empty()), "{ids:?}");
     calls(answer).into_iter().map(|[_, name, arguments]| [name, arguments]).collect()
 }
@@ -51,9 +52,9 @@ async fn text_comes_in_many_forms() {
         (json!({"content": [{"type": "refusal", "refusal": "no"}]}), "no"),
     ];
     for (fields, text) in cases {
-        assert_eq!(message(fields.clone()).await.text, text, "{fields}");
+        assert_eq!(message(fields.clone()).await.text(), text, "{fields}");
         let chunk = json!({"choices": [{"delta": fields, "finish_reason": "stop"}]}).to_string();
-        assert_eq!(streamed(&[&chunk]).await.unwrap().text, text, "{fields}");
+        assert_eq!(streamed(&[&chunk]).await.unwrap().text(), text, "{fields}");
     }
 }
 
@@ -87,18 +88,19 @@ async fn calls_of_a_whole_answer() {
     ]}))
     .await;
     assert_eq!(calls_with_any_id(&answer), [["a", "{\"x\":[1,2]}"], ["b", ""], ["c", "{}"], ["c", "{}"]]);
-    assert!(answer.calls[0].call_id.starts_with("call_"));
-    assert_eq!(answer.calls[2].call_id, "c1");
+    assert!(answer.calls().next().unwrap().call_id.starts_with("call_"));
+    assert_eq!(answer.calls().nth(2).unwrap().call_id, "c1");
 }
 
 #[tokio::test]
 async fn an_id_that_the_conversation_has_is_replaced() {
     let body = r#"{"choices":[{"message":{"tool_calls":[{"id":"call_0","function":{"name":"a"}}]}}]}"#;
     let server = Loopback::answering(200, &[], body).await;
-    let messages = vec![Message::Assistant { text: String::new(), calls: vec![call("call_0", "a", "")] }];
-    let answer = server.model().complete(Asked { messages, ..Asked::saying("") }.request()).await.unwrap();
+    let messages = vec![Message::Assistant { parts: vec![AssistantPart::Call(call("call_0", "a", ""))] }];
+    let answer =
+        model(&server.base_url).complete(Asked { messages, ..Asked::saying("") }.request()).await.unwrap();
     assert_eq!(calls_with_any_id(&answer), [["a", ""]]);
-    assert_ne!(answer.calls[0].call_id, "call_0");
+    assert_ne!(answer.calls().next().unwrap().call_id, "call_0");
 }
 
 #[tokio::test]
@@ -196,6 +198,9 @@ async fn events_are_written_in_many_ways() {
     for body in bodies {
         let pieces = pieces(&body).await;
         assert_eq!(pieces[0], Ok(Piece::Text("a".to_owned())), "{body}");
-        assert!(matches!(&pieces[1..], [Ok(Piece::Done(answer))] if answer.text == "a"), "{body} {pieces:?}");
+        assert!(
+            matches!(&pieces[1..], [Ok(Piece::Done(answer))] if answer.text() == "a"),
+            "{body} {pieces:?}"
+        );
     }
 }

@@ -1,12 +1,12 @@
 //! A provider on the loopback, for tests. What it writes holds [`CANARY`], which may appear in no error.
 
-use std::{convert::Infallible, fmt::Debug, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt::Debug, net::SocketAddr, sync::Arc};
 
 use axum::{
     Router,
     body::{Body, Bytes},
     extract::ConnectInfo,
-    http::{HeaderMap, Response, Uri},
+    http::{HeaderMap, HeaderName, Response, Uri},
     serve::ListenerExt,
 };
 use futures_util::{StreamExt, stream};
@@ -17,14 +17,11 @@ use tokio::{
     task::AbortHandle,
 };
 
+use super::{CONNECT_TIMEOUT, EndpointConfig, Error, Model, Piece, asked::Asked};
 use crate::{
-    credential,
-    egress::{Egress, Profile},
-    model::{
-        Answer, Error, Model, Piece,
-        asked::Asked,
-        openai_chat::{Config, OpenAiChat},
-    },
+    credential::{Headers, Source},
+    egress::{Client, Egress, Profile},
+    headers::Header,
 };
 
 /// What no error may hold.
@@ -98,49 +95,11 @@ impl Loopback {
         })
         .await
     }
-
-    /// The model behind this server.
-    pub fn model(&self) -> OpenAiChat {
-        model(&self.base_url)
-    }
-}
-
-/// A model at a base URL, with a key.
-pub fn model(base_url: &str) -> OpenAiChat {
-    model_with(base_url, credential::Source::fixed("Bearer key-1").ok())
-}
-
-/// A model at a base URL, with this key or none.
-pub fn model_with(base_url: &str, authorization: Option<credential::Source>) -> OpenAiChat {
-    let client = Egress::default().client(Profile { connect_timeout: Duration::from_secs(5) }).unwrap();
-    OpenAiChat::new(Config { base_url: base_url.parse().unwrap(), model: "m1".into(), authorization }, client)
-        .unwrap()
-}
-
-/// A whole answer to a body of status 200.
-pub async fn whole(body: &str) -> Result<Answer, Error> {
-    let server = Loopback::answering(200, &[("content-type", "application/json")], body).await;
-    clean(server.model().complete(Asked::saying("hi").request()).await)
-}
-
-/// The pieces that a body of events gives.
-pub async fn pieces(body: &str) -> Vec<Result<Piece, Error>> {
-    let server = Loopback::answering(200, &[("content-type", "text/event-stream")], body).await;
-    all_pieces(&server.model()).await
 }
 
 /// The pieces that a model streams.
-pub async fn all_pieces(model: &OpenAiChat) -> Vec<Result<Piece, Error>> {
+pub async fn all_pieces(model: &dyn Model) -> Vec<Result<Piece, Error>> {
     model.stream(Asked::saying("hi").request()).map(clean).collect().await
-}
-
-/// The end of a stream of events, each of which is given without `data: ` and line ends.
-pub async fn streamed(events: &[&str]) -> Result<Answer, Error> {
-    let body: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
-    match pieces(&body).await.pop().unwrap()? {
-        Piece::Done(answer) => Ok(answer),
-        Piece::Text(text) => panic!("the last piece is {text:?}"),
-    }
 }
 
 /// A body that begins with this text and never ends.
@@ -157,4 +116,16 @@ pub fn clean<T: Debug>(result: Result<T, Error>) -> Result<T, Error> {
         assert!(!shown.contains("127.0.0.1"), "{shown}");
     }
     result
+}
+
+/// A model `m1` at a base URL that every request carries these headers to.
+pub fn endpoint(base_url: &str, headers: &[(&'static str, Source)]) -> (EndpointConfig, Client) {
+    let client = Egress::default().client(Profile { connect_timeout: CONNECT_TIMEOUT }).unwrap();
+    let header = |(name, value): &(&'static str, Source)| Header {
+        name: HeaderName::from_static(name),
+        value: value.clone(),
+        secret: true,
+    };
+    let headers = Headers::new(headers.iter().map(header).collect());
+    (EndpointConfig { base_url: base_url.parse().unwrap(), model: "m1".into(), headers }, client)
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
 use hyper::body::Body;
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,7 +18,6 @@ use crate::{
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 /// The longest time that a provider may ask to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
-
 /// The shortest text that is taken for a part of a key, in bytes.
 const MIN_SECRET_BYTES: usize = 8;
 
@@ -79,11 +78,23 @@ pub(super) fn events(error: sse::Error<hyper::Error>) -> Error {
     }
 }
 
-/// A response that is no success, to a request with this authorization.
-pub(super) async fn refusal(
-    response: Response<impl Body<Data = Bytes>>,
-    authorization: Option<&HeaderValue>,
-) -> Error {
+/// An answer, or an event of one, that says itself that it is an error.
+pub(super) fn reported() -> Error {
+    unavailable("it reported an error instead of an answer")
+}
+
+/// The answer asks for more tools than are looked at.
+pub(super) fn too_many_calls() -> Error {
+    unavailable("it asks for more than 128 tools at once")
+}
+
+/// The request can't be written, which no known input causes.
+pub(super) fn unwritable(_: serde_json::Error) -> Error {
+    unavailable("the request can't be written")
+}
+
+/// A response that is no success, to a request with these headers.
+pub(super) async fn refusal(response: Response<impl Body<Data = Bytes>>, sent: &HeaderMap) -> Error {
     let status = response.status();
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized { status: status.as_u16() },
@@ -91,7 +102,7 @@ pub(super) async fn refusal(
             Error::RateLimited { retry_after: retry_after(response.headers(), SystemTime::now()) }
         }
         status if status.is_client_error() => {
-            let code = code(response).await.filter(|code| !is_reflected(code, authorization));
+            let code = code(response).await.filter(|code| !is_reflected(code, sent));
             Error::Rejected { status: status.as_u16(), code }
         }
         status if status.is_redirection() => {
@@ -119,12 +130,13 @@ async fn code(response: Response<impl Body<Data = Bytes>>) -> Option<String> {
     [code, kind].iter().filter_map(Value::as_str).find(|code| is_code(code)).map(str::to_owned)
 }
 
-/// Whether a code is, or holds, a part of the key that it answers to: keys can have the form of a code.
-fn is_reflected(code: &str, authorization: Option<&HeaderValue>) -> bool {
-    let authorization = authorization.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let key = authorization.rsplit_once(' ').map_or(authorization, |(_, key)| key);
-    key.len() >= MIN_SECRET_BYTES
-        && (code.contains(key) || (code.len() >= MIN_SECRET_BYTES && key.contains(code)))
+/// Whether a code is, or holds, a part of a key that it answers to: keys can have the form of a code.
+fn is_reflected(code: &str, sent: &HeaderMap) -> bool {
+    let secrets = sent.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
+    secrets.map(|value| value.rsplit_once(' ').map_or(value, |(_, key)| key)).any(|key| {
+        key.len() >= MIN_SECRET_BYTES
+            && (code.contains(key) || (code.len() >= MIN_SECRET_BYTES && key.contains(code)))
+    })
 }
 
 fn is_code(text: &str) -> bool {
@@ -134,6 +146,7 @@ fn is_code(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use http_body_util::Full;
 
     use super::*;

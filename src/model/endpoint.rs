@@ -1,0 +1,120 @@
+//! The HTTP endpoint of a model's provider: what all providers' requests have alike.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response, Uri,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use hyper::body::Incoming;
+use url::Url;
+
+use super::{Error, Request, failure};
+use crate::{
+    credential,
+    egress::{self, Client},
+};
+
+/// How long a connection to a provider may take to be made, TLS included.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest answer: the bytes of a whole one, the text and the calls of a streamed one.
+pub(super) const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+
+/// An endpoint and a model behind it.
+#[derive(Clone)]
+pub struct Config {
+    /// The API's base; each provider adds its own path.
+    pub base_url: Url,
+    /// The provider's name for the model.
+    pub model: String,
+    /// What every request carries, the key included.
+    pub headers: credential::Headers,
+}
+
+/// Where requests go, and what they carry.
+pub(super) struct Endpoint {
+    uri: Uri,
+    /// The provider's own headers, which registered ones and the caller's may replace.
+    fixed: &'static [(HeaderName, HeaderValue)],
+    registered: credential::Headers,
+    client: Client,
+}
+
+impl Endpoint {
+    /// The endpoint at `path` below a base.
+    ///
+    /// # Errors
+    /// HTTP has no form for the URL.
+    pub(super) fn new(
+        mut base_url: Url,
+        path: &str,
+        fixed: &'static [(HeaderName, HeaderValue)],
+        registered: credential::Headers,
+        client: Client,
+    ) -> Result<Self, egress::Error> {
+        let path = format!("{}{path}", base_url.path().trim_end_matches('/'));
+        base_url.set_path(&path);
+        Ok(Self { uri: egress::uri(&base_url)?, fixed, registered, client })
+    }
+
+    /// Where requests go.
+    #[cfg(test)]
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Sends a request; the response is a success.
+    pub(super) async fn send(
+        &self,
+        request: &Request<'_>,
+        body: Vec<u8>,
+        streamed: bool,
+    ) -> Result<Response<Incoming>, Error> {
+        let headers = self.headers(request, streamed);
+        let mut post = HttpRequest::new(body.into());
+        *post.method_mut() = Method::POST;
+        *post.uri_mut() = self.uri.clone();
+        *post.headers_mut() = headers.clone();
+        let response = self.client.send(post).await.map_err(failure::transport)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(failure::refusal(response, &headers).await)
+    }
+
+    fn headers(&self, request: &Request<'_>, streamed: bool) -> HeaderMap {
+        let accept = if streamed { "text/event-stream, application/json" } else { "application/json" };
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        headers.extend(self.fixed.iter().cloned());
+        for header in self.registered.layer().headers() {
+            if let Some(value) = header.value.ready() {
+                headers.insert(header.name.clone(), value.as_header().clone());
+            }
+        }
+        for name in request.headers.removed() {
+            headers.remove(name);
+        }
+        for header in request.headers.headers() {
+            headers.insert(header.name.clone(), header.value.as_header().clone());
+        }
+        request.outgoing.insert_into(&mut headers);
+        headers
+    }
+}
+
+/// Reads a whole answer.
+///
+/// # Errors
+/// It breaks off, or is over [`MAX_ANSWER_BYTES`].
+pub(super) async fn read(response: Response<Incoming>) -> Result<Bytes, Error> {
+    egress::read_capped(response.into_body(), MAX_ANSWER_BYTES).await.map_err(failure::body)
+}
+
+/// Whether a server that was asked for a stream gives a whole answer, as some do where there are tools.
+pub(super) fn is_json(response: &Response<Incoming>) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    content_type.get(..16).is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"))
+}
