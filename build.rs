@@ -3,11 +3,12 @@
 use std::{env, fs, path::PathBuf};
 
 /// Messages that hold secrets: their `Debug` is written by hand in `src/grpc/proto.rs` and shows no value.
-const WITHOUT_DEBUG: [&str; 4] = [
+const WITHOUT_DEBUG: [&str; 5] = [
     "runwright.v1.HeaderSet",
     "runwright.v1.RunStarted",
     "runwright.v1.CancelRunRequest",
     "runwright.v1.UpdateRunHeadersRequest",
+    "runwright.v1.SubmitRunInputRequest",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

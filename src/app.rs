@@ -14,7 +14,7 @@ use crate::{
     headers::DigestKey,
     mcp::Servers,
     model::{self, Model, openai_chat::OpenAiChat, scripted::Scripted},
-    run::{Parts, Runner},
+    run::{Parts, Runner, Schemas},
     server::{self, Listeners},
 };
 
@@ -74,6 +74,7 @@ impl App {
             agents: config.agents.into_iter().map(|(name, agent)| (name, Arc::new(agent))).collect(),
             models: models(config.models, egress)?,
             servers,
+            schemas: Schemas::default(),
             limits: config.limits,
             digest_key,
             instance: instance(),

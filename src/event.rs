@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 use crate::{
     headers::{Applied, Layer},
     id::{ControlToken, RequestId, RunId},
-    message::{Message, ToolCallRecord, Usage},
+    message::{Message, ToolCall, ToolCallRecord, Usage},
 };
 
 /// An event of a run, with when and where in the run it happened.
@@ -33,8 +33,17 @@ pub enum What {
     TurnStarted,
     /// Some of the model's text.
     TextDelta(String),
+    /// Some of the model's reasoning.
+    ReasoningDelta(String),
     /// A tool call begins.
     ToolCallStarted(ToolCallRecord),
+    /// A tool says how far it has come.
+    ToolCallProgress {
+        /// The call's id.
+        call_id: String,
+        /// How far.
+        progress: ToolProgress,
+    },
     /// A tool call has ended.
     ToolCallCompleted {
         /// The call.
@@ -52,19 +61,42 @@ pub enum What {
         reason: String,
     },
     /// The run waits for its caller.
-    CredentialsRequired(PendingInput),
+    InputRequired(PendingInput),
     /// The model's answer is whole.
     TurnCompleted(Usage),
 }
 
 /// Something that a run waits for.
+#[derive(Clone, Debug)]
 pub struct PendingInput {
     /// Its name.
     pub input_id: String,
-    /// When the run waits no longer.
-    pub expire_time: SystemTime,
-    /// The refusal that fresh headers may mend.
-    pub challenge: AuthChallenge,
+    /// When the run waits no longer; `None`: it does not wait.
+    pub expire_time: Option<SystemTime>,
+    /// What it is.
+    pub wanted: Wanted,
+}
+
+/// What a run waits for.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// Fresh headers after this refusal.
+    Credentials(AuthChallenge),
+    /// The caller's word that a tool may be called.
+    Approval(ToolCall),
+    /// The output of a tool of the caller's own.
+    ClientTool(ToolCall),
+}
+
+/// How far a tool says that it has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolProgress {
+    /// How far, in the tool's own unit.
+    pub progress: f64,
+    /// Where it ends.
+    pub total: Option<f64>,
+    /// What it does; may be empty.
+    pub message: String,
 }
 
 /// An MCP server's refusal of a credential.
@@ -125,6 +157,10 @@ pub struct Report {
     pub finish_reason: FinishReason,
     /// What it did.
     pub progress: Progress,
+    /// The answer as JSON, where it was to fit a schema.
+    pub structured_output: Option<String>,
+    /// What the run would have waited for.
+    pub pending: Vec<PendingInput>,
     /// The messages that it added, the user's input first.
     pub new_messages: Vec<Message>,
     /// The optional servers that could not be reached.
@@ -153,8 +189,14 @@ pub enum FinishReason {
     TurnLimit,
     /// The model's answer was cut at its token limit.
     OutputTokenLimit,
-    /// The provider withheld the answer.
+    /// The model or its provider withheld the answer.
     ContentFilter,
+    /// The run has consumed its tokens.
+    RunTokenLimit,
+    /// The model asked for more tool calls than the run may make.
+    ToolCallLimit,
+    /// Tool calls wait for the caller.
+    AwaitingInput,
 }
 
 impl FinishReason {
@@ -165,6 +207,9 @@ impl FinishReason {
             Self::TurnLimit => "turn_limit",
             Self::OutputTokenLimit => "output_token_limit",
             Self::ContentFilter => "content_filter",
+            Self::RunTokenLimit => "run_token_limit",
+            Self::ToolCallLimit => "tool_call_limit",
+            Self::AwaitingInput => "awaiting_input",
         }
     }
 }

@@ -7,7 +7,8 @@
 //! grpc → run            state machine, driver, limits, errors         no tonic, no hyper, no rmcp
 //! run → model/* · mcp/*                                               adapters never see each other
 //! adapters · credential → egress · sse                                every HTTP client, bounded bodies and events
-//! all → headers · message · tool · event · agent · id · credential · trace   plain data
+//! all → headers · message · tool · settings · event · agent · id · credential · trace   plain data
+//! all → schema                                                        JSON Schemas of others, and what fits them
 //! all → scrub                                                         secrets out of text
 //! ```
 //!
@@ -27,8 +28,10 @@ pub mod mcp;
 pub mod message;
 pub mod model;
 pub mod run;
+pub mod schema;
 pub mod scrub;
 pub mod server;
+pub mod settings;
 pub mod sse;
 pub mod telemetry;
 pub mod tool;

@@ -145,6 +145,16 @@ pub struct Usage {
     pub model_requests: i32,
 }
 
+impl Image {
+    /// Its size where it is held, in bytes; 0 where it is behind a URL.
+    pub fn bytes(&self) -> usize {
+        match &self.source {
+            ImageSource::Base64(base64) => base64.len(),
+            ImageSource::Url(_) => 0,
+        }
+    }
+}
+
 impl Message {
     /// A user's message of text alone.
     pub fn user(text: impl Into<String>) -> Self {

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
-use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -14,17 +13,19 @@ use crate::{
     trace::Outgoing,
 };
 
-#[cfg(test)]
-mod asked;
 mod call_ids;
 mod endpoint;
 mod events;
 mod failure;
-#[cfg(test)]
-mod loopback;
 pub mod openai_chat;
 pub mod scripted;
 pub mod state;
+#[cfg(test)]
+mod tests;
+
+pub use crate::settings::{OutputSchema, ReasoningEffort, Settings};
+#[cfg(test)]
+use tests::{asked, loopback};
 
 pub use endpoint::{CONNECT_TIMEOUT, Config as EndpointConfig};
 
@@ -80,49 +81,6 @@ pub enum ToolChoice<'a> {
     Required,
     /// The one of this [`ToolSpec::name`].
     Tool(&'a str),
-}
-
-/// How a model is to answer. What is `None` is left to the provider, and not sent.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// What the final answer is to fit.
-    pub output_schema: Option<OutputSchema>,
-    /// The sampling temperature, 0 to 2; what of that a model takes differs.
-    pub temperature: Option<f64>,
-    /// The probability mass that is sampled from, above 0, at most 1.
-    pub top_p: Option<f64>,
-    /// The most tokens of one answer, reasoning included; at least 1.
-    pub max_output_tokens: Option<u32>,
-    /// How much the model is to reason.
-    pub reasoning_effort: Option<ReasoningEffort>,
-    /// Whether it may ask for several tools at once.
-    pub parallel_tool_calls: Option<bool>,
-}
-
-/// A JSON Schema for the final answer.
-#[derive(Clone, Debug)]
-pub struct OutputSchema {
-    /// The schema, an object.
-    pub json: Arc<RawValue>,
-    /// Whether it keeps to what providers can guarantee: each object is closed and requires all its properties.
-    pub strict: bool,
-}
-
-/// How much a model is to reason before it answers. Providers that know fewer steps take the nearest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReasoningEffort {
-    /// Not at all.
-    None,
-    /// As little as it can.
-    Minimal,
-    /// Little.
-    Low,
-    /// Somewhat.
-    Medium,
-    /// Much.
-    High,
-    /// As much as it can.
-    Max,
 }
 
 impl Request<'_> {

@@ -3,21 +3,51 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use super::{
-    decode::At,
+    decode::{At, Fields},
     names::{self, Names},
-    source, units,
+    source,
+    units::{self, KIB, MIB},
     yaml::Kind,
 };
 use crate::{
-    agent::{Agent, AgentServer},
+    agent::{Agent, AgentServer, Approval, OnToolError},
     credential::Headers,
     mcp::ServerConfig,
+    settings::{ReasoningEffort, Settings},
 };
 
-const KEYS: [&str; 6] = ["description", "instructions", "model", "max_turns", "timeout", "mcp_servers"];
+const KEYS: [&str; 16] = [
+    "description",
+    "instructions",
+    "model",
+    "allowed_models",
+    "temperature",
+    "top_p",
+    "max_output_tokens",
+    "reasoning_effort",
+    "parallel_tool_calls",
+    "max_turns",
+    "max_total_tokens",
+    "max_tool_calls",
+    "max_tool_result_bytes",
+    "on_tool_error",
+    "timeout",
+    "mcp_servers",
+];
 const FILE_KEYS: [&str; 1] = ["file"];
-const SERVER_KEYS: [&str; 4] = ["name", "required", "tools", "headers"];
-const MAX_TURNS: u32 = 10;
+const SERVER_KEYS: [&str; 5] = ["name", "required", "tools", "approval", "headers"];
+/// More than any run consumes.
+const MAX_TOKENS: u64 = 1_000_000_000_000;
+const ON_TOOL_ERROR: [(&str, OnToolError); 2] =
+    [("tell_model", OnToolError::TellModel), ("fail_run", OnToolError::FailRun)];
+const EFFORTS: [(&str, ReasoningEffort); 6] = [
+    ("none", ReasoningEffort::None),
+    ("minimal", ReasoningEffort::Minimal),
+    ("low", ReasoningEffort::Low),
+    ("medium", ReasoningEffort::Medium),
+    ("high", ReasoningEffort::High),
+    ("max", ReasoningEffort::Max),
+];
 
 /// What agents may refer to.
 pub struct Known<'a> {
@@ -43,8 +73,14 @@ fn agent(name: &str, at: &At<'_>, known: &Known<'_>) -> Option<Agent> {
     let model = fields.required("model", |at| known.models.resolve(at));
     Some(Agent {
         description: fields.optional("description", At::text).unwrap_or_default().to_owned(),
-        instructions: fields.optional("instructions", instructions).unwrap_or_default(),
-        max_turns: fields.or("max_turns", |at| at.number(1..=1_000_000), MAX_TURNS),
+        instructions: fields.optional("instructions", instructions).unwrap_or_default().into(),
+        allowed_models: fields.optional("allowed_models", |at| models(at, known)).unwrap_or_default(),
+        settings: settings(&fields),
+        max_turns: fields.or("max_turns", |at| at.number(1..=1_000_000), Agent::MAX_TURNS),
+        max_total_tokens: fields.optional("max_total_tokens", |at| at.number(1..=MAX_TOKENS)),
+        max_tool_calls: fields.optional("max_tool_calls", |at| at.number(1..=1_000_000)),
+        max_tool_result_bytes: fields.or("max_tool_result_bytes", result_bytes, Agent::MAX_TOOL_RESULT_BYTES),
+        on_tool_error: fields.or("on_tool_error", |at| at.one_of(&ON_TOOL_ERROR), OnToolError::TellModel),
         timeout: fields.or("timeout", units::duration, known.run_timeout),
         mcp_servers: fields.optional("mcp_servers", |at| servers(at, known)).unwrap_or_default(),
         // Last, so that what is above is looked at in any case.
@@ -86,18 +122,58 @@ fn servers(at: &At<'_>, known: &Known<'_>) -> Option<Vec<AgentServer>> {
 fn server(at: &At<'_>, known: &Known<'_>) -> Option<AgentServer> {
     if let Kind::Text(_) = at.node().kind {
         let name = known.servers.resolve(at)?;
-        return Some(AgentServer { name, required: true, tools: None, headers: Headers::default() });
+        let (tools, approval, headers) = (None, Approval::Never, Headers::default());
+        return Some(AgentServer { name, required: true, tools, approval, headers });
     }
     let fields = at.fields(&SERVER_KEYS);
     let name = fields.required("name", |at| known.servers.resolve(at));
+    let approval = fields.optional("approval", approval);
     let url = name.as_ref().and_then(|name| known.registered.get(name)).map(|server| &server.url);
+    let tools = fields.optional("tools", tools);
+    if let (Some(tools), Some(Approval::Tools(named)), Some(at)) = (&tools, &approval, fields.get("approval"))
+        && let Some(other) = named.iter().find(|named| !tools.contains(named))
+    {
+        at.problem(format!("`{other}` is not among the agent's `tools` of that server"));
+    }
     Some(AgentServer {
         required: fields.or("required", At::flag, true),
-        tools: fields.optional("tools", tools),
+        tools,
+        approval: approval.unwrap_or_default(),
         headers: fields.or("headers", |at| source::headers(at, url), Headers::default()),
         // Last, so that what is above is looked at in any case.
         name: name?,
     })
+}
+
+/// Which tools need approval: `all`, or a list of them.
+fn approval(at: &At<'_>) -> Option<Approval> {
+    match &at.node().kind {
+        Kind::Text(text) if text == "all" => Some(Approval::All),
+        Kind::List(_) => tools(at).map(Approval::Tools),
+        _ => {
+            at.expected("`all` or a list of tools");
+            None
+        }
+    }
+}
+
+fn models(at: &At<'_>, known: &Known<'_>) -> Option<Vec<String>> {
+    Some(at.items()?.iter().filter_map(|item| known.models.resolve(item)).collect())
+}
+
+fn settings(fields: &Fields<'_>) -> Settings {
+    Settings {
+        output_schema: None,
+        temperature: fields.optional("temperature", |at| at.decimal(0.0..=2.0)),
+        top_p: fields.optional("top_p", |at| at.decimal(0.001..=1.0)),
+        max_output_tokens: fields.optional("max_output_tokens", |at| at.number(1..=u32::MAX.into())),
+        reasoning_effort: fields.optional("reasoning_effort", |at| at.one_of(&EFFORTS)),
+        parallel_tool_calls: fields.optional("parallel_tool_calls", At::flag),
+    }
+}
+
+fn result_bytes(at: &At<'_>) -> Option<usize> {
+    units::size(at, KIB..=8 * MIB)
 }
 
 fn tools(at: &At<'_>) -> Option<Vec<String>> {

@@ -153,6 +153,18 @@ impl<'a> At<'a> {
         number
     }
 
+    /// A number in a range.
+    pub fn decimal(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        let number = match &self.node.kind {
+            Kind::Number(number) => number.as_f64().filter(|number| range.contains(number)),
+            _ => None,
+        };
+        if number.is_none() {
+            self.problem(format!("expected a number from {} to {}", range.start(), range.end()));
+        }
+        number
+    }
+
     /// One of some words.
     pub fn one_of<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
         let expected = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");

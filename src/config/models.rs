@@ -103,7 +103,11 @@ fn step(at: &At<'_>, servers: &Names<'_>) -> scripted::Step {
 
 fn call(at: &At<'_>, servers: &Names<'_>) -> Option<(ToolRef, Map<String, Value>)> {
     let fields = at.fields(&CALL_KEYS);
-    let mcp_server = fields.required("mcp_server", |at| servers.resolve(at));
+    // Without a server it is one of the caller's own tools.
+    let mcp_server = match fields.get("mcp_server") {
+        Some(at) => servers.resolve(at),
+        None => Some(String::new()),
+    };
     let tool = fields.required("tool", names::tool);
     let arguments = fields.or("arguments", object, Map::new());
     Some((ToolRef { mcp_server: mcp_server?, tool: tool? }, arguments))

@@ -73,11 +73,22 @@ impl AgentService for AgentHandlers {
         request: Request<proto::UpdateRunHeadersRequest>,
     ) -> Reply<proto::UpdateRunHeadersResponse> {
         let rpc = Rpc::begin("runwright.v1.AgentService/UpdateRunHeaders", &request)?;
-        let request = request.into_inner();
-        let replacement = decode::replacement(request.per_run_mcp_headers, request.mcp_headers);
+        let mut request = request.into_inner();
+        let replacement = decode::replacement(&mut request);
         let applied = self.0.update_headers(&request.run_id, &request.control_token, replacement);
         rpc.refuse_or(applied.map(|applied| proto::UpdateRunHeadersResponse {
             applied_headers: encode::applied_headers(&applied),
         }))
+    }
+
+    async fn submit_run_input(
+        &self,
+        request: Request<proto::SubmitRunInputRequest>,
+    ) -> Reply<proto::SubmitRunInputResponse> {
+        let rpc = Rpc::begin("runwright.v1.AgentService/SubmitRunInput", &request)?;
+        let proto::SubmitRunInputRequest { run_id, control_token, answers } = request.into_inner();
+        let submitted = decode::submitted(answers)
+            .and_then(|answers| self.0.submit_input(&run_id, &control_token, answers));
+        rpc.refuse_or(submitted.map(|()| proto::SubmitRunInputResponse {}))
     }
 }

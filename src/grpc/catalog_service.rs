@@ -131,6 +131,7 @@ fn agent(agent: &Agent) -> proto::Agent {
         description: agent.description.clone(),
         model: agent.model.clone(),
         mcp_servers: agent.server_names().map(str::to_owned).collect(),
+        models: agent.models().map(str::to_owned).collect(),
     }
 }
 

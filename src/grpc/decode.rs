@@ -1,30 +1,31 @@
 //! Wire to domain: what a request says, checked. All violations come at once; the agent is looked up first.
 
+mod answers;
+mod client_tools;
+mod images;
 mod messages;
+mod options;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{CallDeadline, proto};
 use crate::{
     agent::Agent,
-    message::ToolRef,
     run::{
-        Error, Failure, Naming, OnUnauthorized, RawSet, Replacement, Requested, RunRequest, Runner, Sets,
-        Violation, Violations, key, plan,
+        Answer, AskedModel, Error, Failure, ForServers, ModelHeaders, Naming, RawSet, Replacement, Requested,
+        RunRequest, Runner, Sets, Violation, Violations, key, plan,
     },
     trace::Correlation,
 };
+use messages::Conversation;
+use options::Options;
 
 const MAX_LABELS: usize = 16;
 const MAX_LABEL_BYTES: usize = 256;
-const MAX_ALLOWED_TOOLS: usize = 1024;
-const NANOS_A_SECOND: u32 = 1_000_000_000;
+const TIMEOUT: &str = "it is longer than nothing; leave it out for the agent's limit";
+const INPUT_TIMEOUT: &str = "it is not negative; leave it out to wait as long as the run may take";
 
 /// A request for a run. `callers` is the caller's own deadline.
 ///
@@ -38,36 +39,70 @@ pub(super) fn run_request(
 ) -> Result<RunRequest, Error> {
     let refuse = |failure| Error::refused(correlation.request_id.clone(), failure);
     let agent = runner.agent(&request.agent).map_err(refuse)?;
-    let options = request.options.unwrap_or_default();
-    let requested = headers(request.per_run_mcp_headers, request.mcp_headers, options.ignore_unused_headers);
+    let mut options = request.options.unwrap_or_default();
+    let ignore_unused = options.ignore_unused_headers;
+    let requested = headers(request.per_run_mcp_headers, request.mcp_headers, ignore_unused);
     let (plan, mut violations) = plan(&agent, &runner.parts().servers, &requested);
-    let naming = Naming { single_server: agent.mcp_servers.len() == 1 };
-    let history = messages::decode(request.messages, naming, &mut violations);
+    let client_tools = client_tools::decode(mem::take(&mut options.client_tools), &agent, &mut violations);
+    let naming = Naming::of(&agent, !client_tools.is_empty());
+    let Conversation { messages: history, open } =
+        messages::decode(request.messages, naming, &client_tools, &mut violations);
+    let answers = answers::decode(request.answers, &mut violations);
+    let answers = answers::match_open(answers, &open, &agent, &mut violations);
     let input = Some(request.input).filter(|input| !input.is_empty());
-    check_input(&input, history.is_empty(), &mut violations);
-    let max_turns = max_turns(options.max_turns, &agent, &mut violations);
-    let timeout = timeout(options.timeout, &mut violations);
-    let allowed_tools = allowed_tools(options.allowed_tools, &agent, &mut violations);
-    let on_unauthorized = on_unauthorized(options.on_unauthorized, &mut violations);
+    check_input(&input, history.is_empty(), answers.is_some() && !open.is_empty(), &mut violations);
     check_labels(&request.labels, &mut violations);
+
+    let mut decoder = Options { agent: &agent, violations: &mut violations };
+    let model = decoder.model(mem::take(&mut options.model));
+    let bounds = decoder.bounds(&options);
+    let output = decoder.output(mem::take(&mut options.output_schema_json));
+    let settings = decoder.settings(&options, output.as_ref());
+    let timeout = decoder.duration("timeout", options.timeout, false, TIMEOUT);
+    let input_timeout = decoder.duration("input_timeout", options.input_timeout, true, INPUT_TIMEOUT);
+    let allowed_tools = decoder.allowed_tools(options.allowed_tools);
+    let tool_choice = decoder.tool_choice(options.tool_choice, &client_tools);
+    let on_unauthorized = decoder.on_unauthorized(options.on_unauthorized);
+    let asked = AskedModel { agent: &agent, model: &model, ignore_unused };
+    let model_headers = ModelHeaders::new(raw_sets(request.per_run_model_headers), &asked, &mut violations);
     if !violations.is_empty() {
         return Err(refuse(Failure::Invalid(violations)));
     }
     let limit = timeout.unwrap_or(Duration::MAX).min(agent.timeout).min(runner.parts().limits.run_timeout);
     let own = Instant::now() + limit;
     Ok(RunRequest {
+        model,
+        instructions: instructions(&agent, &options.instructions_append),
         history,
+        open,
+        answers: answers.unwrap_or_default(),
         input,
         headers: Arc::new(Sets::new(requested, plan)),
+        model_headers: Arc::new(model_headers),
         on_unauthorized,
-        max_turns,
+        bounds,
+        input_timeout,
         deadline: callers.map_or(own, |callers| callers.work.min(own)),
         report_by: callers.map(|callers| callers.answer),
         allowed_tools,
+        client_tools,
+        tool_choice,
+        settings,
+        output,
         labels: request.labels,
         correlation,
         agent,
     })
+}
+
+/// Answers to a live run.
+///
+/// # Errors
+/// Fields are wrong.
+pub(super) fn submitted(answers: Vec<proto::InputAnswer>) -> Result<Vec<(String, Answer)>, Failure> {
+    let mut violations = Violations::default();
+    let answers = answers::decode(answers, &mut violations);
+    if violations.is_empty() { Ok(answers) } else { Err(Failure::Invalid(violations)) }
 }
 
 /// A request's headers.
@@ -78,19 +113,20 @@ pub(super) fn headers(
 ) -> Requested {
     Requested {
         all: all.map(raw).unwrap_or_default(),
-        by_server: by_server.into_iter().map(|(server, set)| (server, raw(set))).collect(),
+        by_server: raw_sets(by_server),
         ignore_unused,
         asked: Vec::new(),
     }
 }
 
 /// Header sets that replace those of a live run.
-pub(super) fn replacement(
-    by_server: BTreeMap<String, proto::HeaderSet>,
-    all: Option<proto::HeaderSet>,
-) -> Replacement {
+pub(super) fn replacement(request: &mut proto::UpdateRunHeadersRequest) -> Replacement {
+    let (by_server, all) = (mem::take(&mut request.per_run_mcp_headers), request.mcp_headers.take());
     let replaces_all = all.is_some();
-    Replacement { requested: headers(by_server, all, false), replaces_all }
+    Replacement {
+        for_servers: ForServers { requested: headers(by_server, all, false), replaces_all },
+        for_models: raw_sets(mem::take(&mut request.per_run_model_headers)),
+    }
 }
 
 /// Names of servers in a filter that the agent does not use.
@@ -106,72 +142,27 @@ fn raw(set: proto::HeaderSet) -> RawSet {
     RawSet { headers: set.headers, remove: set.remove }
 }
 
-fn check_input(input: &Option<String>, no_messages: bool, violations: &mut Violations) {
+fn raw_sets(sets: BTreeMap<String, proto::HeaderSet>) -> BTreeMap<String, RawSet> {
+    sets.into_iter().map(|(name, set)| (name, raw(set))).collect()
+}
+
+fn instructions(agent: &Agent, append: &str) -> Arc<str> {
+    match (&*agent.instructions, append) {
+        (_, "") => agent.instructions.clone(),
+        ("", append) => append.into(),
+        (own, append) => format!("{own}\n\n{append}").into(),
+    }
+}
+
+fn check_input(input: &Option<String>, no_messages: bool, is_open: bool, violations: &mut Violations) {
     if input.is_none() && no_messages {
         violations.push(Violation::field("input", "say something: `input` and `messages` are both empty"));
     }
-}
-
-fn max_turns(asked: i32, agent: &Agent, violations: &mut Violations) -> u32 {
-    match u32::try_from(asked) {
-        Ok(0) => agent.max_turns,
-        Ok(turns) => turns.min(agent.max_turns),
-        Err(_) => {
-            violations
-                .push(Violation::field("options.max_turns", "it is not negative; 0 is the agent's limit"));
-            0
-        }
+    if input.is_some() && is_open {
+        let description =
+            "tool calls at the end of `messages` wait for their results; leave the input for later";
+        violations.push(Violation::field("input", description));
     }
-}
-
-fn on_unauthorized(asked: i32, violations: &mut Violations) -> OnUnauthorized {
-    match proto::OnUnauthorized::try_from(asked) {
-        Ok(proto::OnUnauthorized::Unspecified | proto::OnUnauthorized::Fail) => OnUnauthorized::Fail,
-        Ok(proto::OnUnauthorized::Wait) => OnUnauthorized::Wait,
-        Err(_) => {
-            let description = "it is ON_UNAUTHORIZED_FAIL, ON_UNAUTHORIZED_WAIT or left out";
-            violations.push(Violation::field("options.on_unauthorized", description));
-            OnUnauthorized::Fail
-        }
-    }
-}
-
-fn timeout(asked: Option<prost_types::Duration>, violations: &mut Violations) -> Option<Duration> {
-    let prost_types::Duration { seconds, nanos } = asked?;
-    // prost's own conversion overflows on what is far below zero.
-    let parts = (u64::try_from(seconds), u32::try_from(nanos));
-    match parts {
-        (Ok(seconds), Ok(nanos)) if nanos < NANOS_A_SECOND && (seconds, nanos) != (0, 0) => {
-            Some(Duration::new(seconds, nanos))
-        }
-        _ => {
-            let description = "it is longer than nothing; leave it out for the agent's limit";
-            violations.push(Violation::field("options.timeout", description));
-            None
-        }
-    }
-}
-
-fn allowed_tools(
-    asked: Vec<proto::ToolRef>,
-    agent: &Arc<Agent>,
-    violations: &mut Violations,
-) -> Option<HashSet<ToolRef>> {
-    if asked.len() > MAX_ALLOWED_TOOLS {
-        violations.push(Violation::field("options.allowed_tools", "at most 1024 tools can be named"));
-        return None;
-    }
-    for (at, tool) in asked.iter().enumerate() {
-        let field = |name| format!("options.allowed_tools[{at}].{name}");
-        if agent.server(&tool.mcp_server).is_none() {
-            violations.push(unused_server(field("mcp_server"), agent));
-        }
-        if tool.tool.is_empty() {
-            violations.push(Violation::field(field("tool"), "name the tool"));
-        }
-    }
-    let tools = asked.into_iter().map(|tool| ToolRef { mcp_server: tool.mcp_server, tool: tool.tool });
-    Some(tools.collect()).filter(|tools: &HashSet<_>| !tools.is_empty())
 }
 
 fn unused_server(field: String, agent: &Agent) -> Violation {

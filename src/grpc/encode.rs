@@ -9,7 +9,10 @@ use super::{
     proto::{self, part::Part},
 };
 use crate::{
-    event::{AuthChallenge, Challenge, Event, FinishReason, PendingInput, Phase, Progress, Report, What},
+    event::{
+        AuthChallenge, Challenge, Event, FinishReason, PendingInput, Phase, Progress, Report, ToolProgress,
+        Wanted, What,
+    },
     headers::{Applied, Layer},
     id::RunId,
     mcp,
@@ -46,6 +49,8 @@ pub(super) fn report(report: Report) -> proto::RunResponse {
         applied_headers: progress.applied_headers,
         new_messages: report.new_messages.into_iter().map(message).collect(),
         unavailable_mcp_servers: report.unavailable_mcp_servers,
+        structured_output_json: report.structured_output.unwrap_or_default(),
+        pending: report.pending.into_iter().map(pending_input).collect(),
     };
     fit::response(&mut response);
     response
@@ -117,10 +122,15 @@ fn challenge(refused: AuthChallenge) -> proto::AuthChallenge {
 }
 
 fn pending_input(pending: PendingInput) -> proto::PendingInput {
+    use proto::pending_input::Input;
     proto::PendingInput {
         input_id: pending.input_id,
-        expire_time: Some(pending.expire_time.into()),
-        input: Some(proto::pending_input::Input::Credentials(challenge(pending.challenge))),
+        expire_time: pending.expire_time.map(Into::into),
+        input: Some(match pending.wanted {
+            Wanted::Credentials(refused) => Input::Credentials(challenge(refused)),
+            Wanted::Approval(asked) => Input::Approval(pending_call(asked)),
+            Wanted::ClientTool(asked) => Input::ClientTool(pending_call(asked)),
+        }),
     }
 }
 
@@ -158,6 +168,7 @@ fn what(what: What) -> proto::run_event::Event {
         }),
         What::TurnStarted => Wire::TurnStarted(proto::TurnStarted {}),
         What::TextDelta(text) => Wire::TextDelta(proto::TextDelta { text }),
+        What::ReasoningDelta(text) => Wire::ReasoningDelta(proto::ReasoningDelta { text }),
         What::ToolCallStarted(call) => Wire::ToolCallStarted(event_call(&call)),
         What::ToolCallCompleted { call, result_text, truncated } => {
             Wire::ToolCallCompleted(proto::ToolCallCompleted {
@@ -169,11 +180,29 @@ fn what(what: What) -> proto::run_event::Event {
         What::McpServerUnavailable { mcp_server, reason } => {
             Wire::McpServerUnavailable(proto::McpServerUnavailable { mcp_server, reason })
         }
-        What::CredentialsRequired(pending) => Wire::CredentialsRequired(pending_input(pending)),
+        What::ToolCallProgress { call_id, progress } => {
+            let ToolProgress { progress, total, message } = progress;
+            Wire::ToolCallProgress(proto::ToolCallProgress { call_id, progress, total, message })
+        }
+        What::InputRequired(pending) => {
+            let event = match pending.wanted {
+                Wanted::Credentials(_) => Wire::CredentialsRequired,
+                Wanted::Approval(_) => Wire::ApprovalRequired,
+                Wanted::ClientTool(_) => Wire::ClientToolRequired,
+            };
+            event(pending_input(pending))
+        }
         What::TurnCompleted(consumed) => {
             Wire::TurnCompleted(proto::TurnCompleted { usage: Some(usage(consumed)) })
         }
     }
+}
+
+/// A call that waits; of long arguments the beginning, since the whole stands in the conversation.
+fn pending_call(asked: message::ToolCall) -> proto::ToolCall {
+    let mut call = call(asked);
+    fit::event_text(&mut call.arguments_json);
+    call
 }
 
 fn event_call(record: &ToolCallRecord) -> proto::ToolCall {
@@ -295,6 +324,9 @@ fn finish_reason(reason: FinishReason) -> proto::FinishReason {
         FinishReason::TurnLimit => proto::FinishReason::TurnLimit,
         FinishReason::OutputTokenLimit => proto::FinishReason::OutputTokenLimit,
         FinishReason::ContentFilter => proto::FinishReason::ContentFilter,
+        FinishReason::RunTokenLimit => proto::FinishReason::RunTokenLimit,
+        FinishReason::ToolCallLimit => proto::FinishReason::ToolCallLimit,
+        FinishReason::AwaitingInput => proto::FinishReason::AwaitingInput,
     }
 }
 

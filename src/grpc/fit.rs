@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::proto;
+use super::proto::{self, part::Part};
 
 /// The largest message that is sent, in bytes: clients take 4 MiB by default.
 const MAX_MESSAGE_BYTES: usize = 3 * 1024 * 1024;
@@ -48,8 +48,12 @@ fn take_out<M: Message>(messages: &mut Vec<M>, room: &mut usize) -> Vec<M> {
     left_out
 }
 
-/// Brings a response under [`MAX_MESSAGE_BYTES`]: tool results give way first, then all long texts.
+/// Brings a response under [`MAX_MESSAGE_BYTES`]: the images of tool results give way first, then their texts, then all
+/// long texts, and then what cannot be cut.
 pub(super) fn response(response: &mut proto::RunResponse) {
+    if response.encoded_len() > MAX_MESSAGE_BYTES {
+        parts(response).for_each(leave_out_images);
+    }
     for kib in [256, 64, 16, 4, 1] {
         if response.encoded_len() <= MAX_MESSAGE_BYTES {
             return;
@@ -66,13 +70,33 @@ pub(super) fn response(response: &mut proto::RunResponse) {
             cut(text, kib * 1024);
         }
     }
+    if response.encoded_len() > MAX_MESSAGE_BYTES {
+        for message in &mut response.new_messages {
+            message.parts.retain(|part| !matches!(part.part, Some(Part::ProviderState(_) | Part::Image(_))));
+        }
+    }
+}
+
+fn parts(response: &mut proto::RunResponse) -> impl Iterator<Item = &mut Part> {
+    let parts = response.new_messages.iter_mut().flat_map(|message| &mut message.parts);
+    parts.filter_map(|part| part.part.as_mut())
+}
+
+fn leave_out_images(part: &mut Part) {
+    if let Part::ToolResult(result) = part
+        && !result.images.is_empty()
+    {
+        result.text.push_str(&format!(" [{} images left out]", result.images.len()));
+        result.images.clear();
+    }
 }
 
 /// The texts of a response that may be cut: the tool results, or all.
 fn texts(response: &mut proto::RunResponse, all: bool) -> Vec<&mut String> {
-    use proto::part::Part;
+    use proto::pending_input::Input;
+    let proto::RunResponse { new_messages, tool_calls, pending, final_output, .. } = response;
     let mut texts = Vec::new();
-    for part in response.new_messages.iter_mut().flat_map(|message| &mut message.parts) {
+    for part in new_messages.iter_mut().flat_map(|message| &mut message.parts) {
         match &mut part.part {
             Some(Part::ToolResult(result)) => texts.push(&mut result.text),
             Some(Part::Text(text)) if all => texts.push(text),
@@ -81,8 +105,12 @@ fn texts(response: &mut proto::RunResponse, all: bool) -> Vec<&mut String> {
         }
     }
     if all {
-        texts.extend(response.tool_calls.iter_mut().map(|call| &mut call.arguments_json));
-        texts.push(&mut response.final_output);
+        let waiting = pending.iter_mut().filter_map(|pending| match &mut pending.input {
+            Some(Input::Approval(call) | Input::ClientTool(call)) => Some(call),
+            _ => None,
+        });
+        texts.extend(tool_calls.iter_mut().chain(waiting).map(|call| &mut call.arguments_json));
+        texts.push(final_output);
     }
     texts
 }

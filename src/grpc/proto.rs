@@ -45,11 +45,19 @@ impl fmt::Debug for CancelRunRequest {
 
 impl fmt::Debug for UpdateRunHeadersRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { run_id, per_run_mcp_headers, mcp_headers, .. } = self;
+        let Self { run_id, per_run_mcp_headers, mcp_headers, per_run_model_headers, .. } = self;
         f.debug_struct("UpdateRunHeadersRequest")
             .field("run_id", run_id)
             .field("per_run_mcp_headers", per_run_mcp_headers)
             .field("mcp_headers", mcp_headers)
+            .field("per_run_model_headers", per_run_model_headers)
             .finish()
+    }
+}
+
+impl fmt::Debug for SubmitRunInputRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { run_id, answers, .. } = self;
+        f.debug_struct("SubmitRunInputRequest").field("run_id", run_id).field("answers", answers).finish()
     }
 }

@@ -19,7 +19,9 @@ use tonic_types::pb::{self as rpc, bad_request::FieldViolation};
 use super::{encode, metadata, proto};
 use crate::{
     event::Progress,
-    mcp, model,
+    mcp,
+    message::ToolRef,
+    model,
     run::{Error, Failure, ViolationKind, Violations},
 };
 
@@ -91,6 +93,10 @@ fn describe(failure: &Failure) -> Described {
             mcp_failure(error, format!("nobody brought fresh headers in time; {error}"))
         }
         Failure::Model { model, error } => model_failure(model, error),
+        Failure::OutputInvalid => Described::new(
+            "the model's answer does not fit `options.output_schema_json`, also after it was asked to mend it",
+        ),
+        Failure::ToolFailed(tool) => tool_failure(tool),
         Failure::Overloaded { retry_after } => {
             Described::new("this instance runs as many agents as it may; try again").retry_after(*retry_after)
         }
@@ -146,6 +152,18 @@ fn model_failure(model: &str, error: &model::Error) -> Described {
             described
         }
     }
+}
+
+fn tool_failure(tool: &ToolRef) -> Described {
+    let ToolRef { mcp_server, tool } = tool;
+    let whose = if mcp_server.is_empty() {
+        "of the caller's own".to_owned()
+    } else {
+        format!("of MCP server `{mcp_server}`")
+    };
+    Described::new(format!("the tool `{tool}` {whose} failed, and the agent's runs end then"))
+        .with("mcp_server", mcp_server)
+        .with("tool", tool)
 }
 
 impl Described {

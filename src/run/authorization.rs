@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Failure, driver::Context};
 use crate::{
-    event::{AuthChallenge, PendingInput, What},
+    event::{AuthChallenge, PendingInput, Wanted, What},
     headers::Layer,
     mcp::{self, Connection},
 };
@@ -110,7 +110,7 @@ impl Context {
     ) -> Result<(), Failure> {
         let asks = self.waits.begin(refused);
         if let Some(challenge) = refused.challenge().filter(|_| asks) {
-            self.sink.emit(turn, || What::CredentialsRequired(self.pending(challenge))).await?;
+            self.sink.emit(turn, || What::InputRequired(self.pending(challenge))).await?;
         }
         connection.headers().replaced_since(refused.revision).await;
         self.waits.end(refused);
@@ -121,8 +121,8 @@ impl Context {
         let left = self.request.deadline.saturating_duration_since(Instant::now());
         PendingInput {
             input_id: Uuid::new_v4().to_string(),
-            expire_time: SystemTime::now() + left,
-            challenge,
+            expire_time: Some(SystemTime::now() + left),
+            wanted: Wanted::Credentials(challenge),
         }
     }
 }

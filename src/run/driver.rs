@@ -11,23 +11,24 @@ use tokio::time::sleep_until;
 use tracing::Span;
 
 use super::{
-    Error, Failure, RunRequest, Standing, audit,
+    Error, Failure, RunRequest, Standing, ToolChoice, Violation, audit,
     authorization::{Repeats, Waits},
+    calls::{Calling, Ended},
     handle::Sink,
-    machine::{Machine, Next, Step},
+    inputs::{Inputs, pending},
+    machine::{Beginning, Conclusion, Machine, Next, Step},
     record,
     runner::Parts,
     stop::Stop,
-    tools::{self, Naming, ToolTable},
+    tools::{Naming, ToolTable},
 };
 use crate::{
     agent::AgentServer,
-    event::{FinishReason, MAX_DELTA_BYTES, MAX_RESULT_BYTES, Progress, Report, What},
-    headers::HeaderSet,
+    event::{FinishReason, MAX_DELTA_BYTES, Progress, Report, What},
     id::{ControlToken, RunId},
     mcp::{CallOutcome, Connection, Problem, ToolList},
-    message::{AssistantPart, ToolCall, ToolCallRecord, ToolCallStatus},
-    model::{Answer, AnswerPart, Model, Piece, Request, Settings, ToolChoice},
+    message::{AssistantPart, ToolCall},
+    model::{self, Answer, AnswerPart, Model, Piece, Request},
     trace,
 };
 
@@ -41,8 +42,10 @@ pub(super) struct Context {
     pub(super) runner: Arc<Parts>,
     /// Of a streamed run.
     pub(super) control_token: Option<ControlToken>,
-    /// What it waits for.
+    /// The refusals that it waits about.
     pub(super) waits: Waits,
+    /// The calls that wait for its caller.
+    pub(super) inputs: Arc<Inputs>,
 }
 
 /// What a run has come to have.
@@ -97,9 +100,15 @@ fn farewell_until<T>(
 impl Work {
     fn new(context: &mut Context) -> Self {
         let request = &mut context.request;
-        let history = std::mem::take(&mut request.history);
+        let beginning = Beginning {
+            history: std::mem::take(&mut request.history),
+            open: std::mem::take(&mut request.open),
+            input: request.input.take(),
+            bounds: request.bounds,
+            output: request.output.take(),
+        };
         Self {
-            machine: Machine::new(history, request.input.take(), request.max_turns),
+            machine: Machine::new(beginning),
             tools: ToolTable::default(),
             connections: connect(context),
             unavailable: Vec::new(),
@@ -129,6 +138,7 @@ impl Work {
                     ));
                 }
                 Next::Finish(reason) => return Ok(reason),
+                Next::Invalid => return Err(Failure::OutputInvalid),
             }
         }
     }
@@ -136,7 +146,7 @@ impl Work {
     /// Opens the agent's servers, all at once, and lists their tools.
     async fn open(&mut self, context: &Context) -> Result<(), Failure> {
         let agent = &context.request.agent;
-        let naming = Naming { single_server: agent.mcp_servers.len() == 1 };
+        let naming = Naming::of(agent, !context.request.client_tools.is_empty());
         let listings = agent.mcp_servers.iter().filter_map(|server| {
             let connection = self.connections.get(&server.name)?;
             Some(async move { Ok((server, list(context, server, connection).await?)) })
@@ -151,7 +161,31 @@ impl Work {
                 }
             }
         }
-        Ok(())
+        self.tools.add_clients(&context.request.client_tools);
+        self.check_tool_choice(&context.request.tool_choice)
+    }
+
+    /// A tool that the model is to ask for must be there.
+    fn check_tool_choice(&self, choice: &ToolChoice) -> Result<(), Failure> {
+        match choice {
+            ToolChoice::Tool(tool) if self.tools.name_of(tool).is_none() => {
+                let description = "the run has no such tool; see CatalogService.ListTools";
+                Err(Failure::Invalid(Violation::field("options.tool_choice.tool", description).into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Which tools the model is to ask for in this turn.
+    fn tool_choice<'a>(&'a self, choice: &ToolChoice) -> model::ToolChoice<'a> {
+        match choice {
+            ToolChoice::None => model::ToolChoice::None,
+            ToolChoice::Required if self.machine.turn() == 1 => model::ToolChoice::Required,
+            ToolChoice::Tool(tool) if self.machine.turn() == 1 => {
+                self.tools.name_of(tool).map(model::ToolChoice::Tool).unwrap_or_default()
+            }
+            ToolChoice::Auto | ToolChoice::Required | ToolChoice::Tool(_) => model::ToolChoice::Auto,
+        }
     }
 
     /// Asks the model for the next turn.
@@ -180,48 +214,47 @@ impl Work {
     async fn answer(&self, context: &Context, turn: u32, span: &Span) -> Result<Answer, Failure> {
         let outgoing = context.request.correlation.outgoing(span);
         let request = Request {
-            instructions: &context.request.agent.instructions,
+            instructions: &context.request.instructions,
             messages: self.machine.messages(),
             history: self.machine.history(),
             turn,
             tools: self.tools.specs(),
-            tool_choice: ToolChoice::Auto,
-            settings: &Settings::default(),
-            headers: &HeaderSet::default(),
+            tool_choice: self.tool_choice(&context.request.tool_choice),
+            settings: &context.request.settings,
+            headers: &context.request.model_headers.of(&context.request.model),
             outgoing: &outgoing,
             deadline: context.request.deadline,
         };
-        let failure = |error| Failure::Model { model: context.request.agent.model.clone(), error };
+        let failure = |error| Failure::Model { model: context.request.model.clone(), error };
         if !context.sink.is_stream() {
             return context.model.complete(request).await.map_err(failure);
         }
         let mut pieces = context.model.stream(request);
         while let Some(piece) = pieces.next().await {
             match piece.map_err(failure)? {
-                Piece::Text(text) => tell(&context.sink, turn, text).await?,
-                Piece::Reasoning(_) => {}
+                Piece::Text(text) => tell(&context.sink, turn, text, What::TextDelta).await?,
+                Piece::Reasoning(text) => tell(&context.sink, turn, text, What::ReasoningDelta).await?,
                 Piece::Done(answer) => return Ok(answer),
             }
         }
-        Err(failure(crate::model::Error::Unavailable("the answer was cut".to_owned())))
+        Err(failure(model::Error::Unavailable("the answer was cut".to_owned())))
     }
 
     /// Makes a turn's calls, all at once.
     async fn call(&mut self, context: &Context, calls: Vec<ToolCall>) -> Result<Next, Failure> {
-        let turn = self.machine.turn();
-        let mut under_way = FuturesUnordered::new();
-        for (at, call) in calls.into_iter().enumerate() {
-            let record = ToolCallRecord { call, ended: None };
-            context.sink.emit(turn, || What::ToolCallStarted(record.clone())).await?;
-            under_way.push(execute(context, &self.connections, turn, at, record.call));
-        }
+        let Self { machine, tools, connections, .. } = self;
+        let calling = Calling { context, tools, connections, turn: machine.turn() };
+        let calls = calls.into_iter().enumerate();
+        let mut under_way: FuturesUnordered<_> = calls.map(|(at, call)| calling.execute(at, call)).collect();
         let mut next = Next::Wait;
         while let Some(ended) = under_way.next().await {
-            let Ended { at, call, outcome, duration } = ended?;
-            let CallOutcome { status, text, .. } = outcome;
-            let completed = || completed(call, status, duration, &text);
-            context.sink.emit(turn, completed).await?;
-            next = self.machine.step(Step::Called { at, status, text, duration });
+            let Ended { at, outcome } = ended?;
+            next = machine.step(match outcome {
+                Some((CallOutcome { status, text, images, .. }, duration)) => {
+                    Step::Called { at, status, text, images, duration }
+                }
+                None => Step::Awaiting { at },
+            });
         }
         Ok(next)
     }
@@ -237,13 +270,17 @@ impl Work {
         let request_id = request.correlation.request_id.clone();
         match result {
             Ok(finish_reason) => {
-                let (final_output, new_messages) = self.machine.into_result();
+                let pending =
+                    self.machine.awaiting().iter().map(|call| pending(call.clone(), None)).collect();
+                let Conclusion { final_output, structured_output, new_messages } = self.machine.conclude();
                 Ok(Report {
                     run_id: context.run_id,
                     request_id,
                     agent: request.agent.name.clone(),
                     final_output,
                     finish_reason,
+                    structured_output,
+                    pending,
                     progress,
                     new_messages,
                     unavailable_mcp_servers: self.unavailable,
@@ -255,14 +292,6 @@ impl Work {
             }
         }
     }
-}
-
-/// A call that has ended.
-struct Ended {
-    at: usize,
-    call: ToolCall,
-    outcome: CallOutcome,
-    duration: Duration,
 }
 
 /// Connects to the agent's servers; nothing is sent yet.
@@ -299,67 +328,16 @@ async fn list(
     }
 }
 
-async fn execute(
-    context: &Context,
-    connections: &HashMap<String, Connection>,
-    turn: u32,
-    at: usize,
-    call: ToolCall,
-) -> Result<Ended, Failure> {
-    let began = Instant::now();
-    let span = trace::execute_tool(&call.name, &call.call_id, &context.request.correlation);
-    let outcome = call_tool(context, connections, turn, &call, &span).await?;
-    if outcome.status != ToolCallStatus::Ok {
-        span.record("error.type", "tool_error");
-    }
-    Ok(Ended { at, call, outcome, duration: began.elapsed() })
-}
-
-/// Calls a tool; one that the run does not have, or arguments that are none, never reach a server.
-async fn call_tool(
-    context: &Context,
-    connections: &HashMap<String, Connection>,
-    turn: u32,
-    call: &ToolCall,
-    span: &Span,
-) -> Result<CallOutcome, Failure> {
-    let connection = call.tool.as_ref().and_then(|tool| Some((tool, connections.get(&tool.mcp_server)?)));
-    let Some((tool, connection)) = connection else {
-        return Ok(CallOutcome::refused(format!("There is no tool `{}`.", call.name)));
-    };
-    let Some(arguments) = tools::arguments(&call.arguments_json) else {
-        return Ok(CallOutcome::refused("The arguments are no JSON object.".to_owned()));
-    };
-    let mut repeats = Repeats::default();
-    loop {
-        let called = connection.call(&tool.tool, &arguments, span).await;
-        let refusal = called.as_ref().map_or_else(Some, |outcome| outcome.refusal.as_deref());
-        if !repeats.again(context, connection, turn, refusal).await? {
-            return called.map_err(|error| Failure::Mcp(Box::new(error)));
-        }
-    }
-}
-
-/// Passes on a piece of the model's text, which a server that does not stream gives all at once.
-async fn tell(sink: &Sink, turn: u32, text: String) -> Result<(), Failure> {
+/// Passes on a piece of what the model says, which a server that does not stream gives all at once.
+async fn tell(sink: &Sink, turn: u32, text: String, what: fn(String) -> What) -> Result<(), Failure> {
     if text.len() <= MAX_DELTA_BYTES {
-        return sink.emit(turn, || What::TextDelta(text)).await;
+        return sink.emit(turn, || what(text)).await;
     }
     let mut rest = text.as_str();
     while !rest.is_empty() {
         let (part, after) = rest.split_at(rest.floor_char_boundary(MAX_DELTA_BYTES));
-        sink.emit(turn, || What::TextDelta(part.to_owned())).await?;
+        sink.emit(turn, || what(part.to_owned())).await?;
         rest = after;
     }
     Ok(())
-}
-
-fn completed(call: ToolCall, status: ToolCallStatus, duration: Duration, text: &str) -> What {
-    let truncated = text.len() > MAX_RESULT_BYTES;
-    let kept = text.floor_char_boundary(MAX_RESULT_BYTES);
-    What::ToolCallCompleted {
-        call: ToolCallRecord { call, ended: Some((status, duration)) },
-        result_text: text[..kept].to_owned(),
-        truncated,
-    }
 }

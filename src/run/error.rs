@@ -9,7 +9,9 @@ use super::Violations;
 use crate::{
     event::Progress,
     id::{RequestId, RunId},
-    mcp, model,
+    mcp,
+    message::ToolRef,
+    model,
 };
 
 /// A failure, with the request that it belongs to.
@@ -65,6 +67,10 @@ pub enum Failure {
         /// Why.
         error: model::Error,
     },
+    /// The answer does not fit the schema that it was to fit.
+    OutputInvalid,
+    /// A tool failed, and the agent's runs end then.
+    ToolFailed(ToolRef),
     /// There are too many runs in this process.
     Overloaded {
         /// When to try again.
@@ -142,6 +148,8 @@ impl Failure {
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
             Self::Mcp(error) => mcp_reason(&error.problem),
             Self::Model { error, .. } => model_reason(error),
+            Self::OutputInvalid => "OUTPUT_INVALID",
+            Self::ToolFailed(_) => "TOOL_FAILED",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Timeout => "RUN_TIMEOUT",
             Self::CredentialsTimeout(_) => "CREDENTIALS_TIMEOUT",

@@ -94,6 +94,14 @@ pub fn key(name: &str) -> String {
     format!("[\"{shown}{cut}\"]")
 }
 
+impl RawSet {
+    /// The set as far as it is right, and what is wrong with it.
+    pub(super) fn parse(&self) -> (HeaderSet, Vec<Problem>) {
+        let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        HeaderSet::parse(headers, self.remove.iter().map(String::as_str))
+    }
+}
+
 struct Check<'a> {
     agent: &'a Agent,
     servers: &'a Servers,
@@ -124,8 +132,7 @@ impl Check<'_> {
     }
 
     fn parse(&mut self, field: &str, server: &str, raw: &RawSet) -> HeaderSet {
-        let headers = raw.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let (set, problems) = HeaderSet::parse(headers, raw.remove.iter().map(String::as_str));
+        let (set, problems) = raw.parse();
         self.bytes += set.size();
         self.note_refused(server, &problems);
         self.violations.extend(problems.into_iter().map(|problem| violation(field, server, problem)));
@@ -168,7 +175,8 @@ fn shown(name: &str) -> &str {
     &name[..end]
 }
 
-fn violation(field: &str, server: &str, problem: Problem) -> Violation {
+/// What is wrong with a header of the set at `field`.
+pub(super) fn violation(field: &str, server: &str, problem: Problem) -> Violation {
     let part = if problem.in_remove { "remove" } else { "headers" };
     let field = if problem.header.is_empty() && problem.refusal == Refusal::TooManyHeaders {
         field.to_owned()

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{Sets, stop::Stop};
+use super::{ModelHeaders, Sets, inputs::Inputs, stop::Stop};
 use crate::{
     agent::Agent,
     id::{ControlToken, RunId},
@@ -20,6 +20,9 @@ pub(super) struct Live {
     pub(super) stop: Arc<Stop>,
     pub(super) agent: Arc<Agent>,
     pub(super) headers: Arc<Sets>,
+    pub(super) model: String,
+    pub(super) model_headers: Arc<ModelHeaders>,
+    pub(super) inputs: Arc<Inputs>,
 }
 
 /// Keeps a run in the list; dropping it takes the run out.

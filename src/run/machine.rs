@@ -5,30 +5,64 @@
 
 use std::time::Duration;
 
+use super::{Bounds, output};
 use crate::{
     event::FinishReason,
-    message::{AssistantPart, Message, ToolCall, ToolCallRecord, ToolCallStatus, ToolResult, Usage},
+    message::{AssistantPart, Image, Message, ToolCall, ToolCallRecord, ToolCallStatus, ToolResult, Usage},
     model::Stop,
+    schema::Schema,
 };
 
 /// The most tool calls of one answer that are made.
 const MAX_CALLS_A_TURN: usize = 128;
-/// The most bytes of tool results in a run; what goes beyond is cut.
+/// The most bytes of tool results in a run, images included; what goes beyond is cut.
 const MAX_RESULT_BYTES: usize = 32 * 1024 * 1024;
 
 /// Where a run stands.
 pub(super) struct Machine {
     messages: Vec<Message>,
     history: usize,
+    /// The calls at the end of the history that have no result.
+    open: Vec<ToolCall>,
+    bounds: Bounds,
+    output: Option<Schema>,
     turn: u32,
-    max_turns: u32,
     turns: u32,
     usage: Usage,
     calls: Vec<ToolCallRecord>,
-    /// The results of the turn's calls that have come, in the calls' order.
-    results: Vec<Option<ToolResult>>,
+    /// What has become of the turn's calls, in their order.
+    outcomes: Vec<Outcome>,
+    /// The calls that wait for their caller when the run ends.
+    awaiting: Vec<ToolCall>,
+    /// The results that went into the last message of the history, beside those that it had.
+    resumed: Vec<ToolResult>,
     result_bytes: usize,
     final_output: String,
+    structured_output: Option<String>,
+    /// Whether the model was asked to mend its answer.
+    repaired: bool,
+}
+
+/// What has become of a call.
+enum Outcome {
+    /// It is under way.
+    Open,
+    /// It waits for its caller, and the run does not.
+    Awaiting,
+    Ended(ToolResult),
+}
+
+/// What a run begins with.
+pub(super) struct Beginning {
+    /// The conversation before the input.
+    pub(super) history: Vec<Message>,
+    /// The calls at its end that have no result.
+    pub(super) open: Vec<ToolCall>,
+    /// The user's newest message, if there is one.
+    pub(super) input: Option<String>,
+    pub(super) bounds: Bounds,
+    /// What the final answer is to fit.
+    pub(super) output: Option<Schema>,
 }
 
 /// What has happened.
@@ -43,7 +77,13 @@ pub(super) enum Step {
         at: usize,
         status: ToolCallStatus,
         text: String,
+        images: Vec<Image>,
         duration: Duration,
+    },
+    /// A call of the turn waits for its caller, and the run does not.
+    Awaiting {
+        /// Its place among the turn's calls.
+        at: usize,
     },
 }
 
@@ -58,43 +98,64 @@ pub(super) enum Next {
     Wait,
     /// The run is over.
     Finish(FinishReason),
+    /// The run has failed: its answer does not fit the schema.
+    Invalid,
+}
+
+/// What a run has come to.
+pub(super) struct Conclusion {
+    /// The model's last text.
+    pub(super) final_output: String,
+    /// The answer as JSON, where it was to fit a schema.
+    pub(super) structured_output: Option<String>,
+    /// The messages that the run added.
+    pub(super) new_messages: Vec<Message>,
 }
 
 impl Machine {
-    /// A run that goes on from `history` with `input`, the user's newest message, if there is one.
-    pub(super) fn new(history: Vec<Message>, input: Option<String>, max_turns: u32) -> Self {
-        let mut messages = history;
+    /// A run that has not begun.
+    pub(super) fn new(beginning: Beginning) -> Self {
+        let Beginning { history: mut messages, open, input, bounds, output } = beginning;
         let history = messages.len();
         messages.extend(input.map(Message::user));
         Self {
             messages,
             history,
+            open,
+            bounds,
+            output,
             turn: 0,
-            max_turns,
             turns: 0,
             usage: Usage::default(),
             calls: Vec::new(),
-            results: Vec::new(),
+            outcomes: Vec::new(),
+            awaiting: Vec::new(),
+            resumed: Vec::new(),
             result_bytes: 0,
             final_output: String::new(),
+            structured_output: None,
+            repaired: false,
         }
     }
 
     /// Takes a step.
     pub(super) fn step(&mut self, step: Step) -> Next {
         match step {
-            Step::Opened => self.ask(),
+            Step::Opened => match std::mem::take(&mut self.open) {
+                open if open.is_empty() => self.ask(),
+                open => self.begin(open),
+            },
             Step::Answered { parts, stop, usage } => {
                 self.usage.add(usage);
                 self.answered(parts, stop)
             }
-            Step::Called { at, status, text, duration } => {
-                self.called(at, status, text, duration);
-                if self.results.iter().any(Option::is_none) {
-                    return Next::Wait;
-                }
-                self.push_results();
-                self.ask()
+            Step::Called { at, status, text, images, duration } => {
+                self.called(at, status, text, images, duration);
+                self.go_on()
+            }
+            Step::Awaiting { at } => {
+                self.outcomes[at] = Outcome::Awaiting;
+                self.go_on()
             }
         }
     }
@@ -127,9 +188,20 @@ impl Machine {
         &self.calls
     }
 
-    /// The model's last text, and the messages that the run added.
-    pub(super) fn into_result(mut self) -> (String, Vec<Message>) {
-        (self.final_output, self.messages.split_off(self.history))
+    /// The calls that wait for their caller.
+    pub(super) fn awaiting(&self) -> &[ToolCall] {
+        &self.awaiting
+    }
+
+    /// What the run has come to.
+    pub(super) fn conclude(mut self) -> Conclusion {
+        let resumed = Some(self.resumed).filter(|results| !results.is_empty());
+        let resumed = resumed.map(|results| Message::Tool { results });
+        Conclusion {
+            final_output: self.final_output,
+            structured_output: self.structured_output,
+            new_messages: resumed.into_iter().chain(self.messages.split_off(self.history)).collect(),
+        }
     }
 
     fn ask(&mut self) -> Next {
@@ -155,46 +227,133 @@ impl Machine {
         if !(self.final_output.is_empty() && calls.is_empty()) {
             self.messages.push(message);
         }
-        if calls.is_empty() {
-            return Next::Finish(cut.unwrap_or(FinishReason::Stop));
+        match cut {
+            Some(reason) => Next::Finish(reason),
+            None if calls.is_empty() => self.finish(),
+            None => self.begin(calls),
         }
-        self.begin(calls)
+    }
+
+    /// Ends the run with an answer, if it fits; else the model may mend it once.
+    fn finish(&mut self) -> Next {
+        let Some(schema) = &self.output else { return Next::Finish(FinishReason::Stop) };
+        match output::check(schema, &self.final_output) {
+            Ok(json) => {
+                self.structured_output = Some(json);
+                Next::Finish(FinishReason::Stop)
+            }
+            Err(problem) if !self.repaired && self.spent().is_none() => {
+                self.repaired = true;
+                self.messages.push(Message::user(output::repair(&problem)));
+                self.ask()
+            }
+            Err(_) => Next::Invalid,
+        }
+    }
+
+    /// The bound that keeps the run from asking the model again.
+    fn spent(&self) -> Option<FinishReason> {
+        if self.turn >= self.bounds.max_turns {
+            return Some(FinishReason::TurnLimit);
+        }
+        let tokens = self.bounds.max_total_tokens.is_some_and(|most| self.usage.total_tokens >= most);
+        tokens.then_some(FinishReason::RunTokenLimit)
     }
 
     fn begin(&mut self, calls: Vec<ToolCall>) -> Next {
-        self.results = calls.iter().map(|_| None).collect();
+        self.outcomes = calls.iter().map(|_| Outcome::Open).collect();
         self.calls.extend(calls.iter().map(|call| ToolCallRecord { call: call.clone(), ended: None }));
-        if self.turn >= self.max_turns {
+        let most =
+            self.bounds.max_tool_calls.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        let too_many = (self.calls.len() > most).then_some(FinishReason::ToolCallLimit);
+        if let Some(reason) = self.spent().or(too_many) {
             // Answered all the same, so that the conversation can go on in another run.
-            self.refuse(0, "The tool was not run: the run has reached its turn limit.");
+            self.refuse(0, not_run(reason));
             self.push_results();
-            return Next::Finish(FinishReason::TurnLimit);
+            return Next::Finish(reason);
         }
         self.refuse(MAX_CALLS_A_TURN, "The tool was not run: an answer may ask for at most 128 calls.");
         Next::Call(calls.into_iter().take(MAX_CALLS_A_TURN).collect())
     }
 
+    /// What comes after a call: the next turn, when there is a result for each.
+    fn go_on(&mut self) -> Next {
+        if self.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Open)) {
+            return Next::Wait;
+        }
+        self.push_results();
+        if self.awaiting.is_empty() { self.ask() } else { Next::Finish(FinishReason::AwaitingInput) }
+    }
+
     /// Answers the turn's calls from a place on without making them.
     fn refuse(&mut self, from: usize, why: &str) {
-        for at in from..self.results.len() {
-            self.called(at, ToolCallStatus::Error, why.to_owned(), Duration::ZERO);
+        for at in from..self.outcomes.len() {
+            self.called(at, ToolCallStatus::Error, why.to_owned(), Vec::new(), Duration::ZERO);
         }
     }
 
-    fn called(&mut self, at: usize, status: ToolCallStatus, text: String, duration: Duration) {
-        let first = self.calls.len() - self.results.len();
-        let text = cut(text, MAX_RESULT_BYTES.saturating_sub(self.result_bytes));
+    fn called(
+        &mut self,
+        at: usize,
+        status: ToolCallStatus,
+        text: String,
+        mut images: Vec<Image>,
+        duration: Duration,
+    ) {
+        let first = self.calls.len() - self.outcomes.len();
+        let left = MAX_RESULT_BYTES.saturating_sub(self.result_bytes);
+        let text = cut(text, self.bounds.max_tool_result_bytes.min(left));
         self.result_bytes += text.len();
+        images.retain(|image| {
+            let fits = self.result_bytes + image.bytes() <= MAX_RESULT_BYTES;
+            self.result_bytes += if fits { image.bytes() } else { 0 };
+            fits
+        });
         let record = &mut self.calls[first + at];
         record.ended = Some((status, duration));
         let call_id = record.call.call_id.clone();
-        self.results[at] =
-            Some(ToolResult { call_id, text, images: Vec::new(), is_error: status != ToolCallStatus::Ok });
+        let is_error = status != ToolCallStatus::Ok;
+        self.outcomes[at] = Outcome::Ended(ToolResult { call_id, text, images, is_error });
     }
 
+    /// Adds the turn's results to the conversation; calls that wait stay open in it.
     fn push_results(&mut self) {
-        let results = std::mem::take(&mut self.results).into_iter().flatten().collect();
-        self.messages.push(Message::Tool { results });
+        let outcomes = std::mem::take(&mut self.outcomes);
+        let turn = &self.calls[self.calls.len() - outcomes.len()..];
+        let mut results = Vec::with_capacity(outcomes.len());
+        for (record, outcome) in turn.iter().zip(outcomes) {
+            match outcome {
+                Outcome::Ended(result) => results.push(result),
+                Outcome::Awaiting => self.awaiting.push(record.call.clone()),
+                Outcome::Open => {}
+            }
+        }
+        if results.is_empty() {
+            return;
+        }
+        // Providers want the results of a turn in one message.
+        if let Some(Message::Tool { results: before }) = self.messages.last_mut() {
+            self.resumed.clone_from(&results);
+            before.extend(results);
+            self.sort_results();
+        } else {
+            self.messages.push(Message::Tool { results });
+        }
+    }
+
+    /// Brings the last message's results into the order of the calls before it.
+    fn sort_results(&mut self) {
+        let [.., asked, Message::Tool { results }] = &mut self.messages[..] else { return };
+        let place = |result: &ToolResult| asked.calls().position(|call| call.call_id == result.call_id);
+        results.sort_by_cached_key(place);
+    }
+}
+
+fn not_run(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::RunTokenLimit => "The tool was not run: the run has reached its token limit.",
+        FinishReason::ToolCallLimit => "The tool was not run: the run has reached its limit of tool calls.",
+        _ => "The tool was not run: the run has reached its turn limit.",
     }
 }
 

@@ -61,7 +61,7 @@ enum Fault {
 fn fault_of(failure: &Failure) -> Fault {
     match failure {
         Failure::Internal(_) => Fault::Internal,
-        Failure::Model { .. } => Fault::Upstream,
+        Failure::Model { .. } | Failure::OutputInvalid | Failure::ToolFailed(_) => Fault::Upstream,
         Failure::Mcp(error) => match error.problem {
             mcp::Problem::Unauthorized(..) | mcp::Problem::Forbidden(..) => Fault::Caller,
             mcp::Problem::Unavailable(_) | mcp::Problem::CredentialSource(_) | mcp::Problem::Protocol(_) => {
@@ -79,6 +79,7 @@ fn detail(failure: &Failure) -> String {
         Failure::Model { model, error } => format!("model `{model}`: {error}"),
         Failure::Cancelled(reason) => reason.clone(),
         Failure::CallerGone => "the caller ended its call".to_owned(),
+        Failure::ToolFailed(tool) => format!("tool `{}` of MCP server `{}`", tool.tool, tool.mcp_server),
         Failure::Internal(incident) => format!("incident {incident}"),
         _ => String::new(),
     }

@@ -11,11 +11,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, Span};
 
 use super::{
-    Error, Failure, Limits, Plan, Replacement, Run, RunRequest,
+    Answer, Error, Failure, Limits, Plan, Replacement, Run, RunRequest, Schemas, Violations,
     authorization::Waits,
     driver::{Context, drive},
     handle::Sink,
+    inputs::Inputs,
     live::{Live, LiveRuns},
+    model_headers::{self, AskedModel},
     stop::Stop,
 };
 use crate::{
@@ -46,6 +48,8 @@ pub struct Parts {
     pub models: BTreeMap<String, Arc<dyn Model>>,
     /// Their MCP servers.
     pub servers: Servers,
+    /// The schemas of tools' arguments.
+    pub schemas: Schemas,
     /// Bounds on runs.
     pub limits: Limits,
     /// The key of the digests of header values.
@@ -120,8 +124,8 @@ impl Runner {
                 TryAcquireError::Closed => Failure::ShuttingDown,
             })
         })?;
-        let model = parts.models.get(&request.agent.model).cloned();
-        let model = model.ok_or_else(|| fault("the agent's model is not there"))?;
+        let model = parts.models.get(&request.model).cloned();
+        let model = model.ok_or_else(|| fault("the run's model is not there"))?;
         // A unary caller cancels its own RPC.
         let token = (mode == Mode::Streamed).then(ControlToken::generate).transpose();
         let token = token.map_err(|_| fault("no random bits"))?;
@@ -133,9 +137,17 @@ impl Runner {
         let span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
         let stop = Arc::new(Stop::new(&state.ending));
         let (sink, events) = Sink::new(mode);
+        let inputs = Arc::new(Inputs::default());
         let live = token.clone().map(|token| {
-            let (agent, headers) = (request.agent.clone(), request.headers.clone());
-            state.live.enter(run_id, token, Live { stop: stop.clone(), agent, headers })
+            let live = Live {
+                stop: stop.clone(),
+                agent: request.agent.clone(),
+                headers: request.headers.clone(),
+                model: request.model.clone(),
+                model_headers: request.model_headers.clone(),
+                inputs: inputs.clone(),
+            };
+            state.live.enter(run_id, token, live)
         });
         let request_id = request.correlation.request_id.clone();
         let context = Context {
@@ -147,6 +159,7 @@ impl Runner {
             runner: parts.clone(),
             control_token: token,
             waits: Waits::default(),
+            inputs,
         };
         let (tasks, reader) = (state.tasks.clone(), CancellationToken::new());
         let reading = reader.clone().drop_guard();
@@ -184,8 +197,33 @@ impl Runner {
         replacement: Replacement,
     ) -> Result<BTreeMap<String, Applied>, Failure> {
         let live = self.live(run_id, control_token)?;
-        live.headers.replace(&live.agent, &self.0.servers, replacement).map_err(Failure::Invalid)?;
+        let asked = AskedModel { agent: &live.agent, model: &live.model, ignore_unused: false };
+        let mut violations = Violations::default();
+        let for_models = model_headers::check(replacement.for_models, &asked, &mut violations);
+        let for_servers = replacement.for_servers;
+        if !for_servers.is_empty() || for_models.is_empty() {
+            live.headers.replace(&live.agent, &self.0.servers, for_servers, violations)
+        } else if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(violations)
+        }
+        .map_err(Failure::Invalid)?;
+        live.model_headers.replace(for_models);
         Ok(live.headers.applied(&self.0.digest_key))
+    }
+
+    /// Answers calls of a live streamed run that wait for its caller.
+    ///
+    /// # Errors
+    /// This process holds no such run, or the token is not its own; or the run waits for no such answers, and takes none.
+    pub fn submit_input(
+        &self,
+        run_id: &str,
+        control_token: &str,
+        answers: Vec<(String, Answer)>,
+    ) -> Result<(), Failure> {
+        self.live(run_id, control_token)?.inputs.submit(answers).map_err(Failure::Invalid)
     }
 
     fn live(&self, run_id: &str, control_token: &str) -> Result<Live, Failure> {

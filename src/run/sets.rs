@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{Plan, Requested, Violation, Violations, plan};
+use super::{Plan, Requested, RequestedForModels, Violation, Violations, plan};
 use crate::{
     agent::Agent,
     headers::{Applied, DigestKey},
@@ -22,10 +22,25 @@ pub struct Sets {
 
 /// Header sets that replace those of a run.
 pub struct Replacement {
+    /// Those for MCP servers.
+    pub for_servers: ForServers,
+    /// Those for models' providers.
+    pub for_models: RequestedForModels,
+}
+
+/// Header sets that replace those of a run for MCP servers.
+pub struct ForServers {
     /// The sets of the servers that it names, and `mcp_headers` if `replaces_all`.
     pub requested: Requested,
     /// Whether `mcp_headers` is given.
     pub replaces_all: bool,
+}
+
+impl ForServers {
+    /// Whether nothing is to be replaced.
+    pub(super) fn is_empty(&self) -> bool {
+        self.requested.by_server.is_empty() && !self.replaces_all
+    }
 }
 
 impl Sets {
@@ -58,7 +73,8 @@ impl Sets {
         self.by_server.iter().map(|(name, headers)| (name.clone(), headers.applied(key))).collect()
     }
 
-    /// Replaces the sets of the servers that are named; `mcp_headers` those of all. What results is held against all rules.
+    /// Replaces the sets of the servers that are named; `mcp_headers` those of all. What results is held against all rules;
+    /// `others` is what else is wrong with the request.
     ///
     /// # Errors
     /// It breaks them. Nothing is replaced.
@@ -66,13 +82,17 @@ impl Sets {
         &self,
         agent: &Agent,
         servers: &Servers,
-        replacement: Replacement,
+        replacement: ForServers,
+        others: Violations,
     ) -> Result<(), Violations> {
-        let Replacement { requested: given, replaces_all } = replacement;
-        if given.by_server.is_empty() && !replaces_all {
-            let description = "name the sets to replace, here or in `mcp_headers`";
-            return Err(Violation::field("per_run_mcp_headers", description).into());
+        if replacement.is_empty() {
+            let description =
+                "name the sets to replace, here, in `mcp_headers` or in `per_run_model_headers`";
+            let mut violations = others;
+            violations.push(Violation::field("per_run_mcp_headers", description));
+            return Err(violations);
         }
+        let ForServers { requested: given, replaces_all } = replacement;
         let mut current = self.requested.lock();
         let mut requested = current.clone();
         let named: Vec<String> = given.by_server.keys().cloned().collect();
@@ -81,6 +101,7 @@ impl Sets {
             requested.all = given.all;
         }
         let (plan, mut violations) = plan(agent, servers, &requested);
+        violations.extend(others.into_kept());
         if self.by_server.values().any(|headers| headers.times_sent() >= MAX_SENT) {
             let description = "the run has sent too many sets to one server; start another run";
             violations.push(Violation::field("per_run_mcp_headers", description));

@@ -1,6 +1,6 @@
 //! The tools of a run, and their names for the model.
 //!
-//! A model's provider allows `^[a-zA-Z0-9_-]{1,64}$`. Where the agent has one MCP server, a tool has its own name; else
+//! A model's provider allows `^[a-zA-Z0-9_-]{1,64}$`. Where the run has one MCP server's tools alone, a tool has its own name; else
 //! always `server__tool`, so that no server's later tool can take another's name. A server's name has no underscore, so
 //! the two parts can't be confused. What does not fit is replaced and cut, and a digest keeps it apart.
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    agent::AgentServer,
+    agent::{Agent, AgentServer},
     mcp::ToolList,
     message::{ToolCall, ToolRef},
     model::AskedCall,
@@ -26,20 +26,34 @@ const MAX_NAME: usize = 64;
 #[derive(Default)]
 pub(super) struct ToolTable {
     specs: Vec<Arc<ToolSpec>>,
-    by_name: HashMap<String, usize>,
+    by_name: HashMap<String, Offered>,
 }
 
-/// How an agent's tools are named.
+/// A tool that a run offers.
+#[derive(Clone, Copy)]
+struct Offered {
+    /// Its place among the specs.
+    at: usize,
+    /// Whether it is called only if the caller approves.
+    needs_approval: bool,
+}
+
+/// How a run's tools are named.
 #[derive(Clone, Copy)]
 pub struct Naming {
-    /// Whether the agent has one MCP server.
+    /// Whether all tools are those of one MCP server.
     pub single_server: bool,
 }
 
 impl Naming {
+    /// How the tools of a run are named: those of the agent's servers, and the caller's own.
+    pub fn of(agent: &Agent, has_client_tools: bool) -> Self {
+        Self { single_server: agent.mcp_servers.len() == 1 && !has_client_tools }
+    }
+
     /// The tool's name for the model. It depends on the tool alone.
     pub fn name(self, tool: &ToolRef) -> String {
-        let name = if self.single_server {
+        let name = if self.single_server || tool.is_callers() {
             tool.tool.clone()
         } else {
             format!("{}__{}", tool.mcp_server, tool.tool)
@@ -70,10 +84,31 @@ impl ToolTable {
                 let name = naming.name(&reference);
                 ToolSpec::new(name, reference.clone(), tool.description.clone(), tool.input_schema.clone())
             });
-            let Entry::Vacant(free) = self.by_name.entry(offered.name.clone()) else { continue };
-            free.insert(self.specs.len());
-            self.specs.push(offered);
+            self.offer(offered, server.approval.is_needed(&tool.name));
         }
+    }
+
+    /// Adds the caller's own tools.
+    pub(super) fn add_clients(&mut self, tools: &[Arc<ToolSpec>]) {
+        tools.iter().for_each(|tool| self.offer(tool.clone(), false));
+    }
+
+    fn offer(&mut self, spec: Arc<ToolSpec>, needs_approval: bool) {
+        if let Entry::Vacant(free) = self.by_name.entry(spec.name.clone()) {
+            free.insert(Offered { at: self.specs.len(), needs_approval });
+            self.specs.push(spec);
+        }
+    }
+
+    /// The tool that a call is for, and whether it is called only if the caller approves.
+    pub(super) fn find(&self, call: &ToolCall) -> Option<(&ToolSpec, bool)> {
+        let Offered { at, needs_approval } = *self.by_name.get(&call.name)?;
+        Some((&self.specs[at], needs_approval))
+    }
+
+    /// The name of a tool for the model, if the run offers it.
+    pub(super) fn name_of(&self, tool: &ToolRef) -> Option<&str> {
+        self.specs.iter().find(|spec| spec.tool == *tool).map(|spec| &*spec.name)
     }
 
     /// The tools as the model is offered them.
@@ -84,7 +119,7 @@ impl ToolTable {
     /// The call that a model asks for; it names no tool where the run has none of that name.
     pub(super) fn resolve(&self, asked: AskedCall) -> ToolCall {
         let AskedCall { call_id, mut name, arguments_json } = asked;
-        let tool = self.by_name.get(&name).map(|&at| self.specs[at].tool.clone());
+        let tool = self.by_name.get(&name).map(|offered| self.specs[offered.at].tool.clone());
         // A name that is made up may be of any length.
         name.truncate(name.floor_char_boundary(MAX_NAME));
         ToolCall { call_id, name, tool, arguments_json }
@@ -116,7 +151,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::{credential, mcp};
+    use crate::{agent::Approval, credential, mcp};
 
     fn tool(server: &str, tool: &str) -> ToolRef {
         ToolRef { mcp_server: server.into(), tool: tool.into() }
@@ -149,7 +184,8 @@ mod tests {
         };
         let tools = ["find.orders", &taken, "whoami"].map(listed).into();
         let headers = credential::Headers::default();
-        let server = AgentServer { name: "crm".into(), required: true, tools: None, headers };
+        let approval = Approval::Never;
+        let server = AgentServer { name: "crm".into(), required: true, tools: None, approval, headers };
         let mut table = ToolTable::default();
         table.add(&server, &ToolList { tools, dropped: Vec::new() }, naming, None);
         let offered: Vec<&str> = table.specs().iter().map(|spec| &*spec.name).collect();

@@ -84,6 +84,11 @@ impl Violations {
         &self.kept
     }
 
+    /// Those that are kept, to be told with others.
+    pub fn into_kept(self) -> Vec<Violation> {
+        self.kept
+    }
+
     /// How many there are, beside those that are kept.
     pub fn left_out(&self) -> usize {
         self.left_out

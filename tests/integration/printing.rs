@@ -22,6 +22,7 @@ fn nothing_that_holds_a_secret_prints_it() {
         control_token: secret.clone(),
         per_run_mcp_headers: request.per_run_mcp_headers.clone(),
         mcp_headers: Some(set.clone()),
+        per_run_model_headers: request.per_run_mcp_headers.clone(),
     };
     let explain = ExplainHeadersRequest {
         agent: "a".into(),

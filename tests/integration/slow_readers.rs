@@ -25,7 +25,7 @@ use runwright::{
     headers::DigestKey,
     mcp::{KeptClients, Servers},
     model::{Answer, Error, Model, Piece, Request},
-    run::{Limits, Parts, Runner},
+    run::{Limits, Parts, Runner, Schemas},
 };
 use tonic::{Code, Status};
 
@@ -65,15 +65,7 @@ impl Model for Endless {
 
 /// A runner with agent `a` and no MCP server.
 fn runner(model: Endless) -> Runner {
-    let agent = Agent {
-        name: "a".to_owned(),
-        description: String::new(),
-        instructions: String::new(),
-        model: "m".to_owned(),
-        max_turns: 10,
-        timeout: Duration::from_secs(3600),
-        mcp_servers: Vec::new(),
-    };
+    let agent = Agent::new("a".to_owned(), "m".to_owned(), Duration::from_secs(3600));
     let limits = Limits { run_timeout: Duration::from_secs(3600), ..Limits::default() };
     let key = DigestKey::from_secret(b"key");
     let model: Arc<dyn Model> = Arc::new(model);
@@ -81,6 +73,7 @@ fn runner(model: Endless) -> Runner {
         agents: [("a".to_owned(), Arc::new(agent))].into(),
         models: [("m".to_owned(), model)].into(),
         servers: Servers::new([], KeptClients::default(), 1, key.clone(), &Egress::default()).unwrap(),
+        schemas: Schemas::default(),
         limits,
         digest_key: key,
         instance: "test".to_owned(),

@@ -123,7 +123,7 @@ fn a_whole_document_fills_every_field() {
     let support = &config.agents["support"];
     assert_eq!((support.name.as_str(), support.model.as_str()), ("support", "main"));
     assert_eq!(support.description, "Answers questions about a customer.");
-    assert_eq!(support.instructions, "You are a helpful support agent.");
+    assert_eq!(&*support.instructions, "You are a helpful support agent.");
     assert_eq!((support.max_turns, support.timeout), (12, seconds(300)));
     let [used] = support.mcp_servers.as_slice() else { panic!("one server") };
     assert_eq!((used.name.as_str(), used.required), ("crm", false));
@@ -157,7 +157,7 @@ fn what_is_left_out_has_its_default() {
 
     let agent = &config.agents["a"];
     assert_eq!((agent.max_turns, agent.timeout), (10, seconds(420)));
-    assert_eq!((agent.description.as_str(), agent.instructions.as_str()), ("", ""));
+    assert_eq!((agent.description.as_str(), &*agent.instructions), ("", ""));
     let [used] = agent.mcp_servers.as_slice() else { panic!("one server") };
     assert_eq!((used.name.as_str(), used.required, &used.tools), ("crm", true, &None));
     assert!(config.agents["bare"].mcp_servers.is_empty());
@@ -257,7 +257,7 @@ fn instructions_may_be_a_file() {
     let agents = "agents: { a: { model: m, instructions: { file: prompts/a.md } } }\n";
     let files = [("c.yaml", &*format!("{models}{agents}")), ("prompts/a.md", "Be kind.\nBe brief.\n")];
     let config = load_in(&files, "c.yaml").unwrap_or_else(|problems| panic!("{problems:#?}"));
-    assert_eq!(config.agents["a"].instructions, "Be kind.\nBe brief.\n");
+    assert_eq!(&*config.agents["a"].instructions, "Be kind.\nBe brief.\n");
 }
 
 #[test]

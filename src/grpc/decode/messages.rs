@@ -1,31 +1,40 @@
 //! A conversation that a caller sends: checked, so that every provider takes it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
+use super::images::{image, images};
 use crate::{
     grpc::proto::{self, part::Part},
     message::{AssistantPart, Message, ProviderState, ToolCall, ToolRef, ToolResult, UserPart},
     model::state,
     run::{Naming, Violation, Violations},
+    tool::ToolSpec,
 };
-
-mod images;
-
-use images::{image, images};
 
 const MAX_MESSAGES: usize = 10_000;
 
-/// The messages that are right; what is wrong goes to `violations`.
+/// A conversation before the input.
+#[derive(Default)]
+pub(super) struct Conversation {
+    /// Its messages.
+    pub(super) messages: Vec<Message>,
+    /// The calls at its end that have no result, in their order.
+    pub(super) open: Vec<ToolCall>,
+}
+
+/// The messages that are right; what is wrong goes to `violations`. A call without a server is one of the caller's own
+/// tools, if there is one of that name.
 pub(super) fn decode(
     messages: Vec<proto::Message>,
     naming: Naming,
+    client_tools: &[Arc<ToolSpec>],
     violations: &mut Violations,
-) -> Vec<Message> {
+) -> Conversation {
     if messages.len() > MAX_MESSAGES {
         violations.push(Violation::field("messages", "there are at most 10000 messages"));
-        return Vec::new();
+        return Conversation::default();
     }
-    let mut decoder = Decoder { naming, violations, open: HashSet::new(), decoded: Vec::new() };
+    let mut decoder = Decoder { naming, client_tools, violations, open: HashSet::new(), decoded: Vec::new() };
     for (at, message) in messages.into_iter().enumerate() {
         decoder.message(at, message);
     }
@@ -34,6 +43,7 @@ pub(super) fn decode(
 
 struct Decoder<'a> {
     naming: Naming,
+    client_tools: &'a [Arc<ToolSpec>],
     violations: &'a mut Violations,
     /// The ids of the last assistant message's calls that have no result yet.
     open: HashSet<String>,
@@ -116,9 +126,10 @@ impl Decoder<'_> {
             self.refuse(format!("{field}.tool"), "name the tool");
             return None;
         }
-        // A call of a tool that the run did not have names no server.
-        let tool = Some(ToolRef { mcp_server: call.mcp_server, tool: call.tool.clone() })
-            .filter(|tool| !tool.mcp_server.is_empty());
+        // A call of a tool that its run did not have names no server, either.
+        let is_known =
+            !call.mcp_server.is_empty() || self.client_tools.iter().any(|tool| tool.name == call.tool);
+        let tool = is_known.then(|| ToolRef { mcp_server: call.mcp_server, tool: call.tool.clone() });
         let name = tool.as_ref().map_or(call.tool, |tool| self.naming.name(tool));
         Some(ToolCall { call_id: call.call_id, name, tool, arguments_json: call.arguments_json })
     }
@@ -153,12 +164,17 @@ impl Decoder<'_> {
         }
     }
 
-    fn end(self) -> Vec<Message> {
-        if !self.open.is_empty() {
-            let description = "a tool call of the last message has no result; send one for each call";
-            self.violations.push(Violation::field("messages", description));
+    fn end(mut self) -> Conversation {
+        let asked = self.decoded.iter().rposition(|message| matches!(message, Message::Assistant { .. }));
+        let calls = asked.into_iter().flat_map(|at| self.decoded[at].calls());
+        let open = calls.filter(|call| self.open.contains(&call.call_id)).cloned().collect();
+        if let Some(at) = asked
+            && let [asked, Message::Tool { results }] = &mut self.decoded[at..]
+        {
+            let place = |result: &ToolResult| asked.calls().position(|call| call.call_id == result.call_id);
+            results.sort_by_cached_key(place);
         }
-        self.decoded
+        Conversation { messages: self.decoded, open }
     }
 
     fn refuse(&mut self, field: String, description: &str) {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    agent::{Agent, AgentServer},
+    agent::{Agent, AgentServer, Approval},
     egress::Egress,
     headers::DigestKey,
     mcp::{KeptClients, ServerConfig, Servers, SessionScope, Timeouts},
@@ -151,17 +151,11 @@ fn said(servers: &[Server], all: &[Action; 3], egress: &Egress) -> Vec<Said> {
         name,
         required: true,
         tools: None,
+        approval: Approval::Never,
         headers: Default::default(),
     });
-    let agent = Agent {
-        name: "a".to_owned(),
-        description: String::new(),
-        instructions: String::new(),
-        model: String::new(),
-        max_turns: 1,
-        timeout: Duration::ZERO,
-        mcp_servers: uses.collect(),
-    };
+    let agent =
+        Agent { mcp_servers: uses.collect(), ..Agent::new("a".to_owned(), String::new(), Duration::ZERO) };
     let requested = Requested {
         all: raw(all),
         by_server: named().map(|(name, server)| (name, raw(&server.own))).collect(),

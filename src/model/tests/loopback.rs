@@ -17,11 +17,11 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{CONNECT_TIMEOUT, EndpointConfig, Error, Model, Piece, asked::Asked};
 use crate::{
     credential::{Headers, Source},
     egress::{Client, Egress, Profile},
     headers::Header,
+    model::{CONNECT_TIMEOUT, EndpointConfig, Error, Model, Piece, asked::Asked},
 };
 
 /// What no error may hold.

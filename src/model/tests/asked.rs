@@ -6,11 +6,11 @@ use serde_json::value::RawValue;
 
 use tokio::time::{Duration, Instant};
 
-use super::{Request, Settings, ToolChoice};
 use crate::{
     headers::HeaderSet,
     id::RequestId,
     message::{Message, ToolCall, ToolRef},
+    model::{Request, Settings, ToolChoice},
     tool::ToolSpec,
     trace::{Outgoing, TraceHeaders},
 };

@@ -1,0 +1,77 @@
+//! What a caller answers to calls that wait for it.
+
+use std::collections::BTreeMap;
+
+use super::images::images;
+use crate::{
+    agent::Agent,
+    grpc::proto::{self, input_answer::Answer as Wire},
+    message::ToolCall,
+    run::{Answer, Kind, Violation, Violations},
+};
+
+const MAX_ANSWERS: usize = 256;
+
+/// The answers with the ids of their inputs, in order; what is wrong goes to `violations`.
+pub(super) fn decode(answers: Vec<proto::InputAnswer>, violations: &mut Violations) -> Vec<(String, Answer)> {
+    if answers.len() > MAX_ANSWERS {
+        violations.push(Violation::field("answers", "there are at most 256 answers"));
+        return Vec::new();
+    }
+    let mut decoded = Vec::with_capacity(answers.len());
+    for (at, given) in answers.into_iter().enumerate() {
+        match given.answer {
+            Some(Wire::Approval(proto::ApprovalAnswer { approved: true, .. })) => {
+                decoded.push((given.input_id, Answer::Approved));
+            }
+            Some(Wire::Approval(denied)) => decoded.push((given.input_id, Answer::Denied(denied.reason))),
+            Some(Wire::ToolOutput(output)) => {
+                let images = images(&format!("answers[{at}].tool_output"), output.images, violations);
+                let answer = Answer::Output { text: output.text, images, is_error: output.is_error };
+                decoded.push((given.input_id, answer));
+            }
+            None => violations.push(Violation::field(
+                format!("answers[{at}].answer"),
+                "answer with `approval` or with `tool_output`",
+            )),
+        }
+    }
+    decoded
+}
+
+/// Holds a request's answers against the calls at the conversation's end that have no result. A call that is neither
+/// answered, nor can wait for an answer, should have its result in the conversation: then it is `None`.
+pub(super) fn match_open(
+    answers: Vec<(String, Answer)>,
+    open: &[ToolCall],
+    agent: &Agent,
+    violations: &mut Violations,
+) -> Option<BTreeMap<String, Answer>> {
+    let mut matched = BTreeMap::new();
+    for (at, (input_id, answer)) in answers.into_iter().enumerate() {
+        let call =
+            open.iter().find(|call| call.call_id == input_id).filter(|_| !matched.contains_key(&input_id));
+        let refusal = match call {
+            None => Some((".input_id", "no call at the end of `messages` waits for it")),
+            Some(call) => Kind::of(call).refusal(&answer).map(|why| ("", why)),
+        };
+        violations.extend(refusal.map(|(name, why)| Violation::field(format!("answers[{at}]{name}"), why)));
+        matched.insert(input_id, answer);
+    }
+    let lacks = |call: &&ToolCall| !matched.contains_key(&call.call_id) && !may_wait(call, agent);
+    if open.iter().any(|call| lacks(&call)) {
+        let description =
+            "a tool call of the last message has no result; send one for each call, or `answers`";
+        violations.push(Violation::field("messages", description));
+        return None;
+    }
+    Some(matched)
+}
+
+/// Whether a run would wait for its caller with a call.
+fn may_wait(call: &ToolCall, agent: &Agent) -> bool {
+    let Some(tool) = &call.tool else { return false };
+    let needs_approval =
+        || agent.server(&tool.mcp_server).is_some_and(|server| server.approval.is_needed(&tool.tool));
+    tool.is_callers() || needs_approval()
+}

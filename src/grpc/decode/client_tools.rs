@@ -1,0 +1,75 @@
+//! The caller's own tools.
+
+use std::{collections::HashSet, sync::Arc};
+
+use serde_json::value::RawValue;
+
+use super::options::schema;
+use crate::{
+    agent::Agent,
+    grpc::proto,
+    message::ToolRef,
+    run::{Violation, Violations},
+    tool::ToolSpec,
+};
+
+const MAX_TOOLS: usize = 128;
+const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
+const NO_ARGUMENTS: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
+
+/// The tools that are right; what is wrong goes to `violations`.
+pub(super) fn decode(
+    tools: Vec<proto::ClientTool>,
+    agent: &Agent,
+    violations: &mut Violations,
+) -> Vec<Arc<ToolSpec>> {
+    if tools.len() > MAX_TOOLS {
+        violations.push(Violation::field("options.client_tools", "there are at most 128 tools"));
+        return Vec::new();
+    }
+    let mut names = HashSet::new();
+    let mut decoded = Vec::with_capacity(tools.len());
+    for (at, tool) in tools.into_iter().enumerate() {
+        let field = format!("options.client_tools[{at}]");
+        let is_new = names.insert(tool.name.clone());
+        let refusals = [
+            (
+                "name",
+                name_refusal(&tool.name, agent).or((!is_new).then_some("each tool has a name of its own")),
+            ),
+            (
+                "description",
+                (tool.description.len() > MAX_DESCRIPTION_BYTES)
+                    .then_some("a description has at most 16 KiB"),
+            ),
+        ];
+        for (name, refusal) in refusals {
+            violations.extend(refusal.map(|why| Violation::field(format!("{field}.{name}"), why)));
+        }
+        match arguments(tool.input_schema_json) {
+            Ok(schema) => {
+                let reference = ToolRef { mcp_server: String::new(), tool: tool.name.clone() };
+                decoded.push(Arc::new(ToolSpec::new(tool.name, reference, tool.description.into(), schema)));
+            }
+            Err(why) => violations.push(Violation::field(format!("{field}.input_schema_json"), why)),
+        }
+    }
+    decoded
+}
+
+fn name_refusal(name: &str, agent: &Agent) -> Option<&'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !(1..=64).contains(&name.len()) || !name.bytes().all(allowed) {
+        return Some("a name has 1 to 64 of a-z, A-Z, 0-9, `_` and `-`");
+    }
+    // Tools of MCP servers have such names.
+    let of_server = name.split_once("__").is_some_and(|(server, _)| agent.server(server).is_some());
+    of_server.then_some("it begins like a tool of one of the agent's MCP servers; choose another name")
+}
+
+fn arguments(json: String) -> Result<Arc<RawValue>, String> {
+    let json = if json.is_empty() { NO_ARGUMENTS.to_owned() } else { json };
+    let schema = schema(json)?;
+    schema.check().map_err(|error| error.to_string())?;
+    Ok(schema.raw().clone())
+}

@@ -1,0 +1,168 @@
+//! A run's tool calls: what becomes of one, from what the model asked for to what it is shown.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Map, Value};
+use tracing::Span;
+
+use super::{Answer, Failure, authorization::Repeats, driver::Context, tools, tools::ToolTable};
+use crate::{
+    agent::OnToolError,
+    event::{MAX_RESULT_BYTES, What},
+    mcp::{CallOutcome, Connection},
+    message::{ToolCall, ToolCallRecord, ToolCallStatus, ToolRef},
+    trace,
+};
+
+/// A call that nobody has to wait for any more.
+pub(super) struct Ended {
+    /// Its place among the turn's calls.
+    pub(super) at: usize,
+    /// What it came to, and after how long; `None`: it waits for its caller, and the run does not.
+    pub(super) outcome: Option<(CallOutcome, Duration)>,
+}
+
+/// Who runs a tool.
+enum Way<'a> {
+    /// Nobody: the model is told why.
+    None(String),
+    /// The caller.
+    Caller,
+    /// An MCP server.
+    Server { connection: &'a Connection, tool: &'a str, arguments: Map<String, Value>, needs_approval: bool },
+}
+
+/// What calls are made with.
+#[derive(Clone, Copy)]
+pub(super) struct Calling<'a> {
+    pub(super) context: &'a Context,
+    pub(super) tools: &'a ToolTable,
+    pub(super) connections: &'a HashMap<String, Connection>,
+    pub(super) turn: u32,
+}
+
+impl<'a> Calling<'a> {
+    /// Makes a call, and tells the run's reader of it. The one at this place among the turn's calls.
+    pub(super) async fn execute(self, at: usize, call: ToolCall) -> Result<Ended, Failure> {
+        let span = trace::execute_tool(&call.name, &call.call_id, &self.context.request.correlation);
+        let began = Instant::now();
+        let outcome = match self.way(&call) {
+            Way::None(why) => {
+                self.started(&call).await?;
+                CallOutcome::refused(why)
+            }
+            Way::Caller => match self.ask_caller(&call).await? {
+                Some(outcome) => outcome,
+                None => return Ok(Ended { at, outcome: None }),
+            },
+            Way::Server { connection, tool, arguments, needs_approval } => {
+                let approval = if needs_approval { self.approval(&call).await? } else { Some(None) };
+                let Some(denial) = approval else { return Ok(Ended { at, outcome: None }) };
+                self.started(&call).await?;
+                match denial {
+                    Some(why) => CallOutcome::refused(why),
+                    None => self.call_server(connection, tool, &arguments, &span).await?,
+                }
+            }
+        };
+        if outcome.status != ToolCallStatus::Ok {
+            span.record("error.type", "tool_error");
+        }
+        let duration = began.elapsed();
+        let completed = || completed(call, &outcome, duration);
+        self.context.sink.emit(self.turn, completed).await?;
+        Ok(Ended { at, outcome: Some((outcome, duration)) })
+    }
+
+    /// What is to be done with a call. A tool that the run does not offer, or arguments that do not fit, reach nobody.
+    fn way(self, call: &ToolCall) -> Way<'a> {
+        let Some((spec, needs_approval)) = self.tools.find(call) else {
+            return Way::None(format!("There is no tool `{}`.", call.name));
+        };
+        let Some(arguments) = tools::arguments(&call.arguments_json) else {
+            return Way::None("The arguments are no JSON object.".to_owned());
+        };
+        let arguments = Value::Object(arguments);
+        // What can't be held against the schema here, the tool looks at itself.
+        let schema = self.context.runner.schemas.of(&spec.input_schema);
+        let problems = schema.problems(&arguments).unwrap_or_default();
+        if !problems.is_empty() {
+            return Way::None(format!("The arguments do not fit the tool's schema: {}", problems.join("; ")));
+        }
+        let Value::Object(arguments) = arguments else { return Way::None(String::new()) };
+        if spec.tool.is_callers() {
+            return Way::Caller;
+        }
+        match self.connections.get(&spec.tool.mcp_server) {
+            Some(connection) => Way::Server { connection, tool: &spec.tool.tool, arguments, needs_approval },
+            None => Way::None(format!("There is no tool `{}`.", call.name)),
+        }
+    }
+
+    /// Waits for the caller's word. `None`: there is none in time; else why the tool may not be called, if it may not.
+    async fn approval(self, call: &ToolCall) -> Result<Option<Option<String>>, Failure> {
+        let answer = self.context.answer_to(call, self.turn).await?;
+        Ok(answer.map(|answer| match answer {
+            Answer::Denied(reason) if reason.is_empty() => Some("The call was not approved.".to_owned()),
+            Answer::Denied(reason) => Some(format!("The call was not approved: {reason}")),
+            Answer::Approved | Answer::Output { .. } => None,
+        }))
+    }
+
+    /// Has the caller run a tool of its own.
+    async fn ask_caller(self, call: &ToolCall) -> Result<Option<CallOutcome>, Failure> {
+        let Some(answer) = self.context.answer_to(call, self.turn).await? else { return Ok(None) };
+        self.started(call).await?;
+        let Answer::Output { text, images, is_error } = answer else { return Ok(None) };
+        let outcome = CallOutcome::given(text, images, is_error);
+        self.judge(&outcome, call.tool.as_ref())?;
+        Ok(Some(outcome))
+    }
+
+    async fn call_server(
+        self,
+        connection: &Connection,
+        tool: &str,
+        arguments: &Map<String, Value>,
+        span: &Span,
+    ) -> Result<CallOutcome, Failure> {
+        let mut repeats = Repeats::default();
+        loop {
+            let called = connection.call(tool, arguments, span).await;
+            let refusal = called.as_ref().map_or_else(Some, |outcome| outcome.refusal.as_deref());
+            if repeats.again(self.context, connection, self.turn, refusal).await? {
+                continue;
+            }
+            let outcome = called.map_err(|error| Failure::Mcp(Box::new(error)))?;
+            let tool = ToolRef { mcp_server: connection.mcp_server().to_owned(), tool: tool.to_owned() };
+            self.judge(&outcome, Some(&tool))?;
+            return Ok(outcome);
+        }
+    }
+
+    /// Ends the run where a tool has failed and the agent is configured so.
+    fn judge(self, outcome: &CallOutcome, tool: Option<&ToolRef>) -> Result<(), Failure> {
+        let failed = outcome.status != ToolCallStatus::Ok;
+        match (self.context.request.agent.on_tool_error, tool) {
+            (OnToolError::FailRun, Some(tool)) if failed => Err(Failure::ToolFailed(tool.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    async fn started(self, call: &ToolCall) -> Result<(), Failure> {
+        let started = || What::ToolCallStarted(ToolCallRecord { call: call.clone(), ended: None });
+        self.context.sink.emit(self.turn, started).await
+    }
+}
+
+fn completed(call: ToolCall, outcome: &CallOutcome, duration: Duration) -> What {
+    let kept = outcome.text.floor_char_boundary(MAX_RESULT_BYTES);
+    What::ToolCallCompleted {
+        call: ToolCallRecord { call, ended: Some((outcome.status, duration)) },
+        result_text: outcome.text[..kept].to_owned(),
+        truncated: kept < outcome.text.len(),
+    }
+}
