@@ -8,6 +8,7 @@
 //! run → model/* · mcp/*                                               adapters never see each other
 //! adapters · credential → egress · sse                                every HTTP client, bounded bodies and events
 //! all → headers · message · event · agent · id · credential · trace   plain data
+//! all → schema                                                        JSON Schemas of others, and what fits them
 //! all → scrub                                                         secrets out of text
 //! ```
 //!
@@ -27,6 +28,7 @@ pub mod mcp;
 pub mod message;
 pub mod model;
 pub mod run;
+pub mod schema;
 pub mod scrub;
 pub mod server;
 pub mod sse;

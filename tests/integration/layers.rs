@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A module, and what may not stand in it.
-const RULES: [(&str, &[&str]); 19] = [
+const RULES: [(&str, &[&str]); 20] = [
     (
         "run",
         &[
@@ -84,6 +84,7 @@ const RULES: [(&str, &[&str]); 19] = [
     ("egress", &["tonic", "rmcp", "crate::run", "crate::mcp", "crate::model", "crate::headers"]),
     ("cli", &["tonic", "hyper_util", "rmcp", "crate::grpc", "crate::run", "crate::mcp", "crate::model"]),
     ("app", &["tonic", "rmcp", "axum", "crate::cli", "crate::grpc"]),
+    ("schema", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
     ("scrub", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
     ("sse", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
 ];

@@ -1,0 +1,65 @@
+//! What does not fit, in words.
+
+use std::fmt::{self, Write};
+
+use jsonschema::ValidationError;
+use serde_json::Value;
+
+/// The most bytes of one problem.
+const MAX_BYTES: usize = 200;
+/// The most bytes of a value that is told with what is wrong with it.
+const MAX_VALUE_BYTES: usize = 60;
+/// The most bytes of where it is: the rest of a problem is what is wrong.
+const MAX_PLACE_BYTES: usize = 100;
+const CUT: &str = "…";
+
+/// What is wrong, and where.
+pub(super) fn told(error: &ValidationError<'_>) -> String {
+    let at = error.instance_path().as_str();
+    let at = if at.is_empty() { "the root".to_owned() } else { cut(MAX_PLACE_BYTES, &at) };
+    cut(MAX_BYTES, &format_args!("at {at}: {}", why(error)))
+}
+
+/// What is wrong, without where.
+pub(super) fn why(error: &ValidationError<'_>) -> String {
+    let value: &Value = error.instance();
+    let shown = cut(MAX_VALUE_BYTES, value);
+    if shown.ends_with(CUT) {
+        let name = match value {
+            Value::Object(_) => "the object",
+            Value::Array(_) => "the array",
+            _ => "the value",
+        };
+        cut(MAX_BYTES, &error.masked_with(name))
+    } else {
+        cut(MAX_BYTES, error)
+    }
+}
+
+/// What is written, up to so many bytes; what is more is not even written.
+fn cut(max: usize, what: &impl fmt::Display) -> String {
+    let mut kept = Kept { text: String::new(), max: max - CUT.len() };
+    if write!(kept, "{what}").is_err() {
+        kept.text.push_str(CUT);
+    }
+    kept.text
+}
+
+struct Kept {
+    text: String,
+    max: usize,
+}
+
+impl Write for Kept {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let room = self.max - self.text.len();
+        if more.len() <= room {
+            self.text.push_str(more);
+            return Ok(());
+        }
+        self.text.push_str(&more[..more.floor_char_boundary(room)]);
+        // The text is full: nothing after this is written.
+        self.max = self.text.len();
+        Err(fmt::Error)
+    }
+}
