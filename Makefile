@@ -14,6 +14,7 @@ CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug --quie
 CONFORMANCE := tests/conformance
 TYPESCRIPT := tests/e2e/servers/typescript
 PYTHON := tests/e2e/servers/python
+LITELLM := tests/e2e/servers/litellm
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test e2e conformance bench
@@ -36,7 +37,7 @@ test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format
 	$(DENY) --locked check bans licenses sources
 	$(MAKE) demo
 
-e2e: .tools/npm/installed .tools/python/installed ## Run the service against real MCP servers in TypeScript and Python, and conformance
+e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM, and conformance
 	cargo test --locked --test e2e
 	$(MAKE) conformance
 
@@ -71,6 +72,8 @@ $(DENY):
 	touch $@
 
 .tools/python/installed: $(PYTHON)/requirements.txt
-	python3 -m venv --clear .tools/python
-	.tools/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+.tools/litellm/installed: $(LITELLM)/requirements.txt
+.tools/python/installed .tools/litellm/installed:
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $<
 	touch $@

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+pub mod litellm;
 pub mod process;
 pub mod proxy;
 pub mod servers;
 pub mod service;
+pub mod upstream;
 
 use proxy::Proxy;
 use servers::{Server, Started};

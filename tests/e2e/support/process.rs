@@ -10,7 +10,7 @@ use tokio::{
 
 use super::within;
 
-/// A child process. It is killed when it is dropped.
+/// A child process. It is killed when it is dropped; until then its standard input is open, and brings nothing.
 pub struct Process {
     name: &'static str,
     child: Child,
@@ -20,7 +20,7 @@ pub struct Process {
 impl Process {
     /// Starts a program; what it prints is kept.
     pub fn start(name: &'static str, command: &mut Command) -> Self {
-        let command = command.kill_on_drop(true).stdin(Stdio::null());
+        let command = command.kill_on_drop(true).stdin(Stdio::piped());
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|error| {
                 panic!("{name} can't be started ({error}); does `make e2e` run this?")

@@ -19,7 +19,8 @@ use super::{
 /// The name by which the service knows the server under test.
 pub const SUBJECT: &str = "subject";
 
-/// The service. Its agents are `answering`, `failing`, `slow` and `slow_then_answering`, after the tools that they call.
+/// The service. Started for a server, its agents are `answering`, `failing`, `slow` and `slow_then_answering`, after the
+/// tools that they call.
 pub struct Service {
     pub process: Process,
     channel: Channel,
@@ -34,9 +35,15 @@ pub struct Caller {
 }
 
 impl Service {
+    /// A service with agents for the tools of a server, which is at this URL.
     pub async fn start(server: &Server, url: &str) -> Self {
+        Self::configured(&config(server, url)).await
+    }
+
+    /// A service with a configuration.
+    pub async fn configured(config: &Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = write_config(&folder, &config(server, url));
+        let file = write_config(&folder, config);
         let process = Process::start("the service", serve().arg(file));
         let line: Value = serde_json::from_str(&process.line("The service takes runs").await).unwrap();
         let url = format!("http://{}", line["listen"].as_str().unwrap());
