@@ -14,7 +14,7 @@ use super::{
     Error, Failure, Limits, Plan, Replacement, Run, RunRequest,
     authorization::Waits,
     driver::{Context, drive},
-    handle::Sink,
+    handle::{Doing, Sink, Work},
     live::{Live, LiveRuns},
     stop::Stop,
 };
@@ -160,8 +160,12 @@ impl Runner {
             result
         };
         // Of the run's spans this one alone is entered, since each costs something whenever the task goes on.
-        let task = state.tasks.spawn(work.instrument(span));
-        Ok(Run::new(run_id, request_id, events, task, stop, reading))
+        let doing: Doing = Box::pin(work.instrument(span));
+        let work = match mode {
+            Mode::Unary => Work::Caller(Some(doing)),
+            Mode::Streamed => Work::Task(state.tasks.spawn(doing)),
+        };
+        Ok(Run::new(run_id, request_id, events, work, stop, reading))
     }
 
     /// Ends a live streamed run.
