@@ -12,7 +12,6 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Span;
 
 use super::{
     CallOutcome, Error, Fault, Phase, Problem, RunHeaders, SentSet, ToolList,
@@ -23,7 +22,7 @@ use super::{
     registration::Registration,
     slot::{Exchange, Lease},
 };
-use crate::trace::{self, Correlation, Outgoing};
+use crate::trace::{self, Correlation, Outgoing, Span};
 
 /// A run's connection to one MCP server. It holds the run's headers, and drops them when it is dropped.
 pub struct Connection {
@@ -130,8 +129,8 @@ impl Connection {
             Ok(outcome) if outcome.fault.is_some() => span.record("error.type", "mcp_error"),
             Err(Error { problem: Problem::Unauthorized(..), .. }) => span.record("error.type", "401"),
             Err(_) => span.record("error.type", "credential_source"),
-            Ok(_) => &span,
-        };
+            Ok(_) => {}
+        }
         result
     }
 

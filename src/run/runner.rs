@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::{
     Error, Failure, Limits, Plan, Replacement, Run, RunRequest,
@@ -108,9 +108,10 @@ impl Runner {
     ///
     /// # Errors
     /// There are too many runs, or this process is ending. Nothing was asked of any upstream.
-    pub fn start(&self, request: RunRequest, mode: Mode) -> Result<Run, Error> {
-        let refuse = |failure| Error::refused(request.correlation.request_id.clone(), failure);
-        let fault = |what| refuse(Failure::incident(what, &request.correlation.request_id));
+    pub fn start(&self, mut request: RunRequest, mode: Mode) -> Result<Run, Error> {
+        let request_id = request.correlation.request_id.clone();
+        let refuse = |failure| Error::refused(request_id.clone(), failure);
+        let fault = |what| refuse(Failure::incident(what, &request_id));
         let Self(parts, state) = self;
         // Before the place is taken: a shutdown that comes between waits for this run.
         let tracked = state.tasks.token();
@@ -130,14 +131,14 @@ impl Runner {
         }
 
         let run_id = RunId::generate();
-        let span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
+        request.correlation.span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
+        let lines = request.correlation.span.lines().clone();
         let stop = Arc::new(Stop::new(&state.ending));
         let (sink, events) = Sink::new(mode);
         let live = token.clone().map(|token| {
             let (agent, headers) = (request.agent.clone(), request.headers.clone());
             state.live.enter(run_id, token, Live { stop: stop.clone(), agent, headers })
         });
-        let request_id = request.correlation.request_id.clone();
         let context = Context {
             run_id,
             request,
@@ -159,8 +160,7 @@ impl Runner {
             drop((live, place, tracked));
             result
         };
-        // Of the run's spans this one alone is entered, since each costs something whenever the task goes on.
-        let doing: Doing = Box::pin(work.instrument(span));
+        let doing: Doing = Box::pin(work.instrument(lines));
         let work = match mode {
             Mode::Unary => Work::Caller(Some(doing)),
             Mode::Streamed => Work::Task(state.tasks.spawn(doing)),
@@ -210,7 +210,7 @@ impl Runner {
         let wanted = agent.mcp_servers.iter().filter(|s| only.is_empty() || only.contains(&s.name));
         let (mut plan, of_run) = (plan, SentOfRun::default());
         let listings = wanted.filter_map(|server| {
-            let outgoing = correlation.outgoing(&Span::current());
+            let outgoing = correlation.outgoing(&correlation.span);
             let headers = Arc::new(RunHeaders::new(plan.remove(&server.name)?, of_run.clone()));
             let connection = self.0.servers.connect(&server.name, headers, correlation.clone(), outgoing)?;
             Some(async move {
