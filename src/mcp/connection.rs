@@ -180,13 +180,14 @@ impl Connection {
             Err(failed) => return self.not_called(failed),
         };
         // After other headers it may be another list than the model was shown.
-        if !leased.lists(tool) {
+        let list = leased.tools.lock().clone().unwrap_or_default();
+        let Some(listed) = list.tools.iter().find(|listed| listed.name == tool) else {
             let text = format!("The tool was not run: the server does not list `{tool}` any more.");
             return Ok(CallOutcome::refused(self.headers.scrub(text)));
-        }
+        };
         let config = &self.registration.config;
         let (client, caller) = (&leased.client, &leased.caller);
-        let outcome = call(client, caller, config, &self.headers, tool, arguments, &outgoing).await;
+        let outcome = call(client, caller, config, &self.headers, listed, arguments, &outgoing).await;
         let Some(fault) = outcome.fault.clone() else { return Ok(outcome) };
         self.give_up(&leased, &fault);
         if matches!(fault, Fault::ResumptionRefused(..)) {
@@ -289,11 +290,6 @@ impl Leased {
     fn keep(&self, list: Arc<ToolList>) -> Arc<ToolList> {
         *self.tools.lock() = Some(list.clone());
         list
-    }
-
-    fn lists(&self, tool: &str) -> bool {
-        let list = self.tools.lock();
-        list.as_ref().is_none_or(|list| list.tools.iter().any(|listed| listed.name == tool))
     }
 }
 
