@@ -1,6 +1,6 @@
 //! Identifiers: what names a run, a request, a tool call, and what allows to control a run.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq;
@@ -30,7 +30,7 @@ impl fmt::Display for RunId {
 
 /// The name of a caller's request, `x-request-id`: 1 to 128 visible ASCII characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(String);
+pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// The longest id, in bytes.
@@ -38,13 +38,13 @@ impl RequestId {
 
     /// A new id, a UUIDv7.
     pub fn generate() -> Self {
-        Self(Uuid::now_v7().to_string())
+        Self((&*Uuid::now_v7().hyphenated().encode_lower(&mut Uuid::encode_buffer())).into())
     }
 
     /// Takes a caller's id; `None` where it is empty, too long or not visible ASCII.
     pub fn parse(text: &str) -> Option<Self> {
         let valid = (1..=Self::MAX_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        valid.then(|| Self(text.to_owned()))
+        valid.then(|| Self(text.into()))
     }
 
     /// The id as it goes into headers.

@@ -21,6 +21,7 @@ mod run_headers;
 mod slot;
 mod streamed;
 mod tools;
+mod transport;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -4,18 +4,17 @@
 //! where they debug, and a configured filter must not be able to ask for that.
 
 mod config;
-mod ids;
 mod lines;
 
 use std::{io, panic};
 
 use thiserror::Error;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::{
-    Layer, Registry, filter::filter_fn, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan,
-};
+use tracing_subscriber::{Layer, Registry, filter::LevelFilter, fmt::MakeWriter, layer::SubscriberExt};
 
 pub use config::{Config, LogFormat};
+
+use crate::trace::SpanMaker;
 
 /// This crate's name, as its events' targets begin.
 const OURS: &str = env!("CARGO_CRATE_NAME");
@@ -36,7 +35,8 @@ pub enum Error {
 /// # Errors
 /// See [`enum@Error`].
 pub fn install(config: &Config) -> Result<(), Error> {
-    tracing::subscriber::set_global_default(subscriber(config, io::stdout)?)?;
+    let spans = config.spans.then(SpanMaker::of_ids);
+    tracing::subscriber::set_global_default(subscriber(config, io::stdout, spans)?)?;
     panic::set_hook(Box::new(|panicked| {
         // The message may hold anything; the place is enough to find it.
         let place = panicked.location().map(ToString::to_string);
@@ -45,33 +45,25 @@ pub fn install(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// What logs and spans go through.
+/// What logs go through, with what makes spans. `None`: there are no spans.
 ///
 /// # Errors
 /// The filter is not valid.
-pub fn subscriber<W>(config: &Config, writer: W) -> Result<impl Subscriber + Send + Sync, Error>
+pub fn subscriber<W>(
+    config: &Config,
+    writer: W,
+    spans: Option<SpanMaker>,
+) -> Result<impl Subscriber + Send + Sync, Error>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let lines = lines::lines(config, writer)?;
-    Ok(Registry::default().with(config.spans.then(spans)).with(lines))
+    // It hears of nothing: it is there to be found by those that begin a trace.
+    let spans = spans.map(|spans| spans.with_filter(LevelFilter::OFF));
+    Ok(Registry::default().with(spans).with(lines))
 }
 
-/// Spans with trace and span ids of their own. Nothing exports them yet; their context goes out with each request.
-fn spans<S>() -> impl Layer<S> + Send + Sync
-where
-    S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
-{
-    tracing_opentelemetry::layer()
-        .with_tracer(ids::IdTracer::default())
-        .with_context_activation(false)
-        .with_location(false)
-        .with_threads(false)
-        .with_level(false)
-        .with_target(false)
-        .with_tracked_inactivity(false)
-        .with_filter(filter_fn(|metadata| metadata.is_span() && is_ours(metadata)))
-}
+impl<S: Subscriber> Layer<S> for SpanMaker {}
 
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     is_ours(metadata) || (*metadata.level() <= Level::WARN && !metadata.target().starts_with("rmcp"))

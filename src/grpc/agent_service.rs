@@ -49,14 +49,15 @@ impl AgentService for AgentHandlers {
             let mut run = self.start(request, rpc.correlation.clone(), Mode::Unary)?;
             run.outcome().await.map(encode::report)
         };
-        let result = work.instrument(rpc.span.clone()).await;
+        let result = work.instrument(rpc.span().lines().clone()).await;
         rpc.end(result)
     }
 
     async fn run_streamed(&self, request: Request<proto::RunRequest>) -> Reply<Self::RunStreamedStream> {
         let rpc = Rpc::begin("runwright.v1.AgentService/RunStreamed", &request)?;
-        let run = rpc.span.in_scope(|| self.start(request, rpc.correlation.clone(), Mode::Streamed));
-        let events = run.map(|run| stream::events(run, rpc.span.clone()));
+        let run =
+            rpc.span().lines().in_scope(|| self.start(request, rpc.correlation.clone(), Mode::Streamed));
+        let events = run.map(|run| stream::events(run, rpc.span().clone()));
         rpc.begin_stream(events.map(|events| Box::pin(events) as Self::RunStreamedStream))
     }
 

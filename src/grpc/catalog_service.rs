@@ -111,7 +111,8 @@ impl CatalogService for CatalogHandlers {
         let rpc = Rpc::begin("runwright.v1.CatalogService/ListTools", &request)?;
         let own = Instant::now() + LIST_TIMEOUT;
         let deadline = metadata::deadline(request.extensions()).map_or(own, |callers| callers.work.min(own));
-        let result = self.tools(request.into_inner(), &rpc, deadline).instrument(rpc.span.clone()).await;
+        let result =
+            self.tools(request.into_inner(), &rpc, deadline).instrument(rpc.span().lines().clone()).await;
         rpc.refuse_or(result)
     }
 

@@ -9,7 +9,7 @@ use tonic::{Extensions, Request, metadata::MetadataMap};
 use crate::{
     id::RequestId,
     run::{Error, Failure, Violation},
-    trace::{Correlation, TraceHeaders},
+    trace::Correlation,
 };
 
 /// The metadata that names a request.
@@ -50,7 +50,7 @@ pub(super) fn correlation<T>(request: &Request<T>) -> Result<Correlation, Error>
         None => RequestId::generate(),
         Some(given) => given.to_str().ok().and_then(RequestId::parse).ok_or_else(refused)?,
     };
-    Ok(Correlation { request_id, incoming: TraceHeaders::extract(headers) })
+    Ok(Correlation::incoming(request_id, headers))
 }
 
 fn refused() -> Error {

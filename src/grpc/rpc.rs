@@ -1,7 +1,6 @@
 //! A call from its ids to its answer: what all handlers do alike.
 
 use tonic::{Request, Response};
-use tracing::Span;
 
 use super::{
     metadata,
@@ -9,27 +8,31 @@ use super::{
 };
 use crate::{
     run::{Error, Failure},
-    trace::{self, Correlation},
+    trace::{self, Correlation, Span},
 };
 
 /// A call that is being handled: its ids and its span.
 pub(super) struct Rpc {
     pub(super) correlation: Correlation,
-    pub(super) span: Span,
 }
 
 impl Rpc {
     /// Takes a call's ids and opens its span.
     pub(super) fn begin<T>(rpc: &'static str, request: &Request<T>) -> Item<Self> {
-        let correlation = metadata::correlation(request).map_err(|error| status::status(&error))?;
-        let span = trace::rpc(rpc, &correlation);
-        Ok(Self { correlation, span })
+        let mut correlation = metadata::correlation(request).map_err(|error| status::status(&error))?;
+        correlation.span = trace::rpc(rpc, &correlation);
+        Ok(Self { correlation })
+    }
+
+    /// Its span.
+    pub(super) fn span(&self) -> &Span {
+        &self.correlation.span
     }
 
     /// The answer of a call that is over.
     pub(super) fn end<T>(self, result: Result<T, Error>) -> Reply<T> {
         if result.is_ok() {
-            self.span.record("rpc.response.status_code", "OK");
+            self.span().record("rpc.response.status_code", "OK");
         }
         self.begin_stream(result)
     }
@@ -43,8 +46,8 @@ impl Rpc {
                 Ok(response)
             }
             Err(error) => {
-                self.span.record("rpc.response.status_code", status::code_name(&error));
-                self.span.record("error.type", error.failure.reason());
+                self.span().record("rpc.response.status_code", status::code_name(&error));
+                self.span().record("error.type", error.failure.reason());
                 Err(status::status(&error))
             }
         }

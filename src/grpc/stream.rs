@@ -10,13 +10,13 @@ use tokio::{
     task::yield_now,
     time::{Instant, Sleep, sleep},
 };
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::{
     encode, proto,
     status::{self, Item},
 };
-use crate::{event::Event, run::Run};
+use crate::{event::Event, run::Run, trace::Span};
 
 /// How long a stream is silent before it says that it lives: HTTP/2 pings do not reset proxies' idle timers.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
@@ -98,7 +98,7 @@ impl Numbered {
     }
 
     async fn end(&mut self) -> Item<proto::RunEvent> {
-        match self.run.outcome().instrument(self.span.clone()).await {
+        match self.run.outcome().instrument(self.span.lines().clone()).await {
             Ok(report) => {
                 let response = encode::report(report);
                 self.span.record("rpc.response.status_code", "OK");

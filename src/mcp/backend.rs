@@ -129,12 +129,14 @@ impl Backend {
         &self,
         sending: &Sending,
         method: Method,
-        protocol: HashMap<HeaderName, HeaderValue>,
+        protocol: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
         session: Option<&str>,
         body: Option<Vec<u8>>,
     ) -> Result<Response<Incoming>, Fault> {
         let mut headers = sending.filled.headers.map.clone();
-        headers.extend(protocol);
+        for (name, value) in protocol {
+            headers.insert(name, value);
+        }
         headers.insert(ACCEPT, ACCEPT_BOTH);
         sending.exchange.outgoing.insert_into(&mut headers);
         insert(&mut headers, SESSION_ID, session);
@@ -151,20 +153,30 @@ impl Backend {
         })
     }
 
+    /// Posts a plain call of revision 2026-07-28, which rmcp does not send itself.
+    pub(super) async fn call(
+        &self,
+        exchange: &Arc<Exchange>,
+        message: &ClientJsonRpcMessage,
+    ) -> Result<StreamableHttpPostResponse, Fault> {
+        let sending = self.sending(Some(exchange.clone()), self.registration.config.timeouts.call)?;
+        sending.bounded(self.post(&sending, message, None, call_headers(message))).await
+    }
+
     async fn post(
         &self,
         sending: &Sending,
-        message: ClientJsonRpcMessage,
+        message: &ClientJsonRpcMessage,
         session: Option<Arc<str>>,
-        protocol: HashMap<HeaderName, HeaderValue>,
+        protocol: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<StreamableHttpPostResponse, Fault> {
-        let body = serde_json::to_vec(&message).map_err(|_| Fault::Malformed("our own request"))?;
+        let body = serde_json::to_vec(message).map_err(|_| Fault::Malformed("our own request"))?;
         let response = self.send(sending, Method::POST, protocol, session.as_deref(), Some(body)).await?;
         let given = response.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         if let Some(id) = &given {
             self.state.session.get_or_init(|| id.as_str().into());
         }
-        answer::read(self, sending, &message, session.is_some(), response, given).await
+        answer::read(self, sending, message, session.is_some(), response, given).await
     }
 
     async fn resume(
@@ -205,10 +217,13 @@ impl StreamableHttpClient for Backend {
         _auth: Option<String>,
         protocol: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, StreamableHttpError<Fault>> {
-        let sending =
-            self.sending(exchange(&message), self.limit(&message)).map_err(StreamableHttpError::Client)?;
+        let exchange = exchange(&message);
+        if let Some(posted) = exchange.as_ref().and_then(|exchange| exchange.take_posted()) {
+            return Ok(posted);
+        }
+        let sending = self.sending(exchange, self.limit(&message)).map_err(StreamableHttpError::Client)?;
         sending
-            .bounded(self.post(&sending, message, session, protocol))
+            .bounded(self.post(&sending, &message, session, protocol))
             .await
             .map_err(StreamableHttpError::Client)
     }
@@ -260,13 +275,36 @@ impl StreamableHttpClient for Backend {
 }
 
 /// The exchange that the caller of rmcp put into a message's extensions, which are never serialized.
-fn exchange(message: &ClientJsonRpcMessage) -> Option<Arc<Exchange>> {
+pub(super) fn exchange(message: &ClientJsonRpcMessage) -> Option<Arc<Exchange>> {
     match message {
         ClientJsonRpcMessage::Request(request) => request.request.extensions().get(),
         ClientJsonRpcMessage::Notification(notification) => notification.notification.extensions().get(),
         _ => None,
     }
     .cloned()
+}
+
+/// The headers of a call whose name can stand in one, as revision 2026-07-28 wants them.
+fn call_headers(
+    message: &ClientJsonRpcMessage,
+) -> impl IntoIterator<Item = (HeaderName, HeaderValue)> + use<> {
+    const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+    const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+    const NAME: HeaderName = HeaderName::from_static("mcp-name");
+    let name = match message {
+        ClientJsonRpcMessage::Request(request) => match &request.request {
+            ClientRequest::CallToolRequest(call) => HeaderValue::from_str(&call.params.name).ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    [
+        (PROTOCOL_VERSION, Some(HeaderValue::from_static("2026-07-28"))),
+        (METHOD, Some(HeaderValue::from_static("tools/call"))),
+        (NAME, name),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// Inserts a header whose value may not fit into one; then it is left out.

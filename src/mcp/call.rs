@@ -9,7 +9,7 @@ use rmcp::model::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Error, Fault, RunHeaders, ServerConfig,
+    Error, Fault, RunHeaders, ServerConfig, Tool,
     client::{Caller, Client},
     render,
     slot::Exchange,
@@ -81,12 +81,12 @@ pub(super) async fn call(
     caller: &Caller,
     config: &ServerConfig,
     headers: &RunHeaders,
-    tool: &str,
+    tool: &Tool,
     arguments: &Map<String, Value>,
     outgoing: &Outgoing,
 ) -> CallOutcome {
-    let exchange = Exchange::within(outgoing.clone(), config.timeouts.call);
-    let mut params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments.clone());
+    let exchange = Exchange::calling(outgoing.clone(), config.timeouts.call, tool.is_plain());
+    let mut params = CallToolRequestParams::new(tool.name.clone()).with_arguments(arguments.clone());
     let mut listed_again = false;
     let mut rounds = 0;
     loop {
@@ -100,6 +100,7 @@ pub(super) async fn call(
             }
             Err(Fault::Rpc { code, .. }) if code == ErrorCode::HEADER_MISMATCH.0 && !listed_again => {
                 listed_again = true;
+                exchange.is_not_plain();
                 client.forget_tools();
                 let listing = Exchange::within(outgoing.clone(), config.timeouts.startup);
                 if let Err(fault) = client.tools(&listing, config.tools_ttl, caller).await {

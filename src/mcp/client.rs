@@ -78,8 +78,7 @@ impl Client {
         let options = PeerRequestOptions::no_options().with_meta(trace_meta(&exchange.outgoing));
         let mut handle =
             self.peer.send_request_with_option(request, options).await.map_err(|_| Fault::Broken)?;
-        let mut abandoned =
-            Abandoned { peer: &self.peer, id: Some(handle.id.clone()), outgoing: &exchange.outgoing, caller };
+        let mut abandoned = Abandoned { peer: &self.peer, id: Some(handle.id.clone()), exchange, caller };
         // The backend keeps to the same deadline, but not while rmcp waits to resume an answer, as long as a server says.
         let answer = async {
             let answer = (&mut handle.rx).await.unwrap_or(Err(ServiceError::TransportClosed));
@@ -120,16 +119,17 @@ impl Client {
 struct Abandoned<'a> {
     peer: &'a Peer<RoleClient>,
     id: Option<RequestId>,
-    outgoing: &'a Outgoing,
+    exchange: &'a Exchange,
     caller: &'a Caller,
 }
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
+        self.exchange.abandon();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (peer, caller) = (self.peer.clone(), self.caller.clone());
-        let exchange = Exchange::within(self.outgoing.clone(), GOODBYE_TIMEOUT);
+        let exchange = Exchange::within(self.exchange.outgoing.clone(), GOODBYE_TIMEOUT);
         let goodbye = async move {
             // The server learns it or it does not; there is nobody left to tell.
             let notification = peer.send_notification(cancelled(id, exchange));

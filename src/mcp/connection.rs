@@ -12,7 +12,6 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Span;
 
 use super::{
     CallOutcome, Error, Fault, Phase, Problem, RunHeaders, SentSet, ToolList,
@@ -23,7 +22,7 @@ use super::{
     registration::Registration,
     slot::{Exchange, Lease},
 };
-use crate::trace::{self, Correlation, Outgoing};
+use crate::trace::{self, Correlation, Outgoing, Span};
 
 /// A run's connection to one MCP server. It holds the run's headers, and drops them when it is dropped.
 pub struct Connection {
@@ -130,8 +129,8 @@ impl Connection {
             Ok(outcome) if outcome.fault.is_some() => span.record("error.type", "mcp_error"),
             Err(Error { problem: Problem::Unauthorized(..), .. }) => span.record("error.type", "401"),
             Err(_) => span.record("error.type", "credential_source"),
-            Ok(_) => &span,
-        };
+            Ok(_) => {}
+        }
         result
     }
 
@@ -181,13 +180,14 @@ impl Connection {
             Err(failed) => return self.not_called(failed),
         };
         // After other headers it may be another list than the model was shown.
-        if !leased.lists(tool) {
+        let list = leased.tools.lock().clone().unwrap_or_default();
+        let Some(listed) = list.tools.iter().find(|listed| listed.name == tool) else {
             let text = format!("The tool was not run: the server does not list `{tool}` any more.");
             return Ok(CallOutcome::refused(self.headers.scrub(text)));
-        }
+        };
         let config = &self.registration.config;
         let (client, caller) = (&leased.client, &leased.caller);
-        let outcome = call(client, caller, config, &self.headers, tool, arguments, &outgoing).await;
+        let outcome = call(client, caller, config, &self.headers, listed, arguments, &outgoing).await;
         let Some(fault) = outcome.fault.clone() else { return Ok(outcome) };
         self.give_up(&leased, &fault);
         if matches!(fault, Fault::ResumptionRefused(..)) {
@@ -290,11 +290,6 @@ impl Leased {
     fn keep(&self, list: Arc<ToolList>) -> Arc<ToolList> {
         *self.tools.lock() = Some(list.clone());
         list
-    }
-
-    fn lists(&self, tool: &str) -> bool {
-        let list = self.tools.lock();
-        list.as_ref().is_none_or(|list| list.tools.iter().any(|listed| listed.name == tool))
     }
 }
 

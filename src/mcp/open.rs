@@ -12,8 +12,7 @@ use rmcp::{
     model::{ClientConfig, Implementation, ProtocolVersion},
     service::{ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt},
     transport::{
-        StreamableHttpClientTransport, common::client_side_sse::FixedInterval,
-        streamable_http_client::StreamableHttpClientTransportConfig,
+        common::client_side_sse::FixedInterval, streamable_http_client::StreamableHttpClientTransportConfig,
     },
 };
 
@@ -25,6 +24,7 @@ use super::{
     client::{Client, Service},
     registration::{Era, Registration},
     slot::{Exchange, Lease, Slot},
+    transport::Transport,
 };
 use crate::trace::Outgoing;
 
@@ -89,8 +89,8 @@ async fn attempt(
     let backend = Backend::new(registration, &slot);
     let mut half_open =
         HalfOpen { backend: backend.clone(), lease: Lease::new(&slot, headers, &exchange), opened: false };
-    let transport =
-        StreamableHttpClientTransport::with_client(backend.clone(), transport_config(registration));
+    let stateless = era == Era::Discover;
+    let transport = Transport::new(backend.clone(), transport_config(registration), stateless);
     // rmcp's future is large and is moved on its way.
     let mut service = Box::pin(us().serve_with_lifecycle(transport, lifecycle(era)))
         // rmcp goes on in the span that it finds here, and would keep the run's open as long as the client.

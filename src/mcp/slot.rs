@@ -6,9 +6,16 @@
 //! slot sends nothing, and what is being sent when it empties is broken off: no request outlives the lease whose
 //! headers it carries.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
+use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +58,9 @@ pub(super) struct Exchange {
     pub(super) outgoing: Outgoing,
     /// When the answer must be there; `None`: each HTTP request has a time of its own.
     pub(super) deadline: Option<(Instant, Duration)>,
+    /// Whether it is a call whose HTTP headers mirror none of its arguments.
+    plain_call: AtomicBool,
+    abandoned: CancellationToken,
     noted: Mutex<Noted>,
 }
 
@@ -60,6 +70,8 @@ struct Noted {
     fault: Option<Fault>,
     resumptions: u32,
     page: PageNotes,
+    /// The answer to a request that was posted before rmcp is to send it.
+    posted: Option<StreamableHttpPostResponse>,
 }
 
 impl Slot {
@@ -115,13 +127,62 @@ impl Exchange {
 
     /// An exchange whose HTTP requests each have a time of their own.
     pub(super) fn new(outgoing: Outgoing) -> Arc<Self> {
-        Arc::new(Self { outgoing, deadline: None, noted: Mutex::default() })
+        Arc::new(Self::of(outgoing, None, false))
     }
 
     /// An exchange that must be over in `limit`.
     pub(super) fn within(outgoing: Outgoing, limit: Duration) -> Arc<Self> {
-        let deadline = Some((Instant::now() + limit, limit));
-        Arc::new(Self { outgoing, deadline, noted: Mutex::default() })
+        Arc::new(Self::of(outgoing, Some(limit), false))
+    }
+
+    /// The exchange of a tool call. It is `plain` if its HTTP headers mirror none of its arguments.
+    pub(super) fn calling(outgoing: Outgoing, limit: Duration, plain: bool) -> Arc<Self> {
+        Arc::new(Self::of(outgoing, Some(limit), plain))
+    }
+
+    fn of(outgoing: Outgoing, limit: Option<Duration>, plain_call: bool) -> Self {
+        Self {
+            outgoing,
+            deadline: limit.map(|limit| (Instant::now() + limit, limit)),
+            plain_call: AtomicBool::new(plain_call),
+            abandoned: CancellationToken::new(),
+            noted: Mutex::default(),
+        }
+    }
+
+    /// Whether it is a call whose HTTP headers mirror none of its arguments.
+    pub(super) fn is_plain_call(&self) -> bool {
+        self.plain_call.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the server wants headers that mirror arguments.
+    pub(super) fn is_not_plain(&self) {
+        self.plain_call.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that nobody waits for the answer any more.
+    pub(super) fn abandon(&self) {
+        self.abandoned.cancel();
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.is_cancelled()
+    }
+
+    /// Waits until nobody waits for the answer any more.
+    pub(super) async fn abandoned(&self) {
+        self.abandoned.cancelled().await;
+    }
+
+    /// Keeps an answer that has begun, until rmcp sends the request.
+    pub(super) fn keep_posted(&self, answer: StreamableHttpPostResponse) {
+        self.noted.lock().posted = Some(answer);
+    }
+
+    /// The answer that has begun already, if there is one.
+    pub(super) fn take_posted(&self) -> Option<StreamableHttpPostResponse> {
+        self.noted.lock().posted.take()
     }
 
     /// Notes a fault. The first one counts, as others follow from it; but after a broken answer, what became of its

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use memchr::memmem;
 use rmcp::model::{
     ClientRequest, CustomResult, ListToolsRequest, ListToolsResult, PaginatedRequestParams,
     ServerJsonRpcMessage, ServerResult, Tool as WireTool,
@@ -218,6 +219,13 @@ impl ToolList {
 }
 
 impl Tool {
+    /// Whether a call of it has no HTTP header but its name: no argument is mirrored, and the name is a header's value as it
+    /// stands.
+    pub(super) fn is_plain(&self) -> bool {
+        let mirrors = memmem::find(self.input_schema.get().as_bytes(), b"x-mcp-header").is_some();
+        !mirrors && !self.name.starts_with("=?") && self.name.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+
     fn scrubbed(&self, scrubber: &Scrubber) -> Self {
         let description = match scrubber.scrub(&self.description) {
             Cow::Borrowed(_) => self.description.clone(),

@@ -6,7 +6,6 @@ use std::{
 };
 
 use serde_json::{Map, Value};
-use tracing::Span;
 
 use super::{Answer, Failure, authorization::Repeats, driver::Context, tools, tools::ToolTable};
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
     event::{MAX_RESULT_BYTES, What},
     mcp::{CallOutcome, Connection},
     message::{ToolCall, ToolCallRecord, ToolCallStatus, ToolRef},
-    trace,
+    trace::{self, Span},
 };
 
 /// A call that nobody has to wait for any more.

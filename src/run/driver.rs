@@ -8,7 +8,6 @@ use std::{
 
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use tokio::time::sleep_until;
-use tracing::Span;
 
 use super::{
     Error, Failure, RunRequest, Standing, ToolChoice, Violation, audit,
@@ -29,7 +28,7 @@ use crate::{
     mcp::{CallOutcome, Connection, Problem, ToolList},
     message::{AssistantPart, ToolCall},
     model::{self, Answer, AnswerPart, Model, Piece, Request},
-    trace,
+    trace::{self, Span},
 };
 
 /// What a run has to work with.
@@ -56,10 +55,11 @@ struct Work {
     unavailable: Vec<String>,
 }
 
-/// Performs a run, from its first event to its end. The current span is the run's.
+/// Performs a run, from its first event to its end.
 pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
     if !context.request.labels.is_empty() {
-        Span::current().record("runwright.labels", tracing::field::debug(&context.request.labels));
+        let labels = format!("{:?}", context.request.labels);
+        context.request.correlation.span.record("runwright.labels", labels);
     }
     let began = Instant::now();
     let mut work = Work::new(&mut context);
@@ -297,7 +297,7 @@ impl Work {
 /// Connects to the agent's servers; nothing is sent yet.
 fn connect(context: &Context) -> HashMap<String, Connection> {
     let request = &context.request;
-    let outgoing = request.correlation.outgoing(&Span::current());
+    let outgoing = request.correlation.outgoing(&request.correlation.span);
     let connections = request.headers.by_server().iter().filter_map(|(name, headers)| {
         let (correlation, outgoing) = (request.correlation.clone(), outgoing.clone());
         let connection = context.runner.servers.connect(name, headers.clone(), correlation, outgoing)?;

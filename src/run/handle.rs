@@ -1,11 +1,14 @@
 //! A run from outside: its events, and what it comes to.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
+    runtime::Handle,
     sync::mpsc::{
         self,
         error::{SendTimeoutError, TrySendError},
@@ -30,10 +33,21 @@ pub struct Run {
     run_id: RunId,
     request_id: RequestId,
     events: Option<mpsc::Receiver<Event>>,
-    task: JoinHandle<Result<Report, Error>>,
+    work: Work,
     stop: Arc<Stop>,
     /// Until it is dropped, the run's reader may not have heard of the end.
     _reading: DropGuard,
+}
+
+/// All that a run does, from its first event to its end.
+pub(super) type Doing = BoxFuture<'static, Result<Report, Error>>;
+
+/// What a run is done by.
+pub(super) enum Work {
+    /// A task of its own: a stream goes on, and keeps to its time, whether or not somebody reads it.
+    Task(JoinHandle<Result<Report, Error>>),
+    /// Whoever waits for its end, and a task once nobody does; `None`: it is over. It saves a task, and waking two.
+    Caller(Option<Doing>),
 }
 
 /// Where a run's events go.
@@ -49,11 +63,11 @@ impl Run {
         run_id: RunId,
         request_id: RequestId,
         events: Option<mpsc::Receiver<Event>>,
-        task: JoinHandle<Result<Report, Error>>,
+        work: Work,
         stop: Arc<Stop>,
         reading: DropGuard,
     ) -> Self {
-        Self { run_id, request_id, events, task, stop, _reading: reading }
+        Self { run_id, request_id, events, work, stop, _reading: reading }
     }
 
     /// The run's id.
@@ -74,21 +88,34 @@ impl Run {
         self.events.as_mut().and_then(|events| events.try_recv().ok())
     }
 
-    /// What the run comes to.
+    /// What the run comes to. A unary run goes on while this is polled.
     ///
     /// # Errors
     /// The run failed.
     pub async fn outcome(&mut self) -> Result<Report, Error> {
-        match (&mut self.task).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::panicked(self.request_id.clone(), Some(self.run_id))),
-        }
+        let result = match &mut self.work {
+            Work::Task(task) => task.await.ok(),
+            Work::Caller(None) => None,
+            Work::Caller(Some(doing)) => {
+                let result = AssertUnwindSafe(doing).catch_unwind().await;
+                self.work = Work::Caller(None);
+                result.ok()
+            }
+        };
+        result.unwrap_or_else(|| Err(Error::panicked(self.request_id.clone(), Some(self.run_id))))
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
         self.stop.stop(Failure::CallerGone);
+        // The run comes to its end all the same, and tells its servers.
+        if let Work::Caller(doing) = &mut self.work
+            && let Some(doing) = doing.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(doing);
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use tracing::{Span, error, info, warn};
+use tracing::{error, info, warn};
 
 use super::{Error, Failure, RunRequest};
 use crate::{
     event::{Progress, Report},
     id::RunId,
     mcp,
+    trace::Span,
 };
 
 /// Logs a run's end, and notes it in the run's span. The span has the run's and the request's ids already.
@@ -18,7 +19,7 @@ pub(super) fn end(request: &RunRequest, run_id: RunId, result: &Result<Report, E
         Ok(report) => (report.finish_reason.as_str(), &report.progress, None),
         Err(error) => (error.failure.reason(), error.progress().unwrap_or(&nothing), Some(&error.failure)),
     };
-    note(outcome, progress, failure.is_some());
+    note(&request.correlation.span, outcome, progress, failure.is_some());
     macro_rules! line {
         ($level:ident, $text:literal) => {
             $level!(
@@ -44,8 +45,7 @@ pub(super) fn end(request: &RunRequest, run_id: RunId, result: &Result<Report, E
     }
 }
 
-fn note(outcome: &'static str, progress: &Progress, failed: bool) {
-    let span = Span::current();
+fn note(span: &Span, outcome: &'static str, progress: &Progress, failed: bool) {
     span.record("gen_ai.usage.input_tokens", progress.usage.input_tokens);
     span.record("gen_ai.usage.output_tokens", progress.usage.output_tokens);
     span.record(if failed { "error.type" } else { "runwright.finish_reason" }, outcome);

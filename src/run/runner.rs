@@ -8,13 +8,13 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument, Span};
+use tracing::Instrument;
 
 use super::{
     Answer, Error, Failure, Limits, Plan, Replacement, Run, RunRequest, Schemas, Violations,
     authorization::Waits,
     driver::{Context, drive},
-    handle::Sink,
+    handle::{Doing, Sink, Work},
     inputs::Inputs,
     live::{Live, LiveRuns},
     model_headers::{self, AskedModel},
@@ -112,9 +112,10 @@ impl Runner {
     ///
     /// # Errors
     /// There are too many runs, or this process is ending. Nothing was asked of any upstream.
-    pub fn start(&self, request: RunRequest, mode: Mode) -> Result<Run, Error> {
-        let refuse = |failure| Error::refused(request.correlation.request_id.clone(), failure);
-        let fault = |what| refuse(Failure::incident(what, &request.correlation.request_id));
+    pub fn start(&self, mut request: RunRequest, mode: Mode) -> Result<Run, Error> {
+        let request_id = request.correlation.request_id.clone();
+        let refuse = |failure| Error::refused(request_id.clone(), failure);
+        let fault = |what| refuse(Failure::incident(what, &request_id));
         let Self(parts, state) = self;
         // Before the place is taken: a shutdown that comes between waits for this run.
         let tracked = state.tasks.token();
@@ -134,7 +135,8 @@ impl Runner {
         }
 
         let run_id = RunId::generate();
-        let span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
+        request.correlation.span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
+        let lines = request.correlation.span.lines().clone();
         let stop = Arc::new(Stop::new(&state.ending));
         let (sink, events) = Sink::new(mode);
         let inputs = Arc::new(Inputs::default());
@@ -149,7 +151,6 @@ impl Runner {
             };
             state.live.enter(run_id, token, live)
         });
-        let request_id = request.correlation.request_id.clone();
         let context = Context {
             run_id,
             request,
@@ -172,9 +173,12 @@ impl Runner {
             drop((live, place, tracked));
             result
         };
-        // Of the run's spans this one alone is entered, since each costs something whenever the task goes on.
-        let task = state.tasks.spawn(work.instrument(span));
-        Ok(Run::new(run_id, request_id, events, task, stop, reading))
+        let doing: Doing = Box::pin(work.instrument(lines));
+        let work = match mode {
+            Mode::Unary => Work::Caller(Some(doing)),
+            Mode::Streamed => Work::Task(state.tasks.spawn(doing)),
+        };
+        Ok(Run::new(run_id, request_id, events, work, stop, reading))
     }
 
     /// Ends a live streamed run.
@@ -244,7 +248,7 @@ impl Runner {
         let wanted = agent.mcp_servers.iter().filter(|s| only.is_empty() || only.contains(&s.name));
         let (mut plan, of_run) = (plan, SentOfRun::default());
         let listings = wanted.filter_map(|server| {
-            let outgoing = correlation.outgoing(&Span::current());
+            let outgoing = correlation.outgoing(&correlation.span);
             let headers = Arc::new(RunHeaders::new(plan.remove(&server.name)?, of_run.clone()));
             let connection = self.0.servers.connect(&server.name, headers, correlation.clone(), outgoing)?;
             Some(async move {

@@ -172,7 +172,7 @@ mod tests {
         let (written, config) = (Written::default(), telemetry::Config::default());
         let config = telemetry::Config { filter: "error".to_owned(), ..config };
         let writer = written.clone();
-        let subscriber = telemetry::subscriber(&config, move || writer.clone()).unwrap();
+        let subscriber = telemetry::subscriber(&config, move || writer.clone(), None).unwrap();
         let _guard = tracing::subscriber::set_default(subscriber);
         let request = Request::builder().header("x-request-id", "mine").body(Body::empty()).unwrap();
         Boundary(Panics).call(request).await.unwrap();

@@ -1,62 +1,96 @@
-//! A run's spans end with the run.
+//! A run's spans: one tree, which ends with the run.
 
 use std::sync::{Arc, Mutex};
 
-use tracing::{Subscriber, span};
-use tracing_subscriber::{
-    Layer, Registry,
-    filter::filter_fn,
-    layer::{Context, SubscriberExt},
-    registry::LookupSpan,
-};
+use opentelemetry::trace::{SpanId, SpanKind};
+use opentelemetry_sdk::trace::SpanData;
+use runwright::telemetry::{Config, subscriber};
 
 use crate::support::{
     mcp_server::{Era, McpServer},
+    model_server::{ModelServer, calls, has_result, says},
     run_as,
-    service::{Service, whoami_config},
-    soon,
+    service::{Service, asking_config, whoami_config},
+    soon, spans,
 };
 
-/// The names of the spans that are open.
+/// The spans that have ended.
 #[derive(Clone, Default)]
-struct Open(Arc<Mutex<Vec<&'static str>>>);
+struct Ended(Arc<Mutex<Vec<SpanData>>>);
 
-impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Open {
-    fn on_new_span(&self, attributes: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
-        self.0.lock().unwrap().push(attributes.metadata().name());
+impl Ended {
+    /// Collects this thread's until the guard is dropped.
+    fn collect() -> (Self, tracing::subscriber::DefaultGuard) {
+        let ended = Self::default();
+        let list = ended.0.clone();
+        let maker = spans::told(move |span| list.lock().unwrap().push(span));
+        // As it is in most services: the spans of tracing's that stand beside two of them are off.
+        let config = Config { filter: "error".to_owned(), ..Config::default() };
+        let subscriber = subscriber(&config, std::io::sink, Some(maker)).unwrap();
+        (ended, tracing::subscriber::set_default(subscriber))
     }
 
-    fn on_close(&self, id: span::Id, context: Context<'_, S>) {
-        let name = context.span(&id).unwrap().name();
-        let mut open = self.0.lock().unwrap();
-        let at = open.iter().position(|open| *open == name).unwrap();
-        open.remove(at);
+    async fn named(&self, name: &str) -> SpanData {
+        soon("the end of a span", async {
+            loop {
+                let found = self.0.lock().unwrap().iter().find(|span| span.name == name).cloned();
+                if let Some(span) = found {
+                    return span;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
     }
 }
 
 #[tokio::test]
 async fn a_client_that_is_kept_keeps_no_span_of_the_run_that_opened_it() {
-    let open = Open::default();
-    let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("runwright"));
-    let _guard = tracing::subscriber::set_default(Registry::default().with(open.clone().with_filter(ours)));
     for era in [Era::Modern, Era::Stateless, Era::Stateful] {
+        let (ended, _guard) = Ended::collect();
         let server = McpServer::start(era).await;
         let service = Service::start(&whoami_config(&server.url())).await;
         service.run(run_as("a", "alice")).await.unwrap();
-        soon("the end of the run's spans", async {
-            loop {
-                let names = open.0.lock().unwrap().clone();
-                if !names.contains(&"invoke_agent") && !names.contains(&"rpc") {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        ended.named("invoke_agent a").await;
+        ended.named("runwright.v1.AgentService/Run").await;
         assert_eq!(
             service.runner.parts().servers.kept_clients(),
             usize::from(era != Era::Stateful),
             "{era:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_run_is_one_tree() {
+    let (ended, _guard) = Ended::collect();
+    let model = ModelServer::start(|body| async move {
+        if has_result(&body) { says("done") } else { calls("whoami", "{}") }
+    })
+    .await;
+    let server = McpServer::start(Era::Modern).await;
+    let service = Service::start(&asking_config(&model.base_url(), &[("crm", &server.url())])).await;
+    let response = service.run(run_as("a", "alice")).await.unwrap();
+
+    let rpc = ended.named("runwright.v1.AgentService/Run").await;
+    let run = ended.named("invoke_agent a").await;
+    let tool = ended.named("execute_tool whoami").await;
+    let call = ended.named("tools/call whoami").await;
+    let spans = ended.0.lock().unwrap().clone();
+    let chats: Vec<&SpanData> = spans.iter().filter(|span| span.name.starts_with("chat ")).collect();
+    assert_eq!((spans.len(), chats.len()), (6, 2));
+    let id = |span: &SpanData| span.span_context.span_id();
+    let parents = [(&rpc, SpanId::INVALID), (&run, id(&rpc)), (&tool, id(&run)), (&call, id(&tool))];
+    for (span, parent) in parents.into_iter().chain(chats.iter().map(|chat| (*chat, id(&run)))) {
+        assert_eq!(span.parent_span_id, parent, "{}", span.name);
+        assert_eq!(span.span_context.trace_id(), rpc.span_context.trace_id(), "{}", span.name);
+        let request_id = span.attributes.iter().find(|attribute| attribute.key.as_str() == "request_id");
+        assert_eq!(request_id.unwrap().value.as_str(), response.request_id, "{}", span.name);
+    }
+    assert_eq!((rpc.span_kind, run.span_kind), (SpanKind::Server, SpanKind::Internal));
+    assert_eq!((tool.span_kind, call.span_kind), (SpanKind::Internal, SpanKind::Client));
+    assert!(chats.iter().all(|chat| chat.span_kind == SpanKind::Client));
+    let finished =
+        run.attributes.iter().find(|attribute| attribute.key.as_str() == "runwright.finish_reason");
+    assert_eq!(finished.unwrap().value.as_str(), "stop");
 }

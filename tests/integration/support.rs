@@ -10,6 +10,7 @@ pub mod raw_server;
 pub mod reader;
 pub mod scene;
 pub mod service;
+pub mod spans;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,5 +1,5 @@
-//! What is logged while a test runs, at TRACE, and what our spans hold. Only for tests on one thread: the subscriber is
-//! the thread's.
+//! What is logged while a test runs, at TRACE, and what our spans hold, those of the log lines and those of the trace. Only
+//! for tests on one thread: the subscriber is the thread's.
 
 use std::{
     fmt,
@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
+use opentelemetry_sdk::trace::SpanData;
 use runwright::telemetry::{Config, LogFormat, subscriber};
 use tracing::{
     Dispatch, Metadata, Subscriber,
@@ -15,6 +16,8 @@ use tracing::{
     subscriber::{DefaultGuard, NoSubscriber},
 };
 use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, layer::SubscriberExt};
+
+use crate::support::spans;
 
 /// Where there is one subscriber only, tracing asks the thread that comes to a place of logging first whether anybody
 /// cares, and keeps its answer for all threads. With this one there are always two.
@@ -29,13 +32,19 @@ pub fn catch() -> (Logs, DefaultGuard) {
     LazyLock::force(&ANOTHER);
     let logs = Logs::default();
     let config = Config { format: LogFormat::Json, filter: "trace".to_owned(), spans: true };
-    let subscriber = subscriber(&config, logs.clone()).unwrap().with(SpanFields(logs.clone()));
+    let mut written = logs.clone();
+    let spans = spans::told(move |span| written.note_span(&span));
+    let subscriber = subscriber(&config, logs.clone(), Some(spans)).unwrap().with(SpanFields(logs.clone()));
     (logs, tracing::subscriber::set_default(subscriber))
 }
 
 impl Logs {
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn note_span(&mut self, span: &SpanData) {
+        writeln!(self, "span {}: {span:?}", span.name).unwrap();
     }
 }
 
