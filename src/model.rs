@@ -23,10 +23,14 @@ mod failure;
 #[cfg(test)]
 mod loopback;
 pub mod openai_chat;
+mod outage;
+mod retry;
 pub mod scripted;
 pub mod state;
 
 pub use endpoint::{CONNECT_TIMEOUT, Config as EndpointConfig};
+pub use outage::{Outage, Prospect};
+pub use retry::Retrying;
 
 /// A model behind some provider's API.
 pub trait Model: Send + Sync {
@@ -234,7 +238,7 @@ pub enum Error {
     },
     /// The provider fails, or gives no answer that can be read.
     #[error("the model is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Outage),
 }
 
 /// A configured model.

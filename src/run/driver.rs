@@ -27,7 +27,7 @@ use crate::{
     id::{ControlToken, RunId},
     mcp::{CallOutcome, Connection, Problem, ToolList},
     message::{AssistantPart, ToolCall, ToolCallRecord, ToolCallStatus},
-    model::{Answer, AnswerPart, Model, Piece, Request, Settings, ToolChoice},
+    model::{Answer, AnswerPart, Model, Outage, Piece, Request, Settings, ToolChoice},
     trace,
 };
 
@@ -203,7 +203,7 @@ impl Work {
                 Piece::Done(answer) => return Ok(answer),
             }
         }
-        Err(failure(crate::model::Error::Unavailable("the answer was cut".to_owned())))
+        Err(failure(crate::model::Error::Unavailable(Outage::lasting("the answer was cut"))))
     }
 
     /// Makes a turn's calls, all at once.
