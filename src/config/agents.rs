@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use super::{
     decode::At,
     names::{self, Names},
-    source, units,
+    source::{self, Tokens},
+    units,
     yaml::Kind,
 };
 use crate::{
@@ -94,7 +95,7 @@ fn server(at: &At<'_>, known: &Known<'_>) -> Option<AgentServer> {
     Some(AgentServer {
         required: fields.or("required", At::flag, true),
         tools: fields.optional("tools", tools),
-        headers: fields.or("headers", |at| source::headers(at, url), Headers::default()),
+        headers: fields.or("headers", |at| source::headers(at, Tokens::For(url)), Headers::default()),
         // Last, so that what is above is looked at in any case.
         name: name?,
     })
