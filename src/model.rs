@@ -18,6 +18,8 @@ mod endpoint;
 mod events;
 mod failure;
 pub mod openai_chat;
+mod outage;
+mod retry;
 pub mod scripted;
 pub mod state;
 #[cfg(test)]
@@ -28,6 +30,8 @@ pub use crate::settings::{OutputSchema, ReasoningEffort, Settings};
 use tests::{asked, loopback};
 
 pub use endpoint::{CONNECT_TIMEOUT, Config as EndpointConfig};
+pub use outage::{Outage, Prospect};
+pub use retry::Retrying;
 
 /// A model behind some provider's API.
 pub trait Model: Send + Sync {
@@ -192,7 +196,7 @@ pub enum Error {
     },
     /// The provider fails, or gives no answer that can be read.
     #[error("the model is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Outage),
 }
 
 /// A configured model.

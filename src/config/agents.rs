@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use super::{
     decode::{At, Fields},
     names::{self, Names},
-    source,
+    source::{self, Tokens},
     units::{self, KIB, MIB},
     yaml::Kind,
 };
@@ -139,7 +139,7 @@ fn server(at: &At<'_>, known: &Known<'_>) -> Option<AgentServer> {
         required: fields.or("required", At::flag, true),
         tools,
         approval: approval.unwrap_or_default(),
-        headers: fields.or("headers", |at| source::headers(at, url), Headers::default()),
+        headers: fields.or("headers", |at| source::headers(at, Tokens::For(url)), Headers::default()),
         // Last, so that what is above is looked at in any case.
         name: name?,
     })

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     caller_headers,
     decode::{At, Fields},
-    endpoint, source,
+    endpoint,
+    source::{self, Tokens},
     units::{self, KIB, MIB},
 };
 use crate::{
@@ -43,7 +44,11 @@ fn server(name: &str, at: &At<'_>) -> Option<ServerConfig> {
     let name = server_name(name, at);
     let url = endpoint::decode(&fields, "url");
     Some(ServerConfig {
-        headers: fields.or("headers", |at| source::headers(at, url.as_ref()), Headers::default()),
+        headers: fields.or(
+            "headers",
+            |at| source::headers(at, Tokens::For(url.as_ref())),
+            Headers::default(),
+        ),
         caller_headers: fields.or("caller_headers", caller_headers::decode, CallerRules::default()),
         session_scope: fields.or("session_scope", |at| at.one_of(&SCOPES), SessionScope::default()),
         tools_ttl: fields.or("tools_ttl", units::duration_or_zero, TOOLS_TTL),

@@ -9,7 +9,7 @@ use super::{
     decode::{At, Fields},
     endpoint,
     names::{self, Names},
-    source,
+    source::{self, Tokens},
     yaml::{Kind, Node},
 };
 use crate::{
@@ -68,7 +68,7 @@ fn endpoint(at: &At<'_>, key: HeaderName, prefix: &str) -> Option<EndpointConfig
     let base_url = endpoint::decode(&fields, "base_url");
     let model = fields.required("model", names::provider_model);
     let api_key = fields.optional("api_key", |at| source::decode_with_prefix(at, prefix));
-    let mut headers = fields.or("headers", |at| source::headers(at, None), Headers::default());
+    let mut headers = fields.or("headers", |at| source::headers(at, Tokens::None), Headers::default());
     if let Some(value) = api_key
         && !headers.add(Header { name: key.clone(), value, secret: true })
         && let Some(at) = fields.get("api_key")

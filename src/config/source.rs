@@ -1,4 +1,4 @@
-//! Sources of values: a literal, `{ value: TEXT }`, `{ env: NAME }` or `{ file: PATH }`; of a registered header's also a
+//! Sources of values: a literal, `{ value: TEXT }`, `{ env: NAME }` or `{ file: PATH }`; of an MCP server's header also a
 //! token, see [`token`]. All but the first may have a `prefix`, and a registered header's say whether they are `secret`.
 
 use std::{borrow::Cow, path::PathBuf};
@@ -22,6 +22,7 @@ use crate::{
 const KEYS: [&str; 4] = ["value", "env", "file", "prefix"];
 const WHAT: &str = "text, `{ env: NAME }` or `{ file: PATH }`";
 const HEADER_KEYS: [&str; 7] = ["value", "env", "file", token::OAUTH, token::GOOGLE, "prefix", "secret"];
+const HEADER_KEYS_BUT_TOKENS: [&str; 5] = ["value", "env", "file", "prefix", "secret"];
 const HEADER_WHAT: &str = "text, `{ env: NAME }`, `{ file: PATH }`, `{ oauth_client_credentials: … }` or \
                            `{ google_id_token: … }`";
 
@@ -58,9 +59,17 @@ pub fn written<'a>(at: &At<'a>, what: &str) -> Option<Written<'a>> {
     }
 }
 
-/// Registered headers for the MCP server at a URL: a mapping from names to sources. Without the URL, which is wrong then,
-/// there are no tokens.
-pub fn headers(at: &At<'_>, server: Option<&Url>) -> Option<Headers> {
+/// Which tokens there may be among registered headers.
+#[derive(Clone, Copy)]
+pub enum Tokens<'a> {
+    /// Those for the MCP server at a URL; without the URL, which is wrong then, they are looked at and not made.
+    For(Option<&'a Url>),
+    /// None: these are not an MCP server's headers.
+    None,
+}
+
+/// Registered headers: a mapping from names to sources.
+pub fn headers(at: &At<'_>, tokens: Tokens<'_>) -> Option<Headers> {
     let mut headers = Vec::<(HeaderName, Option<(Source, bool)>)>::new();
     for (name, value) in at.entries() {
         let checked = rules::check_name(name);
@@ -69,7 +78,7 @@ pub fn headers(at: &At<'_>, server: Option<&Url>) -> Option<Headers> {
             at.problem_at(value.key_mark, refusal.to_string());
             continue;
         }
-        let source = header(&value, server);
+        let source = header(&value, tokens);
         match checked {
             Ok(name) if headers.iter().any(|(present, _)| *present == name) => {
                 value.key_problem(Refusal::RepeatedName.to_string());
@@ -117,14 +126,21 @@ impl Written<'_> {
 }
 
 /// The source of a header's value, and whether its values are secret: all but a literal's are, unless it says otherwise.
-fn header(at: &At<'_>, server: Option<&Url>) -> Option<(Source, bool)> {
-    let Kind::Mapping(_) = at.node().kind else {
-        return literal(at, HEADER_WHAT)?.source("").map(|source| (source, false));
+fn header(at: &At<'_>, tokens: Tokens<'_>) -> Option<(Source, bool)> {
+    let (keys, what) = match tokens {
+        Tokens::For(_) => (&HEADER_KEYS[..], HEADER_WHAT),
+        Tokens::None => (&HEADER_KEYS_BUT_TOKENS[..], WHAT),
     };
-    let fields = mapping(at, &HEADER_KEYS, HEADER_WHAT)?;
+    let Kind::Mapping(_) = at.node().kind else {
+        return literal(at, what)?.source("").map(|source| (source, false));
+    };
+    let fields = mapping(at, keys, what)?;
     let prefix = fields.or("prefix", At::text, "");
     let secret = fields.or("secret", At::flag, fields.get("value").is_none());
-    let source = header_source(at, &fields, server, prefix);
+    let source = match tokens {
+        Tokens::For(server) => header_source(at, &fields, server, prefix),
+        Tokens::None => one_of_mapping(at, &fields, what)?.source(prefix),
+    };
     source.map(|source| (source, secret))
 }
 

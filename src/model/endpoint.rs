@@ -16,6 +16,9 @@ use crate::{
     egress::{self, Client},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long a connection to a provider may take to be made, TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer: the bytes of a whole one, the text and the calls of a streamed one.

@@ -1,6 +1,6 @@
 //! A streamed answer: events in, pieces out.
 
-use std::time::Duration;
+use std::{time::Duration, vec};
 
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use http::Response;
@@ -43,6 +43,8 @@ pub(super) enum Taken {
     Nothing,
     /// What is passed on.
     Piece(Piece),
+    /// What is passed on, in order.
+    Pieces(Vec<Piece>),
     /// There are no more events.
     End,
 }
@@ -50,6 +52,8 @@ pub(super) enum Taken {
 struct Reading<'a, A> {
     events: BoxStream<'static, Result<Sse, sse::Error<hyper::Error>>>,
     assembly: A,
+    /// What is left of an event that came to several.
+    left: vec::IntoIter<Piece>,
     request: Request<'a>,
 }
 
@@ -61,7 +65,7 @@ pub(super) fn pieces<'a, A: Assembly + 'a>(
 ) -> impl Stream<Item = Result<Piece, Error>> + 'a {
     let events = sse::events(response.into_body().into_data_stream(), MAX_EVENT_BYTES).boxed();
     // Boxed, since it is moved with each piece.
-    let reading = Box::new(Reading { events, assembly, request });
+    let reading = Box::new(Reading { events, assembly, left: Vec::new().into_iter(), request });
     stream::try_unfold(Some(reading), |reading| async move {
         let Some(mut reading) = reading else { return Ok(None) };
         match reading.next_piece().await? {
@@ -75,6 +79,9 @@ impl<A: Assembly> Reading<'_, A> {
     /// The next piece; `None`: the answer is whole.
     async fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
         loop {
+            if let Some(piece) = self.left.next() {
+                return Ok(Some(piece));
+            }
             let event = match self.events.next().await {
                 Some(Ok(event)) => event,
                 // A last event adds nothing to an answer that has said why it ends.
@@ -88,6 +95,7 @@ impl<A: Assembly> Reading<'_, A> {
             match self.assembly.take(event.event.as_deref(), data)? {
                 Taken::Nothing => {}
                 Taken::Piece(piece) => return Ok(Some(piece)),
+                Taken::Pieces(pieces) => self.left = pieces.into_iter(),
                 Taken::End => {
                     let _ = timeout(END_OF_BODY, self.events.next()).await;
                     return Ok(None);

@@ -1,4 +1,7 @@
 //! What goes wrong, in words of ours: nothing that a provider wrote is passed on but an error code of a narrow form.
+//!
+//! Asking again may help where the provider failed or could not be reached, also while it answered. It does not where an
+//! answer came that is no good.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     egress::{self, BodyError, SendError},
-    model::Error,
+    model::{Error, Outage, Prospect},
     sse,
 };
 
@@ -20,6 +23,7 @@ const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// The shortest text that is taken for a part of a key, in bytes.
 const MIN_SECRET_BYTES: usize = 8;
+const CUT: &str = "its answer was cut short";
 
 #[derive(Deserialize)]
 struct Refusal {
@@ -34,9 +38,14 @@ struct Details {
     kind: Value,
 }
 
-/// A failure in these words.
+/// A failure in these words, which asking again does not help.
 pub(super) fn unavailable(text: &str) -> Error {
-    Error::Unavailable(text.to_owned())
+    Error::Unavailable(Outage::lasting(text))
+}
+
+/// A failure in these words, which may pass.
+fn passing(text: impl Into<String>, retry_after: Option<Duration>) -> Error {
+    Error::Unavailable(Outage::new(text, Prospect::Passing { retry_after }))
 }
 
 /// The answer is not what the API says.
@@ -49,32 +58,34 @@ pub(super) fn too_large() -> Error {
     unavailable("its answer is too large")
 }
 
-/// The answer ends before its end.
+/// The provider ends its answer before the answer's end.
 pub(super) fn cut() -> Error {
-    unavailable("its answer was cut short")
+    unavailable(CUT)
 }
 
 /// A request that has no answer.
 pub(super) fn transport(error: SendError) -> Error {
-    unavailable(match error {
-        SendError::Connect => "no connection could be made",
-        SendError::Broken => "the connection failed before it answered",
-    })
-}
-
-/// A whole body that was not read.
-pub(super) fn body(error: BodyError) -> Error {
     match error {
-        BodyError::TooLarge => too_large(),
-        BodyError::Transport => cut(),
+        SendError::Connect => {
+            Error::Unavailable(Outage::new("no connection could be made", Prospect::Unsent))
+        }
+        SendError::Broken => passing("the connection failed before it answered", None),
     }
 }
 
-/// An event stream that broke off.
+/// A whole body that was not read. A connection that breaks while it is may hold the next time.
+pub(super) fn body(error: BodyError) -> Error {
+    match error {
+        BodyError::TooLarge => too_large(),
+        BodyError::Transport => passing(CUT, None),
+    }
+}
+
+/// An event stream that broke off; see [`body`].
 pub(super) fn events(error: sse::Error<hyper::Error>) -> Error {
     match error {
         sse::Error::TooLarge => too_large(),
-        sse::Error::Body(_) => cut(),
+        sse::Error::Body(_) => passing(CUT, None),
     }
 }
 
@@ -108,7 +119,10 @@ pub(super) async fn refusal(response: Response<impl Body<Data = Bytes>>, sent: &
         status if status.is_redirection() => {
             unavailable("it answered with a redirect, which is never followed")
         }
-        status => Error::Unavailable(format!("it answered with HTTP {}", status.as_u16())),
+        status => {
+            let retry_after = retry_after(response.headers(), SystemTime::now());
+            passing(format!("it answered with HTTP {}", status.as_u16()), retry_after)
+        }
     }
 }
 

@@ -45,7 +45,8 @@ impl OpenAiChat {
     async fn ask<'a>(&'a self, request: Request<'a>) -> Result<Answer, Error> {
         let body = request::body(&self.model, &request, false)?;
         let response = self.endpoint.send(&request, body, false).await?;
-        answer::whole(&endpoint::read(response).await?, &request)
+        let (_, answer) = answer::whole(&endpoint::read(response).await?, &request)?;
+        Ok(answer)
     }
 
     async fn ask_streamed<'a>(&'a self, request: Request<'a>) -> Result<Pieces<'a>, Error> {
@@ -54,8 +55,9 @@ impl OpenAiChat {
         if !endpoint::is_json(&response) {
             return Ok(events::pieces(response, Assembly::default(), request).boxed());
         }
-        let answer = answer::whole(&endpoint::read(response).await?, &request)?;
-        Ok(stream::iter(Piece::all_of(answer).map(Ok)).boxed())
+        let (reasoning, answer) = answer::whole(&endpoint::read(response).await?, &request)?;
+        let reasoning = Some(reasoning).filter(|text| !text.is_empty()).map(Piece::Reasoning);
+        Ok(stream::iter(reasoning.into_iter().chain(Piece::all_of(answer)).map(Ok)).boxed())
     }
 }
 

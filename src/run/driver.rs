@@ -27,7 +27,7 @@ use crate::{
     id::{ControlToken, RunId},
     mcp::{CallOutcome, Connection, Problem, ToolList},
     message::{AssistantPart, ToolCall},
-    model::{self, Answer, AnswerPart, Model, Piece, Request},
+    model::{self, Answer, AnswerPart, Model, Outage, Piece, Request},
     trace::{self, Span},
 };
 
@@ -237,7 +237,7 @@ impl Work {
                 Piece::Done(answer) => return Ok(answer),
             }
         }
-        Err(failure(model::Error::Unavailable("the answer was cut".to_owned())))
+        Err(failure(model::Error::Unavailable(Outage::lasting("the answer was cut"))))
     }
 
     /// Makes a turn's calls, all at once.

@@ -234,9 +234,12 @@ async fn a_models_refusal_gives_no_key_away() {
         // As many providers' keys are made.
         secrets.model_key = canary("sk").replace(['"', '+', '~', '%', '/'], "-");
         let (status, body) = reflection(&secrets.model_key);
-        let model =
-            ModelServer::start(move |_| std::future::ready(raw(status, "application/json", body.clone())))
-                .await;
+        let model = ModelServer::start(move |_| {
+            let mut refusal = raw(status, "application/json", body.clone());
+            refusal.headers_mut().insert("retry-after", "0".parse().unwrap());
+            std::future::ready(refusal)
+        })
+        .await;
         let crm = McpServer::start(Era::Modern).await;
         let service = Service::start(&secrets.yaml(&crm, None, &model)).await;
         let status = service.run(secrets.request()).await.unwrap_err();

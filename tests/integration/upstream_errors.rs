@@ -1,19 +1,26 @@
 //! What a run is told whose model or whose MCP server refuses or fails.
 
+use std::{
+    future,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
 use axum::{
     body::Body,
-    http::{Response, StatusCode},
+    http::{HeaderValue, Response, StatusCode},
 };
-use futures_util::stream;
-use runwright::grpc::proto::{AuthPhase, FinishReason, HeaderLayer, RunRequest, RunResponse, ToolCallStatus};
+use futures_util::{StreamExt, stream};
+use runwright::grpc::proto::{
+    AuthPhase, FinishReason, HeaderLayer, RunEvent, RunRequest, RunResponse, ToolCallStatus, run_event::Event,
+};
 use serde_json::json;
 use tonic::{Code, Status};
 
 use crate::support::{
     error::{Decoded, decode},
-    headers,
+    headers, logs,
     mcp_server::{Era, McpServer, Seen, empty, raw, unauthorized},
-    model_server::{ModelServer, calls, has_result},
+    model_server::{ModelServer, calls, has_result, says},
     run_as, run_with,
     service::{Service, asking_config, whoami_config},
 };
@@ -48,6 +55,8 @@ struct ModelCase {
     reason: &'static str,
     says: &'static str,
     retry_after: Option<i64>,
+    /// How often a run asks it.
+    tries: usize,
 }
 
 const fn case(
@@ -56,19 +65,27 @@ const fn case(
     reason: &'static str,
     says: &'static str,
 ) -> ModelCase {
-    ModelCase { answer, code, reason, says, retry_after: None }
+    ModelCase { answer, code, reason, says, retry_after: None, tries: 1 }
 }
 
-const MODEL_CASES: [ModelCase; 9] = [
+const MODEL_CASES: [ModelCase; 10] = [
     case(|| refusal(401), Code::FailedPrecondition, "MODEL_UNAUTHORIZED", "401"),
     case(|| refusal(403), Code::FailedPrecondition, "MODEL_UNAUTHORIZED", "403"),
     case(|| refusal(400), Code::FailedPrecondition, "MODEL_REJECTED", "context_length_exceeded"),
     case(|| refusal(404), Code::FailedPrecondition, "MODEL_REJECTED", "404"),
-    ModelCase { retry_after: Some(7), ..case(limited, Code::Unavailable, "MODEL_RATE_LIMITED", "rate") },
-    case(|| refusal(500), Code::Unavailable, "MODEL_UNAVAILABLE", "500"),
+    ModelCase {
+        retry_after: Some(61),
+        ..case(|| at(refusal(429), "61"), Code::Unavailable, "MODEL_RATE_LIMITED", "rate")
+    },
+    ModelCase {
+        retry_after: Some(0),
+        tries: 3,
+        ..case(|| at(refusal(429), "0"), Code::Unavailable, "MODEL_RATE_LIMITED", "rate")
+    },
+    ModelCase { tries: 3, ..case(|| at(refusal(500), "0"), Code::Unavailable, "MODEL_UNAVAILABLE", "500") },
     case(redirect, Code::Unavailable, "MODEL_UNAVAILABLE", "redirect"),
     case(|| raw(StatusCode::OK, "text/html", CANARY), Code::Unavailable, "MODEL_UNAVAILABLE", ""),
-    case(cut, Code::Unavailable, "MODEL_UNAVAILABLE", ""),
+    case(ended, Code::Unavailable, "MODEL_UNAVAILABLE", ""),
 ];
 
 fn refusal(status: u16) -> Response<Body> {
@@ -76,10 +93,10 @@ fn refusal(status: u16) -> Response<Body> {
     raw(StatusCode::from_u16(status).unwrap(), "application/json", error.to_string())
 }
 
-fn limited() -> Response<Body> {
-    let mut response = refusal(429);
-    response.headers_mut().insert("retry-after", "7".parse().unwrap());
-    response
+/// A refusal that says when the model may be asked again, in seconds.
+fn at(mut refusal: Response<Body>, retry_after: &'static str) -> Response<Body> {
+    refusal.headers_mut().insert("retry-after", HeaderValue::from_static(retry_after));
+    refusal
 }
 
 fn redirect() -> Response<Body> {
@@ -88,17 +105,20 @@ fn redirect() -> Response<Body> {
     response
 }
 
-/// An answer that breaks off, whole or streamed.
-fn cut() -> Response<Body> {
-    let begun = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{CANARY}\"}}}}]}}\n\n");
-    let pieces = [Ok(begun), Err(std::io::Error::other("cut"))];
-    raw(StatusCode::OK, "text/event-stream", Body::from_stream(stream::iter(pieces)))
+/// The events of an answer that is not whole.
+fn begun() -> String {
+    format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{CANARY}\"}}}}]}}\n\n")
+}
+
+/// An answer that ends before its end, whole or streamed.
+fn ended() -> Response<Body> {
+    raw(StatusCode::OK, "text/event-stream", begun())
 }
 
 #[tokio::test]
 async fn a_models_failure_is_told_in_our_words() {
     for case in MODEL_CASES {
-        let ModelCase { answer, code, reason, says, retry_after } = case;
+        let ModelCase { answer, code, reason, says, retry_after, tries } = case;
         let model = ModelServer::start(move |_| async move { answer() }).await;
         let service = Service::start(&asking_config(&model.base_url(), &[])).await;
         for status in both(&service, run_with("a", [])).await {
@@ -112,8 +132,51 @@ async fn a_models_failure_is_told_in_our_words() {
             assert_eq!(delay, retry_after, "{reason}");
             assert_eq!(decoded.progress.unwrap().turns, 0);
         }
-        assert_eq!(model.seen().len(), 2, "{reason}: nothing is asked again");
+        assert_eq!(model.seen().len(), 2 * tries, "{reason}");
     }
+}
+
+#[tokio::test]
+async fn a_models_failure_that_passes_is_not_the_runs() {
+    let failures = AtomicUsize::new(0);
+    let model = ModelServer::start(move |_| {
+        let fails = failures.fetch_add(1, Ordering::SeqCst) % 3 < 2;
+        future::ready(if fails { at(refusal(529), "0") } else { says("hello") })
+    })
+    .await;
+    let service = Service::start(&asking_config(&model.base_url(), &[])).await;
+    let (logs, _guard) = logs::catch();
+    let unary = service.run(run_with("a", [])).await.unwrap();
+    let streamed = service.run_streamed(run_with("a", [])).await.unwrap();
+    for response in [unary, streamed] {
+        assert_eq!(response.final_output, "hello");
+        let usage = response.usage.unwrap();
+        assert_eq!((usage.model_requests, usage.total_tokens), (3, 5));
+    }
+    let lines = logs.text();
+    let again: Vec<_> = lines.lines().filter(|line| line.contains("asked again")).collect();
+    assert_eq!(again.len(), 4, "{lines}");
+    assert!(again.iter().all(|line| line.contains("m-1") && line.contains("HTTP 529")), "{again:?}");
+    assert!(!lines.contains(CANARY), "{lines}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_when_something_of_it_was_passed_on_is_not_asked_for_again() {
+    let model = ModelServer::start(|_| {
+        // The connection breaks only when its first piece is on its way.
+        let pieces = stream::iter([Ok(begun())]).chain(stream::once(async {
+            tokio::task::yield_now().await;
+            Err(std::io::Error::other("cut"))
+        }));
+        future::ready(raw(StatusCode::OK, "text/event-stream", Body::from_stream(pieces)))
+    })
+    .await;
+    let service = Service::start(&asking_config(&model.base_url(), &[])).await;
+    let (events, end) = service.events(run_with("a", [])).await;
+    failed(&end.unwrap_err(), Code::Unavailable, "MODEL_UNAVAILABLE");
+    let is_text = |event: &RunEvent| matches!(event.event, Some(Event::TextDelta(_)));
+    assert_eq!(events.iter().filter(|event| is_text(event)).count(), 1);
+    assert_eq!(model.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! An answer as providers write it, whole or in chunks. Both are read with the same types: a whole answer is one large
 //! chunk. Fields that are absent, null or unknown are no error; nor is a usage that makes no sense.
 
-use std::fmt;
+use std::{fmt, mem};
 
 use serde::{
     Deserialize, Deserializer,
@@ -15,18 +15,29 @@ use crate::{
     model::{Answer, Error, Request, Stop, events::Assembly as _, failure},
 };
 
-/// Reads a whole answer.
+/// Reads a whole answer, and the reasoning that came with it.
 ///
 /// # Errors
 /// [`Error::Unavailable`]: it can't be read, or is an error.
-pub(super) fn whole(body: &[u8], request: &Request<'_>) -> Result<Answer, Error> {
+pub(super) fn whole(body: &[u8], request: &Request<'_>) -> Result<(String, Answer), Error> {
     let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
     if chunk.error.is_none() && chunk.choice().is_none() {
         return Err(failure::unreadable());
     }
     let mut assembly = Assembly::default();
-    assembly.add(chunk)?;
-    assembly.finish(request)
+    let Shown { reasoning, .. } = assembly.add(chunk)?;
+    Ok((reasoning, assembly.finish(request)?))
+}
+
+/// What a message, or a piece of it, has for readers.
+#[derive(Default)]
+pub(super) struct Shown {
+    /// Reasoning that the server shows.
+    pub(super) reasoning: String,
+    /// Text of the answer, a refusal's included.
+    pub(super) text: String,
+    /// Whether some of the text is a refusal.
+    pub(super) is_refusal: bool,
 }
 
 /// A whole answer, or a chunk of a streamed one.
@@ -59,6 +70,10 @@ pub(super) struct Delta<'a> {
     #[serde(default)]
     refusal: Text,
     #[serde(borrow, default)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     pub(super) tool_calls: Option<Vec<CallDelta<'a>>>,
 }
 
@@ -81,9 +96,12 @@ struct Function<'a> {
     arguments: Option<&'a RawValue>,
 }
 
-/// Text: a string, null, a part `{"text": …}`, or an array of these.
+/// Text: a string, null, a part `{"text": …}` or `{"refusal": …}`, or an array of these.
 #[derive(Default)]
-struct Text(String);
+struct Text {
+    text: String,
+    is_refusal: bool,
+}
 
 #[derive(Deserialize)]
 struct TextPart {
@@ -149,10 +167,25 @@ impl<'a> Choice<'a> {
 }
 
 impl Delta<'_> {
-    /// The text, a refusal's included, taken out.
-    pub(super) fn take_text(&mut self) -> String {
-        let text = std::mem::take(&mut self.content.0);
-        if self.refusal.0.is_empty() { text } else { text + &self.refusal.0 }
+    /// What it has for readers, taken out. Reasoning has two names, and a server that knows both means the same by them:
+    /// DeepSeek's, which LiteLLM has too, and OpenRouter's, which Ollama and later versions of vLLM have.
+    pub(super) fn take_shown(&mut self) -> Shown {
+        let names = [self.reasoning_content, self.reasoning];
+        let reasoning = names.into_iter().flatten().find_map(text_of).unwrap_or_default();
+        let refusal = mem::take(&mut self.refusal).into_refusal();
+        let Text { text, is_refusal } = mem::take(&mut self.content).and(refusal);
+        Shown { reasoning, text, is_refusal }
+    }
+}
+
+impl Text {
+    fn and(mut self, other: Self) -> Self {
+        self.text.push_str(&other.text);
+        Self { text: self.text, is_refusal: self.is_refusal || other.is_refusal }
+    }
+
+    fn into_refusal(self) -> Self {
+        Self { is_refusal: !self.text.is_empty(), text: self.text }
     }
 }
 
@@ -189,6 +222,11 @@ impl From<Usage> for message::Usage {
     }
 }
 
+/// The text that a value is, if it is any; not empty.
+fn text_of(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get()).ok().filter(|text: &String| !text.is_empty())
+}
+
 /// A count of tokens; the cast saturates.
 fn count(tokens: Option<f64>) -> i64 {
     tokens.map_or(0, |tokens| (tokens as i64).max(0))
@@ -210,7 +248,7 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-        Ok(Text(text.to_owned()))
+        Ok(Text { text: text.to_owned(), is_refusal: false })
     }
 
     fn visit_unit<E>(self) -> Result<Text, E> {
@@ -218,15 +256,15 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text, A::Error> {
-        let mut whole = String::new();
-        while let Some(Text(part)) = parts.next_element()? {
-            whole.push_str(&part);
+        let mut whole = Text::default();
+        while let Some(part) = parts.next_element()? {
+            whole = whole.and(part);
         }
-        Ok(Text(whole))
+        Ok(whole)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, part: A) -> Result<Text, A::Error> {
         let TextPart { text, refusal } = TextPart::deserialize(MapAccessDeserializer::new(part))?;
-        Ok(Text(text.0 + &refusal.0))
+        Ok(text.and(refusal.into_refusal()))
     }
 }

@@ -7,7 +7,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::answer::{CallDelta, Chunk};
+use super::answer::{CallDelta, Chunk, Shown};
 use crate::{
     message::Usage,
     model::{
@@ -28,6 +28,8 @@ pub(super) struct Assembly {
     text: String,
     calls: Vec<Call>,
     stop: Option<Stop>,
+    /// Whether some of the text is a refusal.
+    refused: bool,
     usage: Option<Usage>,
     /// Bytes of the text and of what the calls have.
     size: usize,
@@ -43,26 +45,27 @@ struct Call {
 }
 
 impl Assembly {
-    /// Takes a chunk; gives the text that is new.
+    /// Takes a chunk; gives what is new of it.
     ///
     /// # Errors
     /// The chunk is an error, or the answer is too large.
-    pub(super) fn add(&mut self, chunk: Chunk<'_>) -> Result<String, Error> {
+    pub(super) fn add(&mut self, chunk: Chunk<'_>) -> Result<Shown, Error> {
         if chunk.error.is_some() {
             return Err(failure::reported());
         }
         let (usage, choice) = chunk.into_parts();
         self.usage = usage.or(self.usage);
-        let Some(choice) = choice else { return Ok(String::new()) };
+        let Some(choice) = choice else { return Ok(Shown::default()) };
         self.stop = choice.stop().or(self.stop);
         let mut delta = choice.into_delta();
-        let text = delta.take_text();
-        self.grow(text.len())?;
-        self.text.push_str(&text);
+        let shown = delta.take_shown();
+        self.grow(shown.text.len())?;
+        self.text.push_str(&shown.text);
+        self.refused |= shown.is_refusal;
         for call in delta.tool_calls.into_iter().flatten() {
             self.add_call(call)?;
         }
-        Ok(text)
+        Ok(shown)
     }
 
     fn add_call(&mut self, delta: CallDelta<'_>) -> Result<(), Error> {
@@ -108,8 +111,13 @@ impl events::Assembly for Assembly {
         if event == Some("error") {
             return Err(failure::reported());
         }
-        let text = self.add(serde_json::from_str(data).map_err(|_| failure::unreadable())?)?;
-        Ok(if text.is_empty() { Taken::Nothing } else { Taken::Piece(Piece::Text(text)) })
+        let shown = self.add(serde_json::from_str(data).map_err(|_| failure::unreadable())?)?;
+        Ok(match (shown.reasoning.is_empty(), shown.text.is_empty()) {
+            (true, true) => Taken::Nothing,
+            (true, false) => Taken::Piece(Piece::Text(shown.text)),
+            (false, true) => Taken::Piece(Piece::Reasoning(shown.reasoning)),
+            (false, false) => Taken::Pieces(vec![Piece::Reasoning(shown.reasoning), Piece::Text(shown.text)]),
+        })
     }
 
     fn has_ended(&self) -> bool {
@@ -128,7 +136,8 @@ impl events::Assembly for Assembly {
             parts.push(AnswerPart::Call(AskedCall { call_id, name, arguments_json: arguments }));
         }
         let usage = self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() });
-        Ok(Answer { parts, stop: self.stop.unwrap_or_default(), usage })
+        let stop = if self.refused { Stop::ContentFilter } else { self.stop.unwrap_or_default() };
+        Ok(Answer { parts, stop, usage })
     }
 }
 

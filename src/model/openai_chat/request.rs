@@ -269,19 +269,21 @@ fn content(parts: &[UserPart]) -> Content<'_> {
     if let [UserPart::Text(text)] = parts {
         return Content::Text(text);
     }
-    let part = |part| match part {
-        &UserPart::Text(ref text) => ContentPart::Text { text },
+    Content::Parts(parts.iter().map(content_part).collect())
+}
+
+fn content_part(part: &UserPart) -> ContentPart<'_> {
+    match part {
+        UserPart::Text(text) => ContentPart::Text { text },
         UserPart::Image(image) => image_part(image),
-    };
-    Content::Parts(parts.iter().map(part).collect())
+    }
 }
 
 /// The images of tool results, which this API takes from users only.
 fn images(results: &[ToolResult]) -> Option<Entry<'_>> {
     let images: Vec<_> = results.iter().flat_map(|result| &result.images).map(image_part).collect();
     let text = "The images that the tools gave back, in the order of their results:";
-    let parts = [ContentPart::Text { text }].into_iter().chain(images);
-    let parts: Vec<_> = parts.collect();
+    let parts: Vec<_> = [ContentPart::Text { text }].into_iter().chain(images).collect();
     (parts.len() > 1).then_some(Entry::User { content: Content::Parts(parts) })
 }
 
@@ -291,83 +293,4 @@ fn image_part(image: &Image) -> ContentPart<'_> {
         ImageSource::Url(url) => url.clone(),
     };
     ContentPart::ImageUrl { image_url: ImageUrl { url } }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::model::{
-        Settings,
-        asked::{Asked, call, described, tool},
-    };
-
-    fn written(asked: &Asked, streamed: bool) -> Value {
-        serde_json::from_slice(&body("m1", &asked.request(), streamed).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_request_without_tools_has_no_such_key() {
-        let asked = Asked { instructions: String::new(), ..Asked::saying("hi") };
-        let messages = json!([{"role": "user", "content": "hi"}]);
-        assert_eq!(written(&asked, false), json!({"model": "m1", "messages": messages, "stream": false}));
-        let options = json!({"include_usage": true});
-        let expected =
-            json!({"model": "m1", "messages": messages, "stream": true, "stream_options": options});
-        assert_eq!(written(&asked, true), expected);
-    }
-
-    #[test]
-    fn messages_are_written_in_order_and_results_one_by_one() {
-        let result = |id: &str, is_error| {
-            let (call_id, text) = (id.into(), format!("of {id}"));
-            ToolResult { call_id, text, images: Vec::new(), is_error }
-        };
-        let assistant = |text: &str, calls: Vec<ToolCall>| {
-            let text =
-                Some(text).filter(|text| !text.is_empty()).map(|text| AssistantPart::Text(text.into()));
-            Message::Assistant {
-                parts: text.into_iter().chain(calls.into_iter().map(AssistantPart::Call)).collect(),
-            }
-        };
-        let asked = Asked {
-            messages: vec![
-                Message::user("q\n\u{1F980}"),
-                assistant("", vec![call("c1", "t", ""), call("c2", "t", " ")]),
-                Message::Tool { results: vec![result("c1", false), result("c2", true)] },
-                assistant("both", vec![call("c3", "u", "{\"a\": 1}")]),
-                Message::Tool { results: vec![result("c3", false)] },
-                assistant("", vec![]),
-            ],
-            ..Asked::saying("")
-        };
-        let called = |id: &str, name: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
-        let expected = json!([
-            {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": "q\n\u{1F980}"},
-            {"role": "assistant", "content": null, "tool_calls": [called("c1", "t", "{}"), called("c2", "t", "{}")]},
-            {"role": "tool", "tool_call_id": "c1", "content": "of c1"},
-            {"role": "tool", "tool_call_id": "c2", "content": "of c2"},
-            {"role": "assistant", "content": "both", "tool_calls": [called("c3", "u", "{\"a\": 1}")]},
-            {"role": "tool", "tool_call_id": "c3", "content": "of c3"},
-            {"role": "assistant", "content": ""},
-        ]);
-        assert_eq!(written(&asked, false)["messages"], expected);
-    }
-
-    #[test]
-    fn a_tools_schema_goes_in_as_it_is() {
-        let schema = r#"{"type":"object", "z":1.0, "a":12345678901234567890123}"#;
-        let asked = Asked { tools: vec![tool("crm", "find", "find", schema)], ..Asked::saying("hi") };
-        let text = String::from_utf8(body("m1", &asked.request(), false).unwrap()).unwrap();
-        let expected =
-            format!(r#""tools":[{{"type":"function","function":{{"name":"find","parameters":{schema}}}}}]"#);
-        assert!(text.contains(&expected), "{text}");
-
-        let described = described("crm", "find", "find", "Finds.");
-        let function = json!({"name": "find", "description": "Finds.", "parameters": {}});
-        let tools = written(&Asked { tools: vec![described], ..Asked::saying("hi") }, false)["tools"].take();
-        assert_eq!(tools, json!([{"type": "function", "function": function}]));
-    }
 }

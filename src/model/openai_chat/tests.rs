@@ -12,7 +12,9 @@ use crate::{
 
 mod exchange;
 mod fault;
+mod golden;
 mod leniency;
+mod request;
 
 /// A model at a base URL, with a key.
 fn model(base_url: &str) -> OpenAiChat {

@@ -26,6 +26,8 @@ pub struct Asked {
     pub settings: Settings,
     pub headers: HeaderSet,
     pub outgoing: Outgoing,
+    /// The run's time from when the request is made.
+    pub budget: Duration,
 }
 
 impl Asked {
@@ -44,6 +46,7 @@ impl Asked {
                 request_id: RequestId::parse("request-1").unwrap(),
                 trace: TraceHeaders::default(),
             },
+            budget: Duration::from_secs(60),
         }
     }
 
@@ -58,7 +61,7 @@ impl Asked {
             settings: &self.settings,
             headers: &self.headers,
             outgoing: &self.outgoing,
-            deadline: Instant::now() + Duration::from_secs(60),
+            deadline: Instant::now() + self.budget,
         }
     }
 }

@@ -5,12 +5,15 @@ use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
 
 use super::{model, pieces, streamed, whole};
-use crate::model::{
-    Error, Model, Piece,
-    asked::Asked,
-    endpoint::MAX_ANSWER_BYTES,
-    failure,
-    loopback::{CANARY, Loopback, all_pieces, clean, endless},
+use crate::{
+    egress::{BodyError, SendError},
+    model::{
+        Error, Model, Outage, Piece, Prospect,
+        asked::Asked,
+        endpoint::MAX_ANSWER_BYTES,
+        failure,
+        loopback::{CANARY, Loopback, all_pieces, clean, endless},
+    },
 };
 
 fn unavailable<T>(text: &str) -> Result<T, Error> {
@@ -27,7 +30,11 @@ async fn refused(server: &Loopback) -> Error {
 #[tokio::test]
 async fn refusals() {
     let rejected = |status, code: Option<&str>| Error::Rejected { status, code: code.map(str::to_owned) };
-    let other = |status: u16| Error::Unavailable(format!("it answered with HTTP {status}"));
+    let seven = Some(Duration::from_secs(7));
+    let other = |status: u16| {
+        let reason = format!("it answered with HTTP {status}");
+        Error::Unavailable(Outage::new(reason, Prospect::Passing { retry_after: seven }))
+    };
     let cases = [
         (401, Error::Unauthorized { status: 401 }),
         (403, Error::Unauthorized { status: 403 }),
@@ -36,7 +43,7 @@ async fn refusals() {
         (413, rejected(413, Some("context_length_exceeded"))),
         (418, rejected(418, Some("context_length_exceeded"))),
         (422, rejected(422, Some("context_length_exceeded"))),
-        (429, Error::RateLimited { retry_after: Some(Duration::from_secs(7)) }),
+        (429, Error::RateLimited { retry_after: seven }),
         (500, other(500)),
         (503, other(503)),
         (529, other(529)),
@@ -73,8 +80,9 @@ async fn a_refused_connection() {
     let base_url = format!("http://{}/{CANARY}", listener.local_addr().unwrap());
     drop(listener);
     let answer = clean(model(&base_url).complete(Asked::saying("hi").request()).await);
-    assert_eq!(answer, unavailable("no connection could be made"));
-    assert_eq!(all_pieces(&model(&base_url)).await, [unavailable("no connection could be made")]);
+    assert_eq!(answer, Err(failure::transport(SendError::Connect)));
+    assert_eq!(answer.unwrap_err().to_string(), "the model is unavailable: no connection could be made");
+    assert_eq!(all_pieces(&model(&base_url)).await, [Err(failure::transport(SendError::Connect))]);
 }
 
 #[tokio::test]
@@ -84,7 +92,7 @@ async fn a_connection_that_is_closed_before_it_answers() {
     let (model, asked) = (model(&base_url), Asked::saying("hi"));
     let accept_and_close = async { drop(listener.accept().await) };
     let (answer, ()) = tokio::join!(model.complete(asked.request()), accept_and_close);
-    assert_eq!(clean(answer), unavailable("the connection failed before it answered"));
+    assert_eq!(clean(answer), Err(failure::transport(SendError::Broken)));
 }
 
 /// A server that breaks its connection after some bytes.
@@ -103,12 +111,14 @@ async fn breaking(content_type: &'static str, text: &'static str) -> Loopback {
 #[tokio::test]
 async fn a_connection_that_breaks() {
     let server = breaking("application/json", r#"{"choices":["#).await;
-    assert_eq!(refused(&server).await, failure::cut());
+    let broken = failure::body(BodyError::Transport);
+    assert_eq!(broken.to_string(), failure::cut().to_string());
+    assert_eq!(refused(&server).await, broken);
 
     let server =
         breaking("text/event-stream", "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n").await;
     let pieces = all_pieces(&model(&server.base_url)).await;
-    assert_eq!(pieces, [Ok(Piece::Text("a".to_owned())), Err(failure::cut())]);
+    assert_eq!(pieces, [Ok(Piece::Text("a".to_owned())), Err(broken)]);
 }
 
 #[tokio::test]

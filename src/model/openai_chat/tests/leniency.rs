@@ -8,7 +8,7 @@ use crate::{
     model::{
         Answer, Model, Piece, Stop,
         asked::{Asked, call},
-        loopback::Loopback,
+        loopback::{Loopback, all_pieces},
     },
 };
 
@@ -40,21 +40,75 @@ async fn deltas<const N: usize>(deltas: [serde_json::Value; N]) -> Answer {
 
 #[tokio::test]
 async fn text_comes_in_many_forms() {
+    let text_part = json!({"type": "text", "text": "a"});
+    let refusal_part = json!({"type": "refusal", "refusal": "no"});
+    let (whole, refused) = (Stop::End, Stop::ContentFilter);
     let cases = [
-        (json!({}), ""),
-        (json!({"content": null, "tool_calls": null, "reasoning_content": "hm", "x": [1]}), ""),
-        (json!({"content": "a"}), "a"),
-        (
-            json!({"content": [{"type": "text", "text": "a"}, {"type": "thinking", "thinking": []}, "b"]}),
-            "ab",
-        ),
-        (json!({"content": null, "refusal": "no"}), "no"),
-        (json!({"content": [{"type": "refusal", "refusal": "no"}]}), "no"),
+        (json!({}), "", whole),
+        (json!({"content": null, "tool_calls": null, "x": [1]}), "", whole),
+        (json!({"content": "a", "refusal": ""}), "a", whole),
+        (json!({"content": [text_part, {"type": "thinking", "thinking": []}, "b"]}), "ab", whole),
+        (json!({"content": null, "refusal": "no"}), "no", refused),
+        (json!({"content": [text_part, refusal_part]}), "ano", refused),
     ];
-    for (fields, text) in cases {
-        assert_eq!(message(fields.clone()).await.text(), text, "{fields}");
+    for (fields, text, stop) in cases {
+        let answer = message(fields.clone()).await;
+        assert_eq!((&*answer.text(), answer.stop), (text, stop), "{fields}");
         let chunk = json!({"choices": [{"delta": fields, "finish_reason": "stop"}]}).to_string();
-        assert_eq!(streamed(&[&chunk]).await.unwrap().text(), text, "{fields}");
+        let answer = streamed(&[&chunk]).await.unwrap();
+        assert_eq!((&*answer.text(), answer.stop), (text, stop), "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_comes_in_pieces_is_one() {
+    let chunk = |delta, reason| json!({"choices": [{"delta": delta, "finish_reason": reason}]}).to_string();
+    let chunks = [
+        chunk(json!({"refusal": "I\u{2019}m "}), json!(null)),
+        chunk(json!({"refusal": "sorry"}), json!(null)),
+        chunk(json!({}), json!("stop")),
+    ];
+    let answer = streamed(&chunks.each_ref().map(String::as_str)).await.unwrap();
+    assert_eq!((&*answer.text(), answer.stop), ("I\u{2019}m sorry", Stop::ContentFilter));
+}
+
+#[tokio::test]
+async fn reasoning_that_a_server_shows_is_passed_on_and_is_no_part_of_the_answer() {
+    let reasoning = |text: &str| Piece::Reasoning(text.to_owned());
+    let text = |text: &str| Piece::Text(text.to_owned());
+    let cases = [
+        (json!({"content": null, "reasoning_content": "hm"}), vec![reasoning("hm")]),
+        (
+            json!({"content": "", "reasoning": "hm", "reasoning_details": [{"text": "hm"}]}),
+            vec![reasoning("hm")],
+        ),
+        (json!({"content": "a", "reasoning_content": "hm"}), vec![reasoning("hm"), text("a")]),
+        (
+            json!({"content": "a", "reasoning": "hm", "reasoning_content": "hm"}),
+            vec![reasoning("hm"), text("a")],
+        ),
+        (
+            json!({"content": "a", "reasoning": "hm", "reasoning_content": ""}),
+            vec![reasoning("hm"), text("a")],
+        ),
+        (json!({"content": "a", "reasoning": null, "reasoning_content": null}), vec![text("a")]),
+        (json!({"content": "a", "reasoning": {"effort": 1}, "reasoning_content": 7}), vec![text("a")]),
+    ];
+    for (fields, expected) in cases {
+        let shown = if expected.contains(&text("a")) { "a" } else { "" };
+        let chunk = json!({"choices": [{"delta": fields}]});
+        let end = json!({"choices": [{"delta": {}, "finish_reason": "stop"}]});
+        let pieces = pieces(&format!("data: {chunk}\n\ndata: {end}\n\n")).await;
+        let (done, passed_on) = pieces.split_last().unwrap();
+        assert_eq!(passed_on, expected.iter().cloned().map(Ok).collect::<Vec<_>>(), "{fields}");
+        assert!(matches!(done, Ok(Piece::Done(answer)) if answer.text() == shown), "{fields} {done:?}");
+
+        assert_eq!(message(fields.clone()).await.text(), shown, "{fields}");
+        let whole = json!({"choices": [{"message": fields}]}).to_string();
+        let server = Loopback::answering(200, &[("content-type", "application/json")], &whole).await;
+        let mut pieces = all_pieces(&model(&server.base_url)).await;
+        assert!(matches!(pieces.pop(), Some(Ok(Piece::Done(answer))) if answer.text() == shown), "{fields}");
+        assert_eq!(pieces, passed_on, "{fields}: whole");
     }
 }
 
