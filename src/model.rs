@@ -23,6 +23,7 @@ mod failure;
 #[cfg(test)]
 mod loopback;
 pub mod openai_chat;
+pub mod openai_responses;
 pub mod scripted;
 pub mod state;
 
@@ -241,6 +242,8 @@ pub enum Error {
 pub enum Config {
     /// See [`openai_chat`].
     OpenAiChat(EndpointConfig),
+    /// See [`openai_responses`].
+    OpenAiResponses(EndpointConfig),
     /// See [`scripted`].
     Scripted(scripted::Config),
 }
