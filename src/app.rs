@@ -13,7 +13,9 @@ use crate::{
     egress::{self, Egress, Profile},
     headers::DigestKey,
     mcp::Servers,
-    model::{self, Model, Retrying, openai_chat::OpenAiChat, scripted::Scripted},
+    model::{
+        self, Model, Retrying, openai_chat::OpenAiChat, openai_responses::OpenAiResponses, scripted::Scripted,
+    },
     run::{Parts, Runner, Schemas},
     server::{self, Listeners},
 };
@@ -126,6 +128,9 @@ fn models(
         let model: Arc<dyn Model> = match config {
             model::Config::OpenAiChat(config) => {
                 Arc::new(Retrying(OpenAiChat::new(config, egress.client(profile)?)?))
+            }
+            model::Config::OpenAiResponses(config) => {
+                Arc::new(Retrying(OpenAiResponses::new(config, egress.client(profile)?)?))
             }
             model::Config::Scripted(config) => Arc::new(Scripted::new(config)),
         };

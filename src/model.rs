@@ -18,6 +18,7 @@ mod endpoint;
 mod events;
 mod failure;
 pub mod openai_chat;
+pub mod openai_responses;
 mod outage;
 mod retry;
 pub mod scripted;
@@ -203,6 +204,8 @@ pub enum Error {
 pub enum Config {
     /// See [`openai_chat`].
     OpenAiChat(EndpointConfig),
+    /// See [`openai_responses`].
+    OpenAiResponses(EndpointConfig),
     /// See [`scripted`].
     Scripted(scripted::Config),
 }

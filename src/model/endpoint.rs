@@ -10,7 +10,10 @@ use http::{
 use hyper::body::Incoming;
 use url::Url;
 
-use super::{Error, Request, failure};
+use super::{
+    Error, Request,
+    failure::{self, Refusal},
+};
 use crate::{
     credential,
     egress::{self, Client},
@@ -73,7 +76,7 @@ impl Endpoint {
         request: &Request<'_>,
         body: Vec<u8>,
         streamed: bool,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<Response<Incoming>, Refusal> {
         let headers = self.headers(request, streamed);
         let mut post = HttpRequest::new(body.into());
         *post.method_mut() = Method::POST;

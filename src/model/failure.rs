@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
-use hyper::body::Body;
+use hyper::body::Body as HttpBody;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,17 +25,39 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 const MIN_SECRET_BYTES: usize = 8;
 const CUT: &str = "its answer was cut short";
 
-#[derive(Deserialize)]
-struct Refusal {
-    error: Details,
+/// A refusal of a request.
+pub(super) struct Refusal {
+    /// What it is for the run.
+    pub(super) error: Error,
+    /// `error.param` of the body: which parameter of the request the provider does not take. It is only ever compared.
+    pub(super) param: Option<String>,
 }
 
 #[derive(Deserialize)]
+struct Body {
+    error: Details,
+}
+
+#[derive(Default, Deserialize)]
 struct Details {
     #[serde(default)]
     code: Value,
     #[serde(default, rename = "type")]
     kind: Value,
+    #[serde(default)]
+    param: Value,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { error, param: None }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        refusal.error
+    }
 }
 
 /// A failure in these words, which asking again does not help.
@@ -105,15 +127,19 @@ pub(super) fn unwritable(_: serde_json::Error) -> Error {
 }
 
 /// A response that is no success, to a request with these headers.
-pub(super) async fn refusal(response: Response<impl Body<Data = Bytes>>, sent: &HeaderMap) -> Error {
-    let status = response.status();
-    match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized { status: status.as_u16() },
+pub(super) async fn refusal(response: Response<impl HttpBody<Data = Bytes>>, sent: &HeaderMap) -> Refusal {
+    let mut param = None;
+    let error = match response.status() {
+        status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            Error::Unauthorized { status: status.as_u16() }
+        }
         StatusCode::TOO_MANY_REQUESTS => {
             Error::RateLimited { retry_after: retry_after(response.headers(), SystemTime::now()) }
         }
         status if status.is_client_error() => {
-            let code = code(response).await.filter(|code| !is_reflected(code, sent));
+            let details = details(response).await;
+            param = details.param.as_str().map(str::to_owned);
+            let code = code(&details).filter(|code| !is_reflected(code, sent));
             Error::Rejected { status: status.as_u16(), code }
         }
         status if status.is_redirection() => {
@@ -123,7 +149,8 @@ pub(super) async fn refusal(response: Response<impl Body<Data = Bytes>>, sent: &
             let retry_after = retry_after(response.headers(), SystemTime::now());
             passing(format!("it answered with HTTP {}", status.as_u16()), retry_after)
         }
-    }
+    };
+    Refusal { error, param }
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date; a time gone by is zero, a long one is cut to an hour.
@@ -137,11 +164,19 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(delay.min(MAX_RETRY_AFTER))
 }
 
+/// What a refusal's body says; nothing, if that can't be read.
+async fn details(response: Response<impl HttpBody<Data = Bytes>>) -> Details {
+    let body = egress::read_capped(response.into_body(), MAX_REFUSAL_BYTES).await.unwrap_or_default();
+    serde_json::from_slice(&body).map(|Body { error }| error).unwrap_or_default()
+}
+
 /// `error.code`, or else `error.type`, of a refusal's body.
-async fn code(response: Response<impl Body<Data = Bytes>>) -> Option<String> {
-    let body = egress::read_capped(response.into_body(), MAX_REFUSAL_BYTES).await.ok()?;
-    let Refusal { error: Details { code, kind } } = serde_json::from_slice(&body).ok()?;
-    [code, kind].iter().filter_map(Value::as_str).find(|code| is_code(code)).map(str::to_owned)
+fn code(details: &Details) -> Option<String> {
+    [&details.code, &details.kind]
+        .into_iter()
+        .filter_map(Value::as_str)
+        .find(|code| is_code(code))
+        .map(str::to_owned)
 }
 
 /// Whether a code is, or holds, a part of a key that it answers to: keys can have the form of a code.
@@ -210,7 +245,7 @@ mod tests {
         ];
         for (body, expected) in cases {
             let response = Response::new(Full::new(Bytes::from(body.to_owned())));
-            assert_eq!(code(response).await.as_deref(), expected, "{body}");
+            assert_eq!(code(&details(response).await).as_deref(), expected, "{body}");
         }
     }
 }

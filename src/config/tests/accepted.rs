@@ -57,7 +57,7 @@ fn seconds(seconds: u64) -> Duration {
 
 fn openai<'a>(config: &'a Config, name: &str) -> &'a EndpointConfig {
     match &config.models[name] {
-        Model::OpenAiChat(model) => model,
+        Model::OpenAiChat(model) | Model::OpenAiResponses(model) => model,
         Model::Scripted(_) => panic!("{name} is scripted"),
     }
 }
@@ -71,7 +71,7 @@ fn key(model: &EndpointConfig) -> Option<String> {
 fn script<'a>(config: &'a Config, name: &str) -> &'a [Step] {
     match &config.models[name] {
         Model::Scripted(model) => &model.script,
-        Model::OpenAiChat(_) => panic!("{name} is not scripted"),
+        _ => panic!("{name} is not scripted"),
     }
 }
 
@@ -212,6 +212,16 @@ fn sources_give_values() {
     ] {
         assert_eq!(key(source), value, "{source}");
     }
+}
+
+#[test]
+fn models_of_the_responses_api() {
+    let config = good(
+        "models: { m: { provider: openai_responses, base_url: 'https://h/v1', model: x, api_key: { env: OPENAI_API_KEY } } }",
+    );
+    let Model::OpenAiResponses(model) = &config.models["m"] else { panic!("another provider") };
+    assert_eq!((model.base_url.as_str(), model.model.as_str()), ("https://h/v1", "x"));
+    assert_eq!(key(model).as_deref(), Some("Bearer sk-from-the-environment"));
 }
 
 #[test]

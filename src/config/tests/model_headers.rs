@@ -13,7 +13,7 @@ fn model(more: &str) -> String {
 fn headers(more: &str) -> Vec<(String, String)> {
     match &good(&model(more)).models["m"] {
         Model::OpenAiChat(config) => sent(&config.headers),
-        Model::Scripted(_) => panic!("scripted"),
+        _ => panic!("scripted"),
     }
 }
 

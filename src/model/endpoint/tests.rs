@@ -49,7 +49,8 @@ async fn all_that_is_registered_and_brought_arrives() {
     let mut server = Loopback::answering(200, &[], "").await;
     let endpoint = endpoint(&server.base_url, &[("authorization", "Bearer key"), ("x-team", "a")]);
     let asked = asked([("X-User", "alice")], []);
-    endpoint.send(&asked.request(), b"{}".to_vec(), false).await.unwrap();
+    let sent = endpoint.send(&asked.request(), b"{}".to_vec(), false).await;
+    assert!(sent.is_ok());
     let seen = server.seen.recv().await.unwrap().headers;
     for (name, value) in [
         ("authorization", "Bearer key"),
