@@ -13,7 +13,7 @@ use crate::{
     egress::{self, Egress, Profile},
     headers::DigestKey,
     mcp::Servers,
-    model::{self, Model, openai_chat::OpenAiChat, scripted::Scripted},
+    model::{self, Model, anthropic::Anthropic, openai_chat::OpenAiChat, scripted::Scripted},
     run::{Parts, Runner},
     server::{self, Listeners},
 };
@@ -124,6 +124,7 @@ fn models(
     let models = configs.into_iter().map(|(name, config)| {
         let model: Arc<dyn Model> = match config {
             model::Config::OpenAiChat(config) => Arc::new(OpenAiChat::new(config, egress.client(profile)?)?),
+            model::Config::Anthropic(config) => Arc::new(Anthropic::new(config, egress.client(profile)?)?),
             model::Config::Scripted(config) => Arc::new(Scripted::new(config)),
         };
         Ok((name, model))

@@ -14,6 +14,7 @@ use crate::{
     trace::Outgoing,
 };
 
+pub mod anthropic;
 #[cfg(test)]
 mod asked;
 mod call_ids;
@@ -241,6 +242,8 @@ pub enum Error {
 pub enum Config {
     /// See [`openai_chat`].
     OpenAiChat(EndpointConfig),
+    /// See [`anthropic`].
+    Anthropic(EndpointConfig),
     /// See [`scripted`].
     Scripted(scripted::Config),
 }

@@ -24,12 +24,16 @@ const ENDPOINT_KEYS: [&str; 6] = ["provider", "base_url", "allow_plaintext", "mo
 const SCRIPTED_KEYS: [&str; 2] = ["provider", "script"];
 const STEP_KEYS: [&str; 2] = ["call", "say"];
 const CALL_KEYS: [&str; 3] = ["mcp_server", "tool", "arguments"];
-const PROVIDERS: [(&str, Provider); 2] =
-    [("openai_chat", Provider::OpenAiChat), ("scripted", Provider::Scripted)];
+const PROVIDERS: [(&str, Provider); 3] = [
+    ("openai_chat", Provider::OpenAiChat),
+    ("anthropic", Provider::Anthropic),
+    ("scripted", Provider::Scripted),
+];
 
 #[derive(Clone, Copy)]
 enum Provider {
     OpenAiChat,
+    Anthropic,
     Scripted,
 }
 
@@ -42,6 +46,9 @@ fn model(name: &str, at: &At<'_>, servers: &Names<'_>) -> Option<(String, Config
     let name = names::name(name, at);
     let config = match provider(at) {
         Some(Provider::OpenAiChat) => endpoint(at, AUTHORIZATION, "Bearer ").map(Config::OpenAiChat),
+        Some(Provider::Anthropic) => {
+            endpoint(at, HeaderName::from_static("x-api-key"), "").map(Config::Anthropic)
+        }
         Some(Provider::Scripted) => scripted(&at.fields(&SCRIPTED_KEYS), servers).map(Config::Scripted),
         None => {
             // All that any provider has.
