@@ -104,25 +104,29 @@ pub(super) struct ToolUse<'a> {
 
 /// A piece of a block.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum Delta {
     /// Of a text.
-    TextDelta {
+    #[serde(rename = "text_delta")]
+    Text {
         #[serde(default)]
         text: Option<String>,
     },
     /// Of thinking.
-    ThinkingDelta {
+    #[serde(rename = "thinking_delta")]
+    Thinking {
         #[serde(default)]
         thinking: Option<String>,
     },
     /// Of the signature of thinking.
-    SignatureDelta {
+    #[serde(rename = "signature_delta")]
+    Signature {
         #[serde(default)]
         signature: Option<String>,
     },
     /// Of a call's arguments.
-    InputJsonDelta {
+    #[serde(rename = "input_json_delta")]
+    InputJson {
         #[serde(default)]
         partial_json: Option<String>,
     },

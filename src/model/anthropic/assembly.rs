@@ -104,25 +104,25 @@ impl<'a> Assembly<'a> {
         let block = self.blocks.iter_mut().rev().find(|block| block.index == index);
         let size = &mut self.size;
         Ok(match (delta, block.map(|block| &mut block.what)) {
-            (Delta::TextDelta { text: Some(piece) }, Some(What::Text(text))) => {
+            (Delta::Text { text: Some(piece) }, Some(What::Text(text))) => {
                 push(size, text, &piece)?;
                 shown(piece, Piece::Text)
             }
             (
-                Delta::ThinkingDelta { thinking: Some(piece) },
+                Delta::Thinking { thinking: Some(piece) },
                 Some(What::Thought(Thought::Thinking { thinking, .. })),
             ) => {
                 push(size, thinking, &piece)?;
                 shown(piece, Piece::Reasoning)
             }
             (
-                Delta::SignatureDelta { signature: Some(piece) },
+                Delta::Signature { signature: Some(piece) },
                 Some(What::Thought(Thought::Thinking { signature, .. })),
             ) => {
                 push(size, signature, &piece)?;
                 Taken::Nothing
             }
-            (Delta::InputJsonDelta { partial_json: Some(piece) }, Some(What::Call { pieces, .. })) => {
+            (Delta::InputJson { partial_json: Some(piece) }, Some(What::Call { pieces, .. })) => {
                 push(size, pieces, &piece)?;
                 Taken::Nothing
             }

@@ -41,8 +41,9 @@ impl Plan {
     pub(super) fn new(takes: Takes, request: &Request<'_>, resumable: bool) -> Self {
         let settings = request.settings;
         let max_tokens = settings.max_output_tokens.unwrap_or(MAX_TOKENS);
-        let forced = matches!(request.tool_choice, ToolChoice::Required | ToolChoice::Tool(_));
-        let may_budget = resumable && max_tokens > MIN_BUDGET && !(forced && !request.tools.is_empty());
+        let may_force = !request.tools.is_empty();
+        let forced = may_force && matches!(request.tool_choice, ToolChoice::Required | ToolChoice::Tool(_));
+        let may_budget = resumable && !forced && max_tokens > MIN_BUDGET;
         let thinking = settings
             .reasoning_effort
             .and_then(|effort| thinking(takes.thinking, effort, may_budget.then_some(max_tokens)));
