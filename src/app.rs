@@ -14,7 +14,8 @@ use crate::{
     headers::DigestKey,
     mcp::Servers,
     model::{
-        self, Model, Retrying, openai_chat::OpenAiChat, openai_responses::OpenAiResponses, scripted::Scripted,
+        self, Model, Retrying, anthropic::Anthropic, openai_chat::OpenAiChat,
+        openai_responses::OpenAiResponses, scripted::Scripted,
     },
     run::{Parts, Runner, Schemas},
     server::{self, Listeners},
@@ -131,6 +132,9 @@ fn models(
             }
             model::Config::OpenAiResponses(config) => {
                 Arc::new(Retrying(OpenAiResponses::new(config, egress.client(profile)?)?))
+            }
+            model::Config::Anthropic(config) => {
+                Arc::new(Retrying(Anthropic::new(config, egress.client(profile)?)?))
             }
             model::Config::Scripted(config) => Arc::new(Scripted::new(config)),
         };

@@ -13,6 +13,7 @@ use crate::{
     trace::Outgoing,
 };
 
+pub mod anthropic;
 mod call_ids;
 mod endpoint;
 mod events;
@@ -206,6 +207,8 @@ pub enum Config {
     OpenAiChat(EndpointConfig),
     /// See [`openai_responses`].
     OpenAiResponses(EndpointConfig),
+    /// See [`anthropic`].
+    Anthropic(EndpointConfig),
     /// See [`scripted`].
     Scripted(scripted::Config),
 }

@@ -24,9 +24,10 @@ const ENDPOINT_KEYS: [&str; 6] = ["provider", "base_url", "allow_plaintext", "mo
 const SCRIPTED_KEYS: [&str; 2] = ["provider", "script"];
 const STEP_KEYS: [&str; 2] = ["call", "say"];
 const CALL_KEYS: [&str; 3] = ["mcp_server", "tool", "arguments"];
-const PROVIDERS: [(&str, Provider); 3] = [
+const PROVIDERS: [(&str, Provider); 4] = [
     ("openai_chat", Provider::OpenAiChat),
     ("openai_responses", Provider::OpenAiResponses),
+    ("anthropic", Provider::Anthropic),
     ("scripted", Provider::Scripted),
 ];
 
@@ -34,6 +35,7 @@ const PROVIDERS: [(&str, Provider); 3] = [
 enum Provider {
     OpenAiChat,
     OpenAiResponses,
+    Anthropic,
     Scripted,
 }
 
@@ -48,6 +50,9 @@ fn model(name: &str, at: &At<'_>, servers: &Names<'_>) -> Option<(String, Config
         Some(Provider::OpenAiChat) => endpoint(at, AUTHORIZATION, "Bearer ").map(Config::OpenAiChat),
         Some(Provider::OpenAiResponses) => {
             endpoint(at, AUTHORIZATION, "Bearer ").map(Config::OpenAiResponses)
+        }
+        Some(Provider::Anthropic) => {
+            endpoint(at, HeaderName::from_static("x-api-key"), "").map(Config::Anthropic)
         }
         Some(Provider::Scripted) => scripted(&at.fields(&SCRIPTED_KEYS), servers).map(Config::Scripted),
         None => {

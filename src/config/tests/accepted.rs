@@ -58,7 +58,7 @@ fn seconds(seconds: u64) -> Duration {
 fn openai<'a>(config: &'a Config, name: &str) -> &'a EndpointConfig {
     match &config.models[name] {
         Model::OpenAiChat(model) | Model::OpenAiResponses(model) => model,
-        Model::Scripted(_) => panic!("{name} is scripted"),
+        _ => panic!("{name} is of another provider"),
     }
 }
 
@@ -184,6 +184,16 @@ fn json_is_yaml() {
     let (_, arguments) = &script(&config, "demo")[0].calls[0];
     assert_eq!(serde_json::Value::Object(arguments.clone()), expected);
     assert!(load_in(&[("c.json", "{\"limits\": {\"max_concurrent_runs\": 1}}")], "c.json").is_ok());
+}
+
+#[test]
+fn anthropic_takes_its_key_in_a_header_of_its_own() {
+    let model = "{ provider: anthropic, base_url: 'https://api.anthropic.com', model: x, api_key: k, headers: { anthropic-beta: b } }";
+    let config = load_in(&[("c.yaml", &*format!("models: {{ m: {model} }}"))], "c.yaml").unwrap();
+    let Model::Anthropic(model) = &config.models["m"] else { panic!("another provider") };
+    let headers = model.headers.layer().headers().iter();
+    let headers: Vec<_> = headers.map(|header| (header.name.as_str(), shown(&header.value))).collect();
+    assert_eq!(headers, [("anthropic-beta", "b".to_owned()), ("x-api-key", "k".to_owned())]);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn models() {
          base_url: http://vllm/v1\n    model: ''\n    api_key: 12\n  s:\n    provider: scripted\n    script: []\n",
         &[
             "c.yaml:2:3: models.\"\": a name has 1 to 64 printable characters",
-            "c.yaml:2:19: models.\"\".provider: expected one of openai_chat, openai_responses, scripted",
+            "c.yaml:2:19: models.\"\".provider: expected one of openai_chat, openai_responses, anthropic, scripted",
             "c.yaml:2:27: models.\"\".modle: unknown key (did you mean model?); there are provider, base_url, \
              allow_plaintext, model, api_key, headers, script",
             "c.yaml:5:15: models.m.base_url: http:// to another host than loopback would send headers in the clear; \

@@ -5,12 +5,15 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::{model, pieces, pieces_of, streamed, whole};
-use crate::model::{
-    Error, Model, Piece,
-    asked::Asked,
-    endpoint::MAX_ANSWER_BYTES,
-    failure,
-    loopback::{CANARY, Loopback, all_pieces, clean, endless},
+use crate::{
+    egress::BodyError,
+    model::{
+        Error, Model, Outage, Piece, Prospect,
+        asked::Asked,
+        endpoint::MAX_ANSWER_BYTES,
+        failure,
+        loopback::{CANARY, Loopback, all_pieces, clean, endless},
+    },
 };
 
 fn delta(text: &str) -> Value {
@@ -23,12 +26,14 @@ fn rejected(code: &str) -> Error {
 
 #[tokio::test]
 async fn refusals() {
+    let retry_after = Some(Duration::from_secs(7));
+    let failing = Outage::new("it answered with HTTP 500", Prospect::Passing { retry_after });
     let cases = [
         (400, rejected("context_length_exceeded")),
         (401, Error::Unauthorized { status: 401 }),
         (403, Error::Unauthorized { status: 403 }),
-        (429, Error::RateLimited { retry_after: Some(Duration::from_secs(7)) }),
-        (500, failure::unavailable("it answered with HTTP 500")),
+        (429, Error::RateLimited { retry_after }),
+        (500, Error::Unavailable(failing)),
     ];
     let error = json!({"message": CANARY, "code": "context_length_exceeded", "param": CANARY});
     let body = json!({ "error": error }).to_string();
@@ -112,10 +117,13 @@ async fn what_ends_too_early_was_cut() {
     for events in [&[][..], &[delta("a")]] {
         assert_eq!(streamed(events).await, Err(failure::cut()), "{events:?}");
     }
-    assert_eq!(breaking("application/json", r#"{"output":["#.to_owned()).await, [Err(failure::cut())]);
+    assert_eq!(
+        breaking("application/json", r#"{"output":["#.to_owned()).await,
+        [Err(failure::body(BodyError::Transport))]
+    );
     let event = format!("data: {}\n\n", delta("a"));
     let pieces = breaking("text/event-stream", event).await;
-    assert_eq!(pieces.last(), Some(&Err(failure::cut())));
+    assert_eq!(pieces.last(), Some(&Err(failure::body(BodyError::Transport))));
 }
 
 #[tokio::test]

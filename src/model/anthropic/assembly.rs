@@ -1,0 +1,211 @@
+//! Puts an answer together from its blocks, whole or in pieces. A stream numbers its blocks; a piece names its block's
+//! number.
+
+use serde_json::value::RawValue;
+
+use super::{
+    answer::{
+        self, Delta, End, Event, Message, RedactedThinking, Text, Thinking, ToolUse, Typed, Usage, read,
+    },
+    thought::Thought,
+};
+use crate::model::{
+    Answer, AnswerPart, AskedCall, Error, Piece, Request, Stop,
+    call_ids::CallIds,
+    endpoint::MAX_ANSWER_BYTES,
+    events::{self, Taken},
+    failure,
+};
+
+/// The most calls in an answer.
+const MAX_CALLS: usize = 128;
+
+/// What is known of an answer so far.
+pub(super) struct Assembly<'a> {
+    model: &'a str,
+    blocks: Vec<Block>,
+    calls: usize,
+    stop: Option<Stop>,
+    usage: Usage,
+    /// Bytes of the blocks as they began, and of their pieces.
+    size: usize,
+}
+
+struct Block {
+    index: Option<i64>,
+    what: What,
+}
+
+enum What {
+    Text(String),
+    Thought(Thought),
+    Call {
+        id: String,
+        name: String,
+        /// What it began with: all arguments, or none where they come in pieces.
+        input: String,
+        pieces: String,
+    },
+    Unknown,
+}
+
+impl<'a> Assembly<'a> {
+    /// The answer of this model.
+    pub(super) fn new(model: &'a str) -> Self {
+        Self { model, blocks: Vec::new(), calls: 0, stop: None, usage: Usage::default(), size: 0 }
+    }
+
+    /// Takes a block, or the beginning of one; gives what of it is shown.
+    ///
+    /// # Errors
+    /// It can't be read, or the answer is too large.
+    pub(super) fn begin(&mut self, index: Option<i64>, block: &RawValue) -> Result<Taken, Error> {
+        grow(&mut self.size, block.get().len())?;
+        let (what, taken) = match read::<Typed<'_>>(block)?.kind.as_deref() {
+            Some("text") => {
+                let text = read::<Text>(block)?.text.unwrap_or_default();
+                (What::Text(text.clone()), shown(text, Piece::Text))
+            }
+            Some("thinking") => {
+                let Thinking { thinking, signature } = read(block)?;
+                let (thinking, signature) = (thinking.unwrap_or_default(), signature.unwrap_or_default());
+                let taken = shown(thinking.clone(), Piece::Reasoning);
+                (What::Thought(Thought::Thinking { thinking, signature }), taken)
+            }
+            Some("redacted_thinking") => {
+                let data = read::<RedactedThinking>(block)?.data.unwrap_or_default();
+                (What::Thought(Thought::RedactedThinking { data }), Taken::Nothing)
+            }
+            Some("tool_use") => (self.call(read(block)?)?, Taken::Nothing),
+            _ => (What::Unknown, Taken::Nothing),
+        };
+        self.blocks.push(Block { index, what });
+        Ok(taken)
+    }
+
+    /// Takes why the answer ends, and what it consumed.
+    pub(super) fn end(&mut self, reason: Option<&str>, usage: Option<&RawValue>) {
+        self.stop = reason.and_then(answer::stop).or(self.stop);
+        self.usage = usage.and_then(Usage::read).map_or(self.usage, |usage| self.usage.max(usage));
+    }
+
+    fn call(&mut self, call: ToolUse<'_>) -> Result<What, Error> {
+        self.calls += 1;
+        if self.calls > MAX_CALLS {
+            return Err(failure::too_many_calls());
+        }
+        let input = call.input.map(RawValue::get).unwrap_or_default().to_owned();
+        let (id, name) = (call.id.unwrap_or_default(), call.name.unwrap_or_default());
+        Ok(What::Call { id, name, input, pieces: String::new() })
+    }
+
+    /// Takes a piece of a block; gives what of it is shown. A piece that does not fit its block is of a kind to come.
+    fn extend(&mut self, index: Option<i64>, delta: Delta) -> Result<Taken, Error> {
+        let block = self.blocks.iter_mut().rev().find(|block| block.index == index);
+        let size = &mut self.size;
+        Ok(match (delta, block.map(|block| &mut block.what)) {
+            (Delta::Text { text: Some(piece) }, Some(What::Text(text))) => {
+                push(size, text, &piece)?;
+                shown(piece, Piece::Text)
+            }
+            (
+                Delta::Thinking { thinking: Some(piece) },
+                Some(What::Thought(Thought::Thinking { thinking, .. })),
+            ) => {
+                push(size, thinking, &piece)?;
+                shown(piece, Piece::Reasoning)
+            }
+            (
+                Delta::Signature { signature: Some(piece) },
+                Some(What::Thought(Thought::Thinking { signature, .. })),
+            ) => {
+                push(size, signature, &piece)?;
+                Taken::Nothing
+            }
+            (Delta::InputJson { partial_json: Some(piece) }, Some(What::Call { pieces, .. })) => {
+                push(size, pieces, &piece)?;
+                Taken::Nothing
+            }
+            _ => Taken::Nothing,
+        })
+    }
+}
+
+impl events::Assembly for Assembly<'_> {
+    fn take(&mut self, event: Option<&str>, data: &str) -> Result<Taken, Error> {
+        if event == Some("ping") {
+            return Ok(Taken::Nothing);
+        }
+        let unreadable = |_| if event == Some("error") { failure::reported() } else { failure::unreadable() };
+        let read_event: Event<'_> = serde_json::from_str(data).map_err(unreadable)?;
+        let Event { kind, index, message, content_block, delta, usage, error } = read_event;
+        if let Some(error) = error {
+            return Err(answer::reported(error));
+        }
+        match kind.as_deref().or(event) {
+            Some("error") => return Err(failure::reported()),
+            Some("message_start") => {
+                let message = message.map(read::<Message<'_>>).transpose()?;
+                self.end(None, message.and_then(|message| message.usage));
+            }
+            Some("content_block_start") => {
+                let Some(block) = content_block else { return Ok(Taken::Nothing) };
+                return self.begin(index.map(read).transpose()?, block);
+            }
+            Some("content_block_delta") => {
+                let Some(delta) = delta else { return Ok(Taken::Nothing) };
+                return self.extend(index.map(read).transpose()?, read(delta)?);
+            }
+            Some("message_delta") => {
+                let end = delta.map(read::<End<'_>>).transpose()?;
+                self.end(end.and_then(|end| end.stop_reason).as_deref(), usage);
+            }
+            Some("message_stop") => return Ok(Taken::End),
+            _ => {}
+        }
+        Ok(Taken::Nothing)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    fn finish(self, request: &Request<'_>) -> Result<Answer, Error> {
+        let mut ids = CallIds::new(request);
+        let model = self.model;
+        let parts = self.blocks.into_iter().filter_map(|block| part(block.what, model, &mut ids).transpose());
+        let parts = parts.collect::<Result<_, _>>()?;
+        Ok(Answer { parts, stop: self.stop.unwrap_or_default(), usage: self.usage.into() })
+    }
+}
+
+fn push(size: &mut usize, whole: &mut String, piece: &str) -> Result<(), Error> {
+    whole.push_str(piece);
+    grow(size, piece.len())
+}
+
+fn grow(size: &mut usize, bytes: usize) -> Result<(), Error> {
+    *size += bytes;
+    if *size > MAX_ANSWER_BYTES { Err(failure::too_large()) } else { Ok(()) }
+}
+
+fn shown(text: String, piece: impl FnOnce(String) -> Piece) -> Taken {
+    if text.is_empty() { Taken::Nothing } else { Taken::Piece(piece(text)) }
+}
+
+/// What a block comes to; `None`: nothing.
+fn part(what: What, model: &str, ids: &mut CallIds<'_>) -> Result<Option<AnswerPart>, Error> {
+    Ok(match what {
+        What::Text(text) => Some(text).filter(|text| !text.is_empty()).map(AnswerPart::Text),
+        // Thinking that was cut has no signature, and is not taken back.
+        What::Thought(Thought::Thinking { signature, .. }) if signature.is_empty() => None,
+        What::Thought(thought) => Some(AnswerPart::State(thought.seal(model)?)),
+        What::Call { name, .. } if name.is_empty() => return Err(failure::unreadable()),
+        What::Call { id, name, input, pieces } => {
+            let written = [pieces, input].into_iter().find(|text| !text.trim().is_empty());
+            let arguments_json = written.filter(|text| text != "null").unwrap_or_else(|| "{}".to_owned());
+            Some(AnswerPart::Call(AskedCall { call_id: ids.own(id), name, arguments_json }))
+        }
+        What::Unknown => None,
+    })
+}

@@ -1,0 +1,189 @@
+//! The conversation as the API reads it.
+//!
+//! It has rules that other providers do not have. Text may not be blank, nor end in whitespace where the model is to go on
+//! with it. A tool's results come first in the message behind its call; a failed one has text alone. Calls' ids have a
+//! narrow alphabet, and their arguments are objects. Consecutive messages of one side may stay: the API joins them.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::thought::Thought;
+use crate::message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart};
+
+/// The images that the API takes.
+const MEDIA_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+
+/// A conversation with a model.
+pub(super) struct Conversation<'a> {
+    model: &'a str,
+    messages: &'a [Message],
+    /// Where the model's turn begins: behind the last message of the user's own.
+    turn: usize,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    role: &'static str,
+    content: Vec<Block<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Block<'a> {
+    Thought(Thought),
+    Other(Other<'a>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Other<'a> {
+    Text {
+        text: Cow<'a, str>,
+    },
+    Image {
+        source: Source<'a>,
+    },
+    ToolUse {
+        id: Cow<'a, str>,
+        name: &'a str,
+        input: &'a RawValue,
+    },
+    ToolResult {
+        tool_use_id: Cow<'a, str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        content: Vec<Block<'a>>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_error: bool,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Source<'a> {
+    Base64 { media_type: &'a str, data: &'a str },
+    Url { url: &'a str },
+}
+
+impl<'a> Conversation<'a> {
+    /// The conversation, for this model.
+    pub(super) fn new(model: &'a str, messages: &'a [Message]) -> Self {
+        let last = messages.iter().rposition(|message| matches!(message, Message::User { .. }));
+        Self { model, messages, turn: last.map_or(0, |last| last + 1) }
+    }
+
+    /// Whether the model's turn, if it has begun, began with thinking of its own. With a budget for thinking, the API
+    /// refuses to go on with another.
+    pub(super) fn is_resumable(&self) -> bool {
+        let mut entries = (self.turn..self.messages.len()).filter_map(|place| self.entry(place));
+        entries.next().is_none_or(|first| matches!(first.content.first(), Some(Block::Thought(_))))
+    }
+
+    /// The message at a place; `None`: nothing is left of it.
+    fn entry(&self, place: usize) -> Option<Entry<'a>> {
+        let (role, content) = match self.messages.get(place)? {
+            Message::User { parts } => ("user", parts.iter().filter_map(said).collect()),
+            Message::Assistant { parts } => ("assistant", self.answered(place, parts)),
+            Message::Tool { results } => ("user", given_back(results)),
+        };
+        (!content.is_empty()).then_some(Entry { role, content })
+    }
+
+    fn answered(&self, place: usize, parts: &'a [AssistantPart]) -> Vec<Block<'a>> {
+        let is_last = place + 1 == self.messages.len();
+        // In a turn that is over, thinking is of no more use, and newer models refuse it where the system prompt or the
+        // tools are not those that it began with.
+        let thoughts = place >= self.turn && !is_last;
+        let block = |part: &'a AssistantPart| match part {
+            AssistantPart::Text(text) => said_text(text),
+            AssistantPart::Call(call) => Some(called(call)),
+            AssistantPart::State(state) if thoughts => Thought::open(state, self.model).map(Block::Thought),
+            AssistantPart::State(_) => None,
+        };
+        let mut blocks: Vec<_> = parts.iter().filter_map(block).collect();
+        // No message may end in thinking.
+        while blocks.pop_if(|block| matches!(block, Block::Thought(_))).is_some() {}
+        if let (true, Some(Block::Other(Other::Text { text: Cow::Borrowed(text) }))) =
+            (is_last, blocks.last_mut())
+        {
+            *text = text.trim_end();
+        }
+        blocks
+    }
+}
+
+impl Serialize for Conversation<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((0..self.messages.len()).filter_map(|place| self.entry(place)))
+    }
+}
+
+fn said(part: &UserPart) -> Option<Block<'_>> {
+    match part {
+        UserPart::Text(text) => said_text(text),
+        UserPart::Image(image) => Some(shown(image)),
+    }
+}
+
+fn said_text(text: &str) -> Option<Block<'_>> {
+    (!text.trim().is_empty()).then_some(Block::Other(Other::Text { text: Cow::Borrowed(text) }))
+}
+
+fn shown(image: &Image) -> Block<'_> {
+    Block::Other(Other::Image {
+        source: match &image.source {
+            ImageSource::Base64(data) => Source::Base64 { media_type: &image.media_type, data },
+            ImageSource::Url(url) => Source::Url { url },
+        },
+    })
+}
+
+fn called(call: &ToolCall) -> Block<'_> {
+    let object =
+        |text| serde_json::from_str::<&RawValue>(text).ok().filter(|input| input.get().starts_with('{'));
+    // What is no object the model has been told of: the call failed.
+    let input = object(call.arguments_json.trim()).or_else(|| object("{}")).unwrap_or(RawValue::NULL);
+    Block::Other(Other::ToolUse { id: id(&call.call_id), name: &call.name, input })
+}
+
+/// All results of a turn; behind them the images of those that failed.
+fn given_back(results: &[ToolResult]) -> Vec<Block<'_>> {
+    let failed = results.iter().filter(|result| result.is_error);
+    results.iter().map(result).chain(failed.flat_map(|result| &result.images).map(seen)).collect()
+}
+
+fn result(result: &ToolResult) -> Block<'_> {
+    let ToolResult { call_id, text, images, is_error } = result;
+    let text = said_text(text);
+    let content = if *is_error {
+        // Something has to be said of a failure.
+        vec![text.unwrap_or_else(|| own_text("The tool failed.".to_owned()))]
+    } else {
+        text.into_iter().chain(images.iter().map(seen)).collect()
+    };
+    Block::Other(Other::ToolResult { tool_use_id: id(call_id), content, is_error: *is_error })
+}
+
+/// A tool's image, or word of it: one that the API does not take must not end the run.
+fn seen(image: &Image) -> Block<'_> {
+    let is_taken = matches!(image.source, ImageSource::Url(_)) || MEDIA_TYPES.contains(&&*image.media_type);
+    let word = || own_text(format!("[An image of the type {}, which can't be shown]", image.media_type));
+    if is_taken { shown(image) } else { word() }
+}
+
+fn own_text(text: String) -> Block<'static> {
+    Block::Other(Other::Text { text: Cow::Owned(text) })
+}
+
+/// The id of a call, which has to match `^[a-zA-Z0-9_-]+$`. Another provider's that does not gives always the same.
+fn id(call_id: &str) -> Cow<'_, str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !call_id.is_empty() && call_id.bytes().all(allowed) {
+        return Cow::Borrowed(call_id);
+    }
+    let digest = Sha256::digest(call_id);
+    let half = digest.iter().take(16).fold(0_u128, |half, byte| half << 8 | u128::from(*byte));
+    Cow::Owned(format!("toolu_{half:032x}"))
+}

@@ -1,0 +1,126 @@
+//! What each model takes, where models differ and the API refuses what one does not take.
+//!
+//! Sources: <https://platform.claude.com/docs/en/build-with-claude/thinking>, …`/effort`, …`/structured-outputs` and the
+//! models' migration guides. A model that is not known here is taken for one of the newer ones.
+
+/// What a model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Takes {
+    /// How it is asked to think.
+    pub thinking: Thinking,
+    /// Up to which level it takes an effort.
+    pub effort: Effort,
+    /// Whether it takes a temperature and a `top_p`.
+    pub sampling: bool,
+    /// Whether it can be held to a schema.
+    pub formats: bool,
+}
+
+/// How a model is asked to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thinking {
+    /// It can't.
+    Never,
+    /// With a budget of tokens.
+    Budget,
+    /// With leave to decide for itself; its effort says how much.
+    Adaptive(Off),
+}
+
+/// How thinking is turned off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Off {
+    /// By `disabled`.
+    Disabled,
+    /// By `between_tools`, the least that the model does.
+    BetweenTools,
+    /// It can't be; a low effort comes nearest.
+    Never,
+}
+
+/// Up to which level a model takes an effort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// It takes none.
+    None,
+    /// Up to `high`.
+    High,
+    /// Up to `max`.
+    Max,
+}
+
+const OLDEST: Takes =
+    Takes { thinking: Thinking::Never, effort: Effort::None, sampling: true, formats: false };
+const CLAUDE_4: Takes = Takes { thinking: Thinking::Budget, ..OLDEST };
+const CLAUDE_4_5: Takes = Takes { formats: true, ..CLAUDE_4 };
+const OPUS_4_5: Takes = Takes { effort: Effort::High, ..CLAUDE_4_5 };
+const CLAUDE_4_6: Takes =
+    Takes { thinking: Thinking::Adaptive(Off::Disabled), effort: Effort::Max, ..CLAUDE_4_5 };
+const CLAUDE_4_7: Takes = Takes { sampling: false, ..CLAUDE_4_6 };
+const SONNET_5_5: Takes = Takes { thinking: Thinking::Adaptive(Off::BetweenTools), ..CLAUDE_4_7 };
+const ALWAYS_THINKING: Takes = Takes { thinking: Thinking::Adaptive(Off::Never), ..CLAUDE_4_7 };
+/// What is not known gets what it is asked for, and may refuse it.
+const UNKNOWN: Takes = CLAUDE_4_6;
+
+/// A part of a model's name, with `-` for `.`, and what such a model takes. The first that fits counts.
+const KNOWN: [(&str, Takes); 20] = [
+    ("fable", ALWAYS_THINKING),
+    ("mythos", ALWAYS_THINKING),
+    ("opus-5-5", ALWAYS_THINKING),
+    ("sonnet-5-5", SONNET_5_5),
+    ("haiku-5", CLAUDE_4_7),
+    ("opus-5", CLAUDE_4_7),
+    ("sonnet-5", CLAUDE_4_7),
+    ("opus-4-8", CLAUDE_4_7),
+    ("opus-4-7", CLAUDE_4_7),
+    ("opus-4-6", CLAUDE_4_6),
+    ("sonnet-4-6", CLAUDE_4_6),
+    ("opus-4-5", OPUS_4_5),
+    ("sonnet-4-5", CLAUDE_4_5),
+    ("haiku-4-5", CLAUDE_4_5),
+    ("opus-4", CLAUDE_4),
+    ("sonnet-4", CLAUDE_4),
+    ("claude-3-7", CLAUDE_4),
+    ("claude-3", OLDEST),
+    ("claude-2", OLDEST),
+    ("claude-instant", OLDEST),
+];
+
+/// What the model of this name takes. Clouds and gateways write names in their own ways, such as
+/// `us.anthropic.claude-opus-4-6-v1` or `anthropic/claude-opus-4.6`.
+pub(super) fn takes(model: &str) -> Takes {
+    let name = model.to_ascii_lowercase().replace('.', "-");
+    KNOWN.iter().find(|(part, _)| name.contains(part)).map_or(UNKNOWN, |(_, takes)| *takes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_known_by_many_names() {
+        let cases = [
+            ("claude-opus-5-5", ALWAYS_THINKING),
+            ("anthropic/claude-opus-5.5", ALWAYS_THINKING),
+            ("claude-fable-5-1", ALWAYS_THINKING),
+            ("claude-mythos-preview", ALWAYS_THINKING),
+            ("claude-sonnet-5-5@20260928", SONNET_5_5),
+            ("claude-opus-5", CLAUDE_4_7),
+            ("claude-sonnet-5", CLAUDE_4_7),
+            ("us.anthropic.claude-haiku-5-5", CLAUDE_4_7),
+            ("claude-opus-4-8", CLAUDE_4_7),
+            ("us.anthropic.claude-opus-4-6-v1", CLAUDE_4_6),
+            ("Claude-Sonnet-4.6", CLAUDE_4_6),
+            ("claude-opus-4-5-20251101", OPUS_4_5),
+            ("claude-haiku-4-5", CLAUDE_4_5),
+            ("claude-opus-4-1-20250805", CLAUDE_4),
+            ("claude-sonnet-4-20250514", CLAUDE_4),
+            ("claude-3-7-sonnet-latest", CLAUDE_4),
+            ("claude-3-5-haiku-20241022", OLDEST),
+            ("production", UNKNOWN),
+        ];
+        for (model, expected) in cases {
+            assert_eq!(takes(model), expected, "{model}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What the API takes of JSON Schema: for tools nearly all, for answers only what it can hold a model to.
+//!
+//! Source: <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>, "JSON Schema limitations". A schema
+//! with anything else is refused with the whole request, so it is looked at first.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
+
+/// The most places of a schema where one of several types may stand.
+const MAX_UNIONS: usize = 16;
+const FORMATS: [&str; 9] =
+    ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "uuid"];
+/// Where the API does not take them: alternatives at the top of a tool's arguments.
+const ALTERNATIVES: [&str; 3] = ["anyOf", "oneOf", "allOf"];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Top<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(default)]
+    any_of: Option<IgnoredAny>,
+    #[serde(default)]
+    one_of: Option<IgnoredAny>,
+    #[serde(default)]
+    all_of: Option<IgnoredAny>,
+}
+
+/// A tool's schema in a form that the API takes, if it does not take it as it is: the type `object`, and no alternatives at
+/// the top. The tool's server still sees to it that arguments fit.
+///
+/// # Errors
+/// It can't be written, which no known schema causes.
+pub(super) fn for_tool(schema: &RawValue) -> Result<Option<Box<RawValue>>, serde_json::Error> {
+    let Ok(top) = serde_json::from_str::<Top<'_>>(schema.get()) else { return Ok(None) };
+    let is_object = top.kind.is_some_and(|kind| kind.get() == r#""object""#);
+    if is_object && top.any_of.is_none() && top.one_of.is_none() && top.all_of.is_none() {
+        return Ok(None);
+    }
+    let Ok(mut fitted) = serde_json::from_str::<Map<String, Value>>(schema.get()) else { return Ok(None) };
+    fitted.retain(|key, _| !ALTERNATIVES.contains(&key.as_str()));
+    fitted.insert("type".to_owned(), "object".into());
+    to_raw_value(&fitted).map(Some)
+}
+
+/// Whether the API can hold a model to a schema.
+pub(super) fn is_guaranteed(schema: &RawValue) -> bool {
+    let Ok(root) = serde_json::from_str::<Value>(schema.get()) else { return false };
+    let mut check = Check { root: &root, references: HashMap::new(), unions: 0 };
+    check.schema(&root) && check.unions <= MAX_UNIONS
+}
+
+struct Check<'a> {
+    root: &'a Value,
+    /// What was referred to, and whether it was looked at to its end: what is referred to before that contains itself.
+    references: HashMap<&'a str, bool>,
+    unions: usize,
+}
+
+impl<'a> Check<'a> {
+    fn schema(&mut self, schema: &'a Value) -> bool {
+        schema.as_object().is_some_and(|keys| keys.iter().all(|(key, value)| self.key(key, value)))
+    }
+
+    fn key(&mut self, key: &str, value: &'a Value) -> bool {
+        match key {
+            "title" | "description" | "default" | "$schema" | "$id" | "required" | "const" => true,
+            "type" => {
+                self.unions += usize::from(value.is_array());
+                value.is_string() || value.is_array()
+            }
+            "properties" | "$defs" | "definitions" => {
+                value.as_object().is_some_and(|schemas| schemas.values().all(|schema| self.schema(schema)))
+            }
+            "additionalProperties" => *value == Value::Bool(false),
+            "items" => self.schema(value),
+            "anyOf" | "allOf" => {
+                self.unions += usize::from(key == "anyOf");
+                value.as_array().is_some_and(|schemas| schemas.iter().all(|schema| self.schema(schema)))
+            }
+            "enum" => value.as_array().is_some_and(|values| !values.iter().any(is_compound)),
+            "format" => value.as_str().is_some_and(|format| FORMATS.contains(&format)),
+            "minItems" => matches!(value.as_u64(), Some(0 | 1)),
+            "$ref" => value.as_str().is_some_and(|reference| self.reference(reference)),
+            _ => false,
+        }
+    }
+
+    /// A reference within the document; not one that leads back to where it stands.
+    fn reference(&mut self, reference: &'a str) -> bool {
+        if let Some(&is_done) = self.references.get(reference) {
+            return is_done;
+        }
+        let pointer = reference.strip_prefix('#').filter(|pointer| !pointer.is_empty());
+        let Some(target) = pointer.and_then(|pointer| self.root.pointer(pointer)) else { return false };
+        self.references.insert(reference, false);
+        let is_good = self.schema(target);
+        self.references.insert(reference, is_good);
+        is_good
+    }
+}
+
+fn is_compound(value: &Value) -> bool {
+    value.is_array() || value.is_object()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn raw(schema: &Value) -> Box<RawValue> {
+        to_raw_value(schema).unwrap()
+    }
+
+    #[test]
+    fn a_tools_schema_is_fitted_where_the_api_would_refuse_it() {
+        let fitted = |schema: Value| for_tool(&raw(&schema)).unwrap().map(|raw| raw.get().to_owned());
+        assert_eq!(fitted(json!({"type": "object", "properties": {"a": {"anyOf": []}}})), None);
+        assert_eq!(fitted(json!({})).unwrap(), r#"{"type":"object"}"#);
+        assert_eq!(fitted(json!({"type": ["object"], "x": 1})).unwrap(), r#"{"type":"object","x":1}"#);
+        let alternatives = json!({"type": "object", "anyOf": [{"required": ["a"]}], "properties": {"a": {}}});
+        assert_eq!(fitted(alternatives).unwrap(), r#"{"type":"object","properties":{"a":{}}}"#);
+        assert_eq!(fitted(json!("text")), None);
+    }
+
+    #[test]
+    fn only_what_the_api_knows_can_be_guaranteed() {
+        let closed = |properties: Value| json!({"type": "object", "properties": properties, "required": ["a"], "additionalProperties": false});
+        let nested = json!({"$defs": {"x": closed(json!({"a": {"$ref": "#/$defs/y"}})), "y": {"type": "string"}},
+            "anyOf": [{"$ref": "#/$defs/x"}, {"$ref": "#/$defs/x"}]});
+        let good = [
+            closed(json!({"a": {"type": ["string", "null"], "description": "d"}})),
+            closed(json!({"a": {"type": "array", "items": {"enum": ["b", 1, null]}, "minItems": 1}})),
+            closed(json!({"a": {"type": "string", "format": "date-time"}, "minimum": {"const": 1}})),
+            nested,
+        ];
+        for schema in good {
+            assert!(is_guaranteed(&raw(&schema)), "{schema}");
+        }
+        let recursive =
+            json!({"$defs": {"x": closed(json!({"a": {"$ref": "#/$defs/x"}}))}, "$ref": "#/$defs/x"});
+        let many: Map<String, Value> =
+            (0..17).map(|n| (n.to_string(), json!({"type": ["string", "null"]}))).collect();
+        let bad = [
+            closed(json!({"a": {"type": "integer", "minimum": 1}})),
+            closed(json!({"a": {"type": "string", "maxLength": 1}})),
+            closed(json!({"a": {"type": "string", "format": "phone"}})),
+            closed(json!({"a": {"type": "array", "minItems": 2}})),
+            closed(json!({"a": {"oneOf": []}})),
+            closed(json!({"a": true})),
+            closed(json!({"a": {"enum": [{}]}})),
+            json!({"type": "object", "additionalProperties": true}),
+            json!({"$ref": "https://example.com/s"}),
+            json!({"$ref": "#/$defs/none"}),
+            json!({"$ref": "#"}),
+            closed(Value::Object(many)),
+            recursive,
+        ];
+        for schema in bad {
+            assert!(!is_guaranteed(&raw(&schema)), "{schema}");
+        }
+    }
+}
