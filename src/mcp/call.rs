@@ -14,7 +14,10 @@ use super::{
     render,
     slot::Exchange,
 };
-use crate::{message::ToolCallStatus, trace::Outgoing};
+use crate::{
+    message::{Image, ToolCallStatus},
+    trace::Outgoing,
+};
 
 /// The most times that a tool may ask for more input before it answers.
 const MAX_ROUNDS: usize = 8;
@@ -26,6 +29,8 @@ pub struct CallOutcome {
     pub status: ToolCallStatus,
     /// What the model is shown.
     pub text: String,
+    /// The images that it is shown beside, at most 16; the text has a mark for each, in this order.
+    pub images: Vec<Image>,
     /// Why there is no answer of the tool's own.
     pub(super) fault: Option<Fault>,
     /// The refusal of the run's credential, where that is what the fault is.
@@ -54,13 +59,13 @@ impl CallOutcome {
             fault if unknown => format!("The tool may or may not have run: {fault}."),
             fault => format!("The tool was not run: {fault}."),
         };
-        Self { status, text, fault: Some(fault), refusal: None }
+        Self { status, text, images: Vec::new(), fault: Some(fault), refusal: None }
     }
 
     /// A call that the tool answered.
     pub(super) fn answered(text: String, is_error: bool) -> Self {
         let status = if is_error { ToolCallStatus::Error } else { ToolCallStatus::Ok };
-        Self { status, text, fault: None, refusal: None }
+        Self { status, text, images: Vec::new(), fault: None, refusal: None }
     }
 }
 
