@@ -15,12 +15,16 @@ mod fault;
 mod kept_tools;
 mod open;
 mod pool;
+mod progress;
 mod registration;
 mod render;
 mod run_headers;
 mod slot;
 mod streamed;
 mod tools;
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,6 +42,7 @@ pub use config::{KeptClients, ServerConfig, SessionScope, Timeouts};
 pub use connection::Connection;
 use fault::Fault;
 use pool::Pool;
+pub use progress::Progress;
 use registration::Registration;
 use run_headers::SentSet;
 pub use run_headers::{RunHeaders, SentOfRun};

@@ -28,7 +28,7 @@ use sse_stream::{Error as SseError, Sse};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Fault, answer,
+    Fault, answer, progress,
     registration::{Era, Registration},
     slot::{Exchange, Filled, Slot},
     streamed::{self, Interrupted},
@@ -154,10 +154,11 @@ impl Backend {
     async fn post(
         &self,
         sending: &Sending,
-        message: ClientJsonRpcMessage,
+        mut message: ClientJsonRpcMessage,
         session: Option<Arc<str>>,
         protocol: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, Fault> {
+        progress::withhold_token(&mut message);
         let body = serde_json::to_vec(&message).map_err(|_| Fault::Malformed("our own request"))?;
         let response = self.send(sending, Method::POST, protocol, session.as_deref(), Some(body)).await?;
         let given = response.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);

@@ -332,7 +332,7 @@ async fn call_tool(
     };
     let mut repeats = Repeats::default();
     loop {
-        let called = connection.call(&tool.tool, &arguments, span).await;
+        let called = connection.call(&tool.tool, &arguments, span, None).await;
         let refusal = called.as_ref().map_or_else(Some, |outcome| outcome.refusal.as_deref());
         if !repeats.again(context, connection, turn, refusal).await? {
             return called.map_err(|error| Failure::Mcp(Box::new(error)));
