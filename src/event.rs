@@ -88,14 +88,14 @@ pub enum Wanted {
     ClientTool(ToolCall),
 }
 
-/// How far a tool says that it has come.
-#[derive(Clone, Debug, PartialEq)]
+/// How far a tool call has come, as its MCP server says.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ToolProgress {
-    /// How far, in the tool's own unit.
+    /// How much is done, in the server's own measure; finite.
     pub progress: f64,
-    /// Where it ends.
+    /// How much there is to do, in the same measure; finite. `None`: it is not known.
     pub total: Option<f64>,
-    /// What it does; may be empty.
+    /// What is being done, without the run's secrets and at most 1 KiB; empty where the server does not say.
     pub message: String,
 }
 

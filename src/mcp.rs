@@ -15,6 +15,7 @@ mod fault;
 mod kept_tools;
 mod open;
 mod pool;
+mod progress;
 mod registration;
 mod render;
 mod run_headers;
@@ -22,6 +23,9 @@ mod slot;
 mod streamed;
 mod tools;
 mod transport;
+
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -66,10 +66,10 @@ impl Scrubber {
         self.secrets.is_empty()
     }
 
-    /// Whether a text holds a secret.
-    pub fn finds(&self, text: &str) -> bool {
+    /// Whether a text, or what else is of bytes, holds a secret.
+    pub fn finds(&self, content: impl AsRef<[u8]>) -> bool {
         let mut found = false;
-        self.search(text, |_| {
+        self.search(content.as_ref(), |_| {
             found = true;
             false
         });
@@ -79,8 +79,9 @@ impl Scrubber {
     /// The text with [`REDACTED`] in place of each secret; the text itself where it holds none.
     pub fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut spans = Vec::new();
-        self.search(text, |span| {
-            add(&mut spans, span);
+        self.search(text.as_bytes(), |span| {
+            // A secret need not be UTF-8, and may begin or end within a character of a text.
+            add(&mut spans, text.floor_char_boundary(span.start)..text.ceil_char_boundary(span.end));
             true
         });
         if spans.is_empty() {
@@ -100,7 +101,7 @@ impl Scrubber {
                     *text = scrubbed;
                 }
             }
-            Value::Number(number) if self.in_numbers && self.finds(&number.to_string()) => {
+            Value::Number(number) if self.in_numbers && self.finds(number.to_string()) => {
                 *value = Value::from(REDACTED);
             }
             Value::Array(values) => values.iter_mut().for_each(|value| self.scrub_json(value)),
@@ -120,19 +121,15 @@ impl Scrubber {
     }
 
     /// Gives where secrets stand to `found`, in the order of their first bytes, until that says no.
-    fn search(&self, text: &str, mut found: impl FnMut(Range<usize>) -> bool) {
-        let bytes = text.as_bytes();
+    fn search(&self, bytes: &[u8], mut found: impl FnMut(Range<usize>) -> bool) {
         let mut left = (bytes.len() * MAX_COMPARED_PER_BYTE).max(MIN_COMPARED);
         for (at, secret, form) in self.index.candidates(bytes) {
             let secret = &self.secrets[secret];
             let compared = form.read(secret, &bytes[at..]);
-            if let Ok(length) = compared {
-                let span = form.extended(secret, bytes, at..at + length);
-                // A secret need not be UTF-8, and may begin or end within a character of a text.
-                let span = text.floor_char_boundary(span.start)..text.ceil_char_boundary(span.end);
-                if !found(span) {
-                    return;
-                }
+            if let Ok(length) = compared
+                && !found(form.extended(secret, bytes, at..at + length))
+            {
+                return;
             }
             left = left.saturating_sub(compared.unwrap_or_else(|differs| differs));
             if left == 0 {

@@ -21,6 +21,7 @@ use super::{
     Fault,
     backend::{Backend, Sending},
     fault::read_challenge,
+    progress::Expected,
     streamed::StreamedAnswer,
     tools,
 };
@@ -50,7 +51,7 @@ pub(super) async fn read(
         return Ok(StreamableHttpPostResponse::Json(error, session));
     }
     if is_type(&response, "text/event-stream") {
-        let answer = backend.interrupted().begin(&sending.exchange, listing);
+        let answer = backend.interrupted().begin(&sending.exchange, listing, Expected::of(request));
         return Ok(StreamableHttpPostResponse::Sse(events(backend, sending, answer, response), session));
     }
     if !is_json(&response) {

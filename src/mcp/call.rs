@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Error, Fault, RunHeaders, ServerConfig, Tool,
     client::{Caller, Client},
+    progress::Listener,
     render,
     slot::Exchange,
 };
@@ -29,12 +30,21 @@ pub struct CallOutcome {
     pub status: ToolCallStatus,
     /// What the model is shown.
     pub text: String,
-    /// The images that it is shown.
+    /// The images that it is shown beside, at most 16; the text has a mark for each, in this order.
     pub images: Vec<Image>,
     /// Why there is no answer of the tool's own.
     pub(super) fault: Option<Fault>,
     /// The refusal of the run's credential, where that is what the fault is.
     pub refusal: Option<Box<Error>>,
+}
+
+/// A call that is to be made.
+pub(super) struct Calling<'a> {
+    pub(super) tool: &'a str,
+    pub(super) arguments: &'a Map<String, Value>,
+    pub(super) outgoing: Outgoing,
+    /// Who listens to its progress.
+    pub(super) listener: Option<Listener>,
 }
 
 impl CallOutcome {
@@ -82,15 +92,15 @@ pub(super) async fn call(
     config: &ServerConfig,
     headers: &RunHeaders,
     tool: &Tool,
-    arguments: &Map<String, Value>,
-    outgoing: &Outgoing,
+    calling: &Calling<'_>,
 ) -> CallOutcome {
+    let Calling { arguments, outgoing, listener, .. } = calling;
     let exchange = Exchange::calling(outgoing.clone(), config.timeouts.call, tool.is_plain());
-    let mut params = CallToolRequestParams::new(tool.name.clone()).with_arguments(arguments.clone());
+    let mut params = CallToolRequestParams::new(tool.name.clone()).with_arguments((*arguments).clone());
     let mut listed_again = false;
     let mut rounds = 0;
     loop {
-        match send(client, caller, &exchange, params.clone()).await {
+        match send(client, caller, &exchange, params.clone(), listener.as_ref()).await {
             Ok(ServerResult::InputRequiredResult(asked)) if rounds < MAX_ROUNDS => {
                 rounds += 1;
                 match with_input(params, asked) {
@@ -118,9 +128,13 @@ async fn send(
     caller: &Caller,
     exchange: &Arc<Exchange>,
     params: CallToolRequestParams,
+    listener: Option<&Listener>,
 ) -> Result<ServerResult, Fault> {
     let mut request: CallToolRequest = Request::new(params);
     request.extensions.insert(exchange.clone());
+    if let Some(listener) = listener {
+        request.extensions.insert(listener.clone());
+    }
     client.request(ClientRequest::CallToolRequest(request), exchange, caller).await
 }
 

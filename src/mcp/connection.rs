@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rmcp::model::ErrorCode;
 use serde_json::{Map, Value};
 use tokio::{
-    sync::Mutex as AsyncMutex,
+    sync::{Mutex as AsyncMutex, watch},
     time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,13 +16,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     CallOutcome, Error, Fault, Phase, Problem, RunHeaders, SentSet, ToolList,
     backend::GOODBYE_TIMEOUT,
-    call::call,
+    call::{Calling, call},
     client::{Caller, Client},
     pool::{Acquired, Pool, Wanted},
+    progress::Listener,
     registration::Registration,
     slot::{Exchange, Lease},
 };
-use crate::trace::{self, Correlation, Outgoing, Span};
+use crate::{
+    event::ToolProgress,
+    trace::{self, Correlation, Outgoing, Span},
+};
 
 /// A run's connection to one MCP server. It holds the run's headers, and drops them when it is dropped.
 pub struct Connection {
@@ -115,6 +119,10 @@ impl Connection {
 
     /// Calls a tool, in a span below `parent`. All that goes wrong is for the model to read, but for a credential.
     ///
+    /// `progress` is told how far the call has come, if the server tells it. Only the newest waits there to be read, so a
+    /// slow reader misses some. The channel's first value means nothing, nor does one that comes after the call's end. The
+    /// call has no more time for it: its timeout is for the answer.
+    ///
     /// # Errors
     /// The server refused the run's credential with 401, or a registered one is not to be had.
     pub async fn call(
@@ -122,9 +130,12 @@ impl Connection {
         tool: &str,
         arguments: &Map<String, Value>,
         parent: &Span,
+        progress: Option<&watch::Sender<ToolProgress>>,
     ) -> Result<CallOutcome, Error> {
         let span = trace::tools_call(self.mcp_server(), tool, &self.correlation.request_id, parent);
-        let result = self.call_as(tool, arguments, self.correlation.outgoing(&span)).await;
+        let outgoing = self.correlation.outgoing(&span);
+        let listener = progress.map(|told| Listener::new(told.clone(), &self.headers));
+        let result = self.call_as(Calling { tool, arguments, outgoing, listener }).await;
         match &result {
             Ok(outcome) if outcome.fault.is_some() => span.record("error.type", "mcp_error"),
             Err(Error { problem: Problem::Unauthorized(..), .. }) => span.record("error.type", "401"),
@@ -169,25 +180,20 @@ impl Connection {
         }
     }
 
-    async fn call_as(
-        &self,
-        tool: &str,
-        arguments: &Map<String, Value>,
-        outgoing: Outgoing,
-    ) -> Result<CallOutcome, Error> {
+    async fn call_as(&self, calling: Calling<'_>) -> Result<CallOutcome, Error> {
         let leased = match self.listed().await {
             Ok(leased) => leased,
             Err(failed) => return self.not_called(failed),
         };
         // After other headers it may be another list than the model was shown.
         let list = leased.tools.lock().clone().unwrap_or_default();
-        let Some(listed) = list.tools.iter().find(|listed| listed.name == tool) else {
-            let text = format!("The tool was not run: the server does not list `{tool}` any more.");
+        let Some(listed) = list.tools.iter().find(|listed| listed.name == calling.tool) else {
+            let text = format!("The tool was not run: the server does not list `{}` any more.", calling.tool);
             return Ok(CallOutcome::refused(self.headers.scrub(text)));
         };
         let config = &self.registration.config;
         let (client, caller) = (&leased.client, &leased.caller);
-        let outcome = call(client, caller, config, &self.headers, listed, arguments, &outgoing).await;
+        let outcome = call(client, caller, config, &self.headers, listed, &calling).await;
         let Some(fault) = outcome.fault.clone() else { return Ok(outcome) };
         self.give_up(&leased, &fault);
         if matches!(fault, Fault::ResumptionRefused(..)) {

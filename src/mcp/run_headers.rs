@@ -127,12 +127,17 @@ impl RunHeaders {
         value
     }
 
+    /// Whether something of a server's holds such a secret.
+    pub(super) fn finds(&self, content: impl AsRef<[u8]>) -> bool {
+        self.of_run.all().iter().any(|set| set.scrubber().finds(content.as_ref()))
+    }
+
     /// A challenge without the parameters that hold such a secret.
     pub(super) fn scrub_challenge(&self, mut challenge: Box<Challenge>) -> Box<Challenge> {
         let sent = self.of_run.all();
         let Challenge { scheme, error, scope, resource_metadata } = &mut *challenge;
         for parameter in [scheme, error, scope, resource_metadata] {
-            if sent.iter().any(|set| set.scrubber().finds(parameter)) {
+            if sent.iter().any(|set| set.scrubber().finds(&*parameter)) {
                 parameter.clear();
             }
         }

@@ -11,7 +11,12 @@ use serde::{Deserialize, de::IgnoredAny};
 use sse_stream::Sse;
 use tokio::time::Instant;
 
-use super::{Fault, slot::Exchange, tools};
+use super::{
+    Fault,
+    progress::{self, Expected},
+    slot::Exchange,
+    tools,
+};
 
 /// An answer that is being read.
 pub(super) struct StreamedAnswer {
@@ -19,6 +24,8 @@ pub(super) struct StreamedAnswer {
     number: u64,
     /// Whether it is an answer to `tools/list`.
     listing: bool,
+    /// The progress that it may tell.
+    progress: Option<Expected>,
     /// Whether the server gave an event an id: only then it can be resumed.
     has_ids: bool,
     /// Whether the JSON-RPC answer has come. It is looked for only where there are ids.
@@ -37,11 +44,16 @@ struct Numbered {
 
 impl Interrupted {
     /// An answer that begins.
-    pub(super) fn begin(&self, exchange: &Arc<Exchange>, listing: bool) -> StreamedAnswer {
+    pub(super) fn begin(
+        &self,
+        exchange: &Arc<Exchange>,
+        listing: bool,
+        progress: Option<Expected>,
+    ) -> StreamedAnswer {
         let mut numbered = self.0.lock();
         numbered.last += 1;
         let (number, exchange) = (numbered.last, exchange.clone());
-        StreamedAnswer { exchange, number, listing, has_ids: false, answered: false }
+        StreamedAnswer { exchange, number, listing, progress, has_ids: false, answered: false }
     }
 
     /// Keeps an answer whose stream has ended, of itself or by a fault, if more of it may come.
@@ -78,6 +90,11 @@ impl StreamedAnswer {
             self.has_ids = true;
         }
         let Some(data) = &mut event.data else { return };
+        if progress::take(data, self.progress.as_ref()) {
+            // Its id stays: an answer is resumed from there.
+            event.data = None;
+            return;
+        }
         if self.listing {
             self.keep_usable_tools(data);
         }
@@ -126,7 +143,7 @@ mod tests {
         let outgoing = Outgoing { request_id: RequestId::generate(), trace: TraceHeaders::default() };
         let exchange = Exchange::within(outgoing, Duration::from_secs(3600));
         let interrupted = Interrupted::default();
-        let mut answer = interrupted.begin(&exchange, false);
+        let mut answer = interrupted.begin(&exchange, false, None);
         let mut event = Sse { id: Some("e".into()), ..Sse::default() };
         answer.look_through(&mut event);
         interrupted.keep(answer, fault.as_ref());

@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Fault,
     backend::{self, Backend},
+    progress,
     slot::Exchange,
 };
 
@@ -85,8 +86,9 @@ impl rmcp::transport::Transport<RoleClient> for Transport {
 
     fn send(
         &mut self,
-        message: ClientJsonRpcMessage,
+        mut message: ClientJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        progress::withhold_token(&mut message);
         let plain = backend::exchange(&message).filter(|exchange| self.stateless && exchange.is_plain_call());
         match plain {
             // Boxed, since it is moved into a task.

@@ -2,19 +2,27 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     time::{Duration, Instant},
 };
 
 use serde_json::{Map, Value};
+use tokio::{
+    sync::watch,
+    time::{Instant as TokioInstant, sleep_until},
+};
 
 use super::{Answer, Failure, authorization::Repeats, driver::Context, tools, tools::ToolTable};
 use crate::{
     agent::OnToolError,
-    event::{MAX_RESULT_BYTES, What},
+    event::{MAX_RESULT_BYTES, ToolProgress, What},
     mcp::{CallOutcome, Connection},
     message::{ToolCall, ToolCallRecord, ToolCallStatus, ToolRef},
     trace::{self, Span},
 };
+
+/// The least time between two events of a call's progress: of what comes faster, the newest is passed on.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// A call that nobody has to wait for any more.
 pub(super) struct Ended {
@@ -32,6 +40,14 @@ enum Way<'a> {
     Caller,
     /// An MCP server.
     Server { connection: &'a Connection, tool: &'a str, arguments: Map<String, Value>, needs_approval: bool },
+}
+
+/// What an MCP server is asked.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    call_id: &'a str,
+    tool: &'a str,
+    arguments: &'a Map<String, Value>,
 }
 
 /// What calls are made with.
@@ -63,7 +79,10 @@ impl<'a> Calling<'a> {
                 self.started(&call).await?;
                 match denial {
                     Some(why) => CallOutcome::refused(why),
-                    None => self.call_server(connection, tool, &arguments, &span).await?,
+                    None => {
+                        let request = Request { call_id: &call.call_id, tool, arguments: &arguments };
+                        self.call_server(connection, request, &span).await?
+                    }
                 }
             }
         };
@@ -124,13 +143,16 @@ impl<'a> Calling<'a> {
     async fn call_server(
         self,
         connection: &Connection,
-        tool: &str,
-        arguments: &Map<String, Value>,
+        request: Request<'_>,
         span: &Span,
     ) -> Result<CallOutcome, Failure> {
+        let Request { call_id, tool, arguments } = request;
+        let listens = self.context.sink.is_stream();
+        let (tell, mut told) = listens.then(|| watch::channel(ToolProgress::default())).unzip();
         let mut repeats = Repeats::default();
         loop {
-            let called = connection.call(tool, arguments, span).await;
+            let called = connection.call(tool, arguments, span, tell.as_ref());
+            let called = self.with_progress(called, &mut told, call_id).await?;
             let refusal = called.as_ref().map_or_else(Some, |outcome| outcome.refusal.as_deref());
             if repeats.again(self.context, connection, self.turn, refusal).await? {
                 continue;
@@ -139,6 +161,34 @@ impl<'a> Calling<'a> {
             let tool = ToolRef { mcp_server: connection.mcp_server().to_owned(), tool: tool.to_owned() };
             self.judge(&outcome, Some(&tool))?;
             return Ok(outcome);
+        }
+    }
+
+    /// Waits for a call, and passes on its progress meanwhile.
+    async fn with_progress<T>(
+        self,
+        call: impl Future<Output = T>,
+        told: &mut Option<watch::Receiver<ToolProgress>>,
+        call_id: &str,
+    ) -> Result<T, Failure> {
+        let Some(told) = told else { return Ok(call.await) };
+        let mut call = pin!(call);
+        let mut not_before = TokioInstant::now();
+        loop {
+            let news = async {
+                told.changed().await.ok()?;
+                sleep_until(not_before).await;
+                Some(told.borrow_and_update().clone())
+            };
+            tokio::select! {
+                biased;
+                ended = &mut call => return Ok(ended),
+                Some(progress) = news => {
+                    let call_id = call_id.to_owned();
+                    self.context.sink.emit(self.turn, || What::ToolCallProgress { call_id, progress }).await?;
+                    not_before = TokioInstant::now() + PROGRESS_EVERY;
+                }
+            }
         }
     }
 

@@ -35,7 +35,10 @@ async fn text_is_shown_as_it_is_and_blocks_a_line_each() {
 async fn what_is_no_text_has_a_placeholder() {
     let embedded = |resource: Value| json!([{ "type": "resource", "resource": resource }]);
     let cases = [
-        (json!([{ "type": "image", "mimeType": "image/png", "data": "AAAA" }]), "[image image/png, 3 bytes]"),
+        (
+            json!([{ "type": "image", "mimeType": "image/tiff", "data": "AAAA" }]),
+            "[image image/tiff, 3 bytes]",
+        ),
         (
             json!([{ "type": "audio", "mimeType": "audio/wav", "data": "AAAAAAAA" }]),
             "[audio audio/wav, 6 bytes]",
