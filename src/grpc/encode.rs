@@ -161,7 +161,7 @@ fn what(what: What) -> proto::run_event::Event {
         What::McpServerUnavailable { mcp_server, reason } => {
             Wire::McpServerUnavailable(proto::McpServerUnavailable { mcp_server, reason })
         }
-        What::CredentialsRequired(pending) => Wire::CredentialsRequired(pending_input(pending)),
+        What::CredentialsRequired(pending) => Wire::CredentialsRequired(pending_input(*pending)),
         What::TurnCompleted(consumed) => {
             Wire::TurnCompleted(proto::TurnCompleted { usage: Some(usage(consumed)) })
         }

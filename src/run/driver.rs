@@ -201,7 +201,7 @@ impl Work {
         let mut under_way = FuturesUnordered::new();
         for (at, call) in calls.into_iter().enumerate() {
             let record = ToolCallRecord { call, ended: None };
-            context.sink.emit(turn, || What::ToolCallStarted(record.clone())).await?;
+            context.sink.emit(turn, || What::ToolCallStarted(record.clone().into())).await?;
             under_way.push(execute(context, &self.connections, turn, at, record.call));
         }
         let mut next = Next::Wait;
@@ -347,7 +347,7 @@ fn completed(call: ToolCall, status: ToolCallStatus, duration: Duration, text: &
     let truncated = text.len() > MAX_RESULT_BYTES;
     let kept = text.floor_char_boundary(MAX_RESULT_BYTES);
     What::ToolCallCompleted {
-        call: ToolCallRecord { call, ended: Some((status, duration)) },
+        call: Box::new(ToolCallRecord { call, ended: Some((status, duration)) }),
         result_text: text[..kept].to_owned(),
         truncated,
     }
