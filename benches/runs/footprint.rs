@@ -18,6 +18,8 @@ pub const HELD_RUNS: usize = 10_000;
 pub const HELD_IDENTITIES: usize = 100;
 const CONNECTIONS: usize = 100;
 
+/// How long clients are idle to see what stays of them: they doze after 10 s.
+pub const IDLE: Duration = Duration::from_secs(30);
 /// How long memory that is given back late may take to be.
 const SETTLED: Duration = Duration::from_secs(2);
 const STARTS: usize = 15;
@@ -27,6 +29,8 @@ pub struct Growth {
     pub name: &'static str,
     pub before: Memory,
     pub after: Memory,
+    /// After, and after [`IDLE`] in which nothing was done.
+    pub idle: Option<Memory>,
 }
 
 /// How long starts took, by service.
@@ -40,7 +44,9 @@ pub fn clients(bench: &Bench) -> Outcome<Vec<Growth>> {
         bench.block_on(subject.load.run(work))?;
         let before = settled(subject)?;
         bench.block_on(subject.load.run(Work { identities: CLIENTS, ..work }))?;
-        Ok(Growth { name: subject.name, before, after: settled(subject)? })
+        let after = settled(subject)?;
+        thread::sleep(IDLE);
+        Ok(Growth { name: subject.name, before, after, idle: Some(settled(subject)?) })
     })
 }
 
@@ -57,7 +63,7 @@ pub fn held(bench: &Bench) -> Outcome<Vec<Growth>> {
         let after = settled(subject)?;
         bench.release(true)?;
         bench.block_on(runs.end())?;
-        Ok(Growth { name: subject.name, before, after })
+        Ok(Growth { name: subject.name, before, after, idle: None })
     })
 }
 

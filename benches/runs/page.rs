@@ -8,6 +8,7 @@ use crate::{
     latency::Delay,
     statistics::{median, micros, millis, range},
     targets,
+    usage::Memory,
 };
 
 /// What was measured; what was not is empty.
@@ -134,13 +135,15 @@ upstream. A caller's way to the service and back is a part of what is added.
             "
 ## Memory of open MCP clients
 
-Before, and with a client open for each of {} identities, each of which has had {} runs; before, as many runs of one.
+Before, and with a client open for each of {} identities, each of which has had {} runs; before, as many runs of one. In
+the second row of a service, nobody used the clients for {} s: they doze, and wake without a request.
 
 ",
             footprint::CLIENTS,
             footprint::RUNS_OF_A_CLIENT,
+            footprint::IDLE.as_secs(),
         )?;
-        write_growth(page, &self.clients, "an open client", footprint::CLIENTS)
+        write_growth(page, &self.clients, "a client", footprint::CLIENTS)
     }
 
     fn write_held(&self, page: &mut String) -> fmt::Result {
@@ -182,15 +185,16 @@ fn write_growth(page: &mut String, growths: &[Growth], each: &str, count: usize)
     writeln!(page, "|---|---|---|---|---|")?;
     let mib = f64::from(1 << 20);
     for growth in growths {
-        let Growth { name, before, after } = growth;
-        writeln!(
-            page,
-            "| {name} | {:.0} | {:.0} | {:.0} | {:.1} |",
-            before.pss / mib,
-            after.pss / mib,
-            after.rss / mib,
-            growth.each(count) / 1024.0,
-        )?;
+        let Growth { name, before, after, idle } = growth;
+        let mut row = |of: &str, now: &Memory| {
+            let (before, pss, rss) = (before.pss / mib, now.pss / mib, now.rss / mib);
+            let each = growth.each(*now, count) / 1024.0;
+            writeln!(page, "| {name}{of} | {before:.0} | {pss:.0} | {rss:.0} | {each:.1} |")
+        };
+        row("", after)?;
+        if let Some(idle) = idle {
+            row(", idle", idle)?;
+        }
     }
     Ok(())
 }

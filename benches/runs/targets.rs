@@ -8,6 +8,7 @@ use crate::{
     page::Results,
     scene::PLAIN,
     statistics::{median, micros, millis},
+    usage::Memory,
 };
 
 /// A target, and what was measured.
@@ -26,9 +27,13 @@ pub fn targets(results: &Results) -> Vec<Target> {
         targets.extend(flatness(results, mode));
     }
     targets.extend(results.delays.iter().filter_map(added));
-    targets.extend(results.clients.first().map(|clients| {
-        let each = clients.each(footprint::CLIENTS) / 1024.0;
-        target("memory of an open client", "at most 64 KiB", each <= 64.0, format!("{each:.0} KiB"))
+    targets.extend(results.clients.first().into_iter().flat_map(|clients| {
+        let kept = |what: &str, memory| {
+            let each = clients.each(memory, footprint::CLIENTS) / 1024.0;
+            target(what, "at most 64 KiB", each <= 64.0, format!("{each:.0} KiB"))
+        };
+        let open = kept("memory of an open client", clients.after);
+        [open].into_iter().chain(clients.idle.map(|idle| kept("memory of a kept client that dozes", idle)))
     }));
     targets.extend(results.held.first().map(|held| {
         let all = held.after.pss / f64::from(1 << 20);
@@ -104,7 +109,7 @@ impl Delay {
 impl Growth {
     /// Bytes that each of so many added.
     #[allow(clippy::cast_precision_loss, reason = "there are few")]
-    pub fn each(&self, count: usize) -> f64 {
-        (self.after.pss - self.before.pss) / count as f64
+    pub fn each(&self, now: Memory, count: usize) -> f64 {
+        (now.pss - self.before.pss) / count as f64
     }
 }
