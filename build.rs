@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.skip_debug(WITHOUT_DEBUG).btree_map(["."]).enable_type_names();
     tonic_prost_build::configure()
         .build_transport(false)
+        .codec_path("crate::grpc::codec::SmallCodec")
         .compile_fds_with_config(protos.file_descriptor_set(), config)?;
 
     let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("runwright.v1.bin");

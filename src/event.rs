@@ -18,7 +18,7 @@ pub struct Event {
     pub what: What,
 }
 
-/// What happened in a run.
+/// What happened in a run. What is large and seldom is boxed: each stream has room for 32 events from its start.
 pub enum What {
     /// The run has begun.
     Started {
@@ -36,18 +36,18 @@ pub enum What {
     /// Some of the model's reasoning.
     ReasoningDelta(String),
     /// A tool call begins.
-    ToolCallStarted(ToolCallRecord),
+    ToolCallStarted(Box<ToolCallRecord>),
     /// A tool says how far it has come.
     ToolCallProgress {
         /// The call's id.
         call_id: String,
         /// How far.
-        progress: ToolProgress,
+        progress: Box<ToolProgress>,
     },
     /// A tool call has ended.
     ToolCallCompleted {
         /// The call.
-        call: ToolCallRecord,
+        call: Box<ToolCallRecord>,
         /// Its result, at most [`MAX_RESULT_BYTES`].
         result_text: String,
         /// Whether the result was cut.
@@ -61,7 +61,7 @@ pub enum What {
         reason: String,
     },
     /// The run waits for its caller.
-    InputRequired(PendingInput),
+    InputRequired(Box<PendingInput>),
     /// The model's answer is whole.
     TurnCompleted(Usage),
 }

@@ -2,6 +2,7 @@
 
 mod agent_service;
 mod catalog_service;
+mod codec;
 mod decode;
 mod encode;
 mod fit;

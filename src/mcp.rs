@@ -11,6 +11,7 @@ mod call;
 mod client;
 mod config;
 mod connection;
+mod dozing;
 mod fault;
 mod kept_tools;
 mod open;
@@ -131,12 +132,12 @@ impl Servers {
         Some(Connection::new(self.pool.clone(), registration.clone(), headers, correlation, outgoing))
     }
 
-    /// Gives up clients that nobody used for long, for as long as the process lives.
+    /// Closes clients that nobody uses, and gives up what stays of them after long, for as long as the process lives.
     pub async fn sweep(&self) {
         self.pool.sweep().await;
     }
 
-    /// How many clients are kept.
+    /// How many clients are kept, those that doze included.
     pub fn kept_clients(&self) -> usize {
         self.pool.len()
     }

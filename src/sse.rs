@@ -124,13 +124,16 @@ impl Parser {
             let Some(end) = end else {
                 self.line.extend_from_slice(part);
                 self.read = self.chunk.len();
-                return None;
+                break;
             };
             self.after_cr = rest[end] == b'\r';
             if let Some(event) = self.end_line(self.read, end) {
                 return Some(Ok(event));
             }
         }
+        // The connection reads into the same buffer again once nobody looks at it. Many streams may wait for their next event.
+        self.chunk = Bytes::new();
+        self.read = 0;
         None
     }
 

@@ -1,12 +1,10 @@
-//! Child processes, and the CPU time that they take.
+//! Child processes.
 
 use std::{
     env,
     ffi::OsStr,
-    fs,
     io::{BufRead, BufReader, Write},
     process::{self, ChildStdin, ChildStdout, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use crate::Outcome;
@@ -16,15 +14,6 @@ pub struct Child {
     process: process::Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
-}
-
-/// What some runs took.
-#[derive(Clone, Copy)]
-pub struct Measured {
-    /// CPU time a run.
-    pub cpu: Duration,
-    /// Wall time a run.
-    pub wall: Duration,
 }
 
 impl Child {
@@ -52,10 +41,10 @@ impl Child {
         Ok(line.trim_end().to_owned())
     }
 
-    /// Gives the child an order, and waits until it says that it is done.
-    pub fn ask(&mut self, order: &str) -> Outcome<()> {
+    /// Gives the child an order, and waits for what it says when it is done.
+    pub fn ask(&mut self, order: &str) -> Outcome<String> {
         writeln!(self.input, "{order}")?;
-        self.line().map(drop)
+        self.line()
     }
 
     /// The child's process id.
@@ -75,23 +64,4 @@ impl Drop for Child {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// What `work`, which makes the process do `runs` runs, takes of that process.
-pub fn measure(process: u32, runs: usize, work: impl FnOnce() -> Outcome<()>) -> Outcome<Measured> {
-    let (began, before) = (Instant::now(), cpu_time(process)?);
-    work()?;
-    let (wall, cpu) = (began.elapsed(), cpu_time(process)?.saturating_sub(before));
-    let runs = u32::try_from(runs)?;
-    Ok(Measured { cpu: cpu / runs, wall: wall / runs })
-}
-
-/// CPU time of a process and all its threads, user and system, in steps of 10 ms: `man 5 proc_pid_stat`. The kernel
-/// counts exactly and only shows it in ticks, of which there are 100 a second on every Linux.
-fn cpu_time(process: u32) -> Outcome<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The second field, the program's name in parentheses, may hold spaces; utime and stime are the 14th and 15th.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    let ticks: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
 }

@@ -1,88 +1,97 @@
-//! The floor: the three requests of a run, over one `reqwest` client, and nothing else.
+//! The floor: the requests of a run, over one `reqwest` client, and nothing else.
 
 use std::{
     io::{self, BufRead},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use futures_util::future;
+use http::{HeaderMap, Method};
+use memchr::memmem;
 use reqwest::{Client, Url};
-use tokio::task::JoinSet;
 
 use crate::{
-    IN_FLIGHT, Mode, Outcome,
-    upstream::{self, Sent},
+    IN_FLIGHT, Mode, Outcome, pace,
+    scene::Scene,
+    upstream::{self, Kind, Sent},
 };
 
 /// A request that is sent again and again.
 struct Request {
+    method: Method,
     url: Url,
     headers: HeaderMap,
     body: Bytes,
 }
 
-/// Does what standard input says, `unary COUNT` or `streamed COUNT`, until it ends.
+/// The requests of a run in their order, and how often each is made at once.
+type Requests = Arc<Vec<(Request, usize)>>;
+
+/// Does what standard input says, until it ends: `SCENE MODE COUNT`, as fast as it can, or `SCENE MODE COUNT RATE`, at
+/// that rate, and says how long each took.
 pub async fn obey(base_url: &str) -> Outcome<()> {
     #[allow(clippy::disallowed_methods, reason = "the floor")]
     let client = Client::builder().no_proxy().build()?;
     let seen = client.get(format!("{base_url}/seen")).send().await?.bytes().await?;
-    let seen: Vec<Option<Sent>> = serde_json::from_slice(&seen)?;
+    let seen: Vec<Vec<Option<Sent>>> = serde_json::from_slice(&seen)?;
     for order in io::stdin().lock().lines() {
         let order = order?;
-        let (mode, count) = order.split_once(' ').ok_or("an order has two words")?;
-        let mode = Mode::named(mode)?;
-        let requests = upstream::requests_of_a_run(mode)
-            .map(|kind| seen.get(kind).cloned().flatten().ok_or("the upstream has not seen all requests"));
-        let requests =
-            requests.into_iter().map(|sent| request(base_url, &sent?)).collect::<Outcome<Vec<_>>>()?;
-        all(&client, Arc::new(requests), count.parse()?).await?;
-        println!("done");
+        let words: Vec<&str> = order.split(' ').collect();
+        let [scene, mode, count, ref rate @ ..] = words[..] else {
+            return Err("an order is too short".into());
+        };
+        let (number, scene) = Scene::named(scene)?;
+        let requests = requests(base_url, scene, Mode::named(mode)?, &seen[number])?;
+        let (client, count) = (client.clone(), count.parse()?);
+        let work = move |_| one(client.clone(), requests.clone());
+        match rate {
+            [] => {
+                pace::closed(count, IN_FLIGHT, work).await?;
+                println!("done");
+            }
+            [rate, ..] => println!("{}", pace::open(count, rate.parse()?, work).await?.line()),
+        }
     }
     Ok(())
+}
+
+fn requests(base_url: &str, scene: &Scene, mode: Mode, seen: &[Option<Sent>]) -> Outcome<Requests> {
+    let requests = upstream::requests_of_a_run(mode, scene).into_iter().map(|(kind, times): (Kind, _)| {
+        let sent = seen.get(kind.number()).and_then(Option::as_ref);
+        let sent = sent.ok_or_else(|| format!("the upstream has not seen {kind:?} of {}", scene.name))?;
+        Ok((request(base_url, sent)?, times))
+    });
+    Ok(Arc::new(requests.collect::<Outcome<_>>()?))
 }
 
 fn request(base_url: &str, sent: &Sent) -> Outcome<Request> {
     let headers = sent.headers.iter().map(|(name, value)| Ok((name.parse()?, value.parse()?)));
     Ok(Request {
+        method: sent.method.parse()?,
         url: Url::parse(&format!("{base_url}{}", sent.path))?,
         headers: headers.collect::<Outcome<_>>()?,
         body: Bytes::from(sent.body.clone()),
     })
 }
 
-async fn all(client: &Client, requests: Arc<Vec<Request>>, count: usize) -> Outcome<()> {
-    let begun = Arc::new(AtomicUsize::new(0));
-    let mut workers = JoinSet::new();
-    for _ in 0..IN_FLIGHT {
-        let (client, requests, begun) = (client.clone(), requests.clone(), begun.clone());
-        workers.spawn(async move {
-            while begun.fetch_add(1, Ordering::Relaxed) < count {
-                one(&client, &requests).await?;
-            }
-            Outcome::Ok(())
-        });
+async fn one(client: Client, requests: Requests) -> Outcome<()> {
+    let mut has_last_word = false;
+    for (request, times) in requests.iter() {
+        let answers = future::try_join_all((0..*times).map(|_| send(&client, request))).await?;
+        // Whole or in events, the model's answer has the last word.
+        has_last_word |= answers.iter().any(|answer| memmem::find(answer, b"word32").is_some());
     }
-    while let Some(ended) = workers.join_next().await {
-        ended??;
-    }
-    Ok(())
+    if has_last_word { Ok(()) } else { Err("the floor's answer is wrong".into()) }
 }
 
-async fn one(client: &Client, requests: &[Request]) -> Outcome<()> {
-    let mut last = Vec::new();
-    for Request { url, headers, body } in requests {
-        let post = client.post(url.clone()).headers(headers.clone()).body(body.clone());
-        let mut response = post.send().await?.error_for_status()?;
-        last.clear();
-        while let Some(chunk) = response.chunk().await? {
-            last.extend_from_slice(&chunk);
-        }
+async fn send(client: &Client, request: &Request) -> Outcome<Vec<u8>> {
+    let Request { method, url, headers, body } = request;
+    let request = client.request(method.clone(), url.clone()).headers(headers.clone()).body(body.clone());
+    let mut response = request.send().await?.error_for_status()?;
+    let mut read = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        read.extend_from_slice(&chunk);
     }
-    // Whole or in events, the answer has the last word.
-    let right = last.windows(6).any(|window| window == b"word32");
-    if right { Ok(()) } else { Err("the floor's answer is wrong".into()) }
+    Ok(read)
 }

@@ -1,102 +1,183 @@
-//! Runs over gRPC. Each answer is checked: the 32 words, one tool call that went well, and its result, which is the
-//! end of the run's own credential as the MCP server saw it.
+//! Runs over gRPC. Each answer is checked: the 32 words, the tool calls that went well, and their results, which end
+//! with the end of the run's own credential as the MCP server saw it.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use runwright::grpc::proto::{
-    self, HeaderSet, RunRequest, RunResponse, ToolCallStatus, agent_service_client::AgentServiceClient,
-    part::Part, run_event::Event,
+    self, HeaderSet, RunEvent, RunRequest, RunResponse, ToolCallStatus,
+    agent_service_client::AgentServiceClient, part::Part, run_event::Event,
 };
-use tokio::task::JoinSet;
-use tonic::transport::{Channel, Endpoint};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinSet,
+};
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
-use crate::{IN_FLIGHT, Mode, Outcome, upstream};
+use crate::{
+    IN_FLIGHT, Mode, Outcome,
+    pace::{self, Latency},
+    scene::{HELD, Scene},
+    upstream,
+};
 
-const CONNECTIONS: usize = 4;
+type Client = AgentServiceClient<Channel>;
+
+/// Runs that are opened at a time, where many stay open.
+const OPENINGS: usize = 64;
 
 /// Connections to the service.
-pub struct Load(Vec<AgentServiceClient<Channel>>);
+pub struct Load(Arc<Vec<Client>>);
+
+/// So many runs of a kind, one after the other in the name of so many callers.
+#[derive(Clone, Copy)]
+pub struct Work {
+    pub scene: &'static Scene,
+    pub mode: Mode,
+    pub runs: usize,
+    pub identities: usize,
+}
+
+/// Runs that the upstream holds open.
+pub struct HeldRuns(JoinSet<Outcome<()>>);
 
 impl Load {
     /// Connects.
-    pub async fn connect(address: &SocketAddr) -> Outcome<Self> {
+    pub async fn connect(address: &SocketAddr, connections: usize) -> Outcome<Self> {
         let mut clients = Vec::new();
-        for _ in 0..CONNECTIONS {
+        for _ in 0..connections {
             let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
             clients.push(AgentServiceClient::new(channel));
         }
-        Ok(Self(clients))
+        Ok(Self(clients.into()))
     }
 
-    /// Runs so many runs, one after the other in the name of so many callers.
-    pub async fn run(&self, mode: Mode, runs: usize, identities: usize) -> Outcome<()> {
-        let begun = Arc::new(AtomicUsize::new(0));
-        let mut workers = JoinSet::new();
-        for client in self.0.iter().cycle().take(IN_FLIGHT) {
-            let (mut client, begun) = (client.clone(), begun.clone());
-            workers.spawn(async move {
-                let words = upstream::words();
-                loop {
-                    let number = begun.fetch_add(1, Ordering::Relaxed);
-                    if number >= runs {
-                        return Outcome::Ok(());
+    /// Runs as fast as it goes.
+    pub async fn run(&self, work: Work) -> Outcome<()> {
+        let clients = self.0.clone();
+        let one = move |number: usize| {
+            let client = clients[number % clients.len()].clone();
+            async move { one(client, work, number).await }
+        };
+        pace::closed(work.runs, IN_FLIGHT, one).await
+    }
+
+    /// Runs at a rate.
+    pub async fn paced(&self, work: Work, rate: f64) -> Outcome<Latency> {
+        pace::open(work.runs, rate, |number| one(self.client(number), work, number)).await
+    }
+
+    /// Opens runs that the upstream holds, and returns when all of them are in the middle of their answer.
+    pub async fn hold(&self, runs: usize, identities: usize) -> Outcome<HeldRuns> {
+        let openings = Arc::new(Semaphore::new(OPENINGS));
+        let work = Work { scene: HELD, mode: Mode::Streamed, runs, identities };
+        let (mut held, mut speaking) = (JoinSet::new(), Vec::new());
+        for number in 0..runs {
+            let (mut client, permit) = (self.client(number), openings.clone().acquire_owned().await?);
+            let (speaks, spoke) = oneshot::channel();
+            speaking.push(spoke);
+            held.spawn(async move {
+                let mut opened = Some((permit, speaks));
+                let events = client.run_streamed(request(work, number)).await?.into_inner();
+                let spoke = || {
+                    if let Some((_permit, speaks)) = opened.take() {
+                        // Whether somebody waits for it makes no difference here.
+                        let _ = speaks.send(());
                     }
-                    let caller = format!("{:06}", number % identities);
-                    check(&one(&mut client, mode, &caller, &words).await?, &caller, &words)?;
-                }
+                };
+                check_streamed(events, work, number, spoke).await
             });
         }
-        while let Some(ended) = workers.join_next().await {
+        for spoke in speaking {
+            if spoke.await.is_err() {
+                let why = held.join_next().await.ok_or("a run was lost")?;
+                return Err(why?.err().unwrap_or_else(|| "a run was not held".into()));
+            }
+        }
+        Ok(HeldRuns(held))
+    }
+
+    fn client(&self, number: usize) -> Client {
+        self.0[number % self.0.len()].clone()
+    }
+}
+
+impl HeldRuns {
+    /// Waits until the runs, which the upstream has released, are over.
+    pub async fn end(mut self) -> Outcome<()> {
+        while let Some(ended) = self.0.join_next().await {
             ended??;
         }
         Ok(())
     }
 }
 
-async fn one(
-    client: &mut AgentServiceClient<Channel>,
-    mode: Mode,
-    caller: &str,
-    words: &str,
-) -> Outcome<RunResponse> {
-    // As long as tokens are.
-    let authorization = format!("Bearer {}-{caller}", "token".repeat(32));
-    let headers = [("Authorization".to_owned(), authorization)].into();
-    let request = RunRequest {
-        agent: "bench".to_owned(),
-        input: "Who am I?".to_owned(),
-        per_run_mcp_headers: [("bench".to_owned(), HeaderSet { headers, remove: Vec::new() })].into(),
-        ..RunRequest::default()
-    };
-    if mode == Mode::Unary {
-        return Ok(client.run(request).await?.into_inner());
+async fn one(mut client: Client, work: Work, number: usize) -> Outcome<()> {
+    let request = request(work, number);
+    match work.mode {
+        Mode::Unary => check(&client.run(request).await?.into_inner(), work, number),
+        Mode::Streamed => {
+            let events = client.run_streamed(request).await?.into_inner();
+            check_streamed(events, work, number, || ()).await
+        }
     }
-    let mut events = client.run_streamed(request).await?.into_inner();
+}
+
+fn request(work: Work, number: usize) -> RunRequest {
+    // As long as tokens are.
+    let authorization = format!("Bearer {}-{}", "token".repeat(32), caller(work, number));
+    let headers = [("Authorization".to_owned(), authorization)].into();
+    let name = work.scene.name.to_owned();
+    RunRequest {
+        agent: name.clone(),
+        input: "Who am I?".to_owned(),
+        per_run_mcp_headers: [(name, HeaderSet { headers, remove: Vec::new() })].into(),
+        ..RunRequest::default()
+    }
+}
+
+fn caller(work: Work, number: usize) -> String {
+    format!("{:06}", number % work.identities)
+}
+
+/// Reads a stream to its end, as one that is dropped before is reset. `speaks` is called at each text.
+async fn check_streamed(
+    mut events: Streaming<RunEvent>,
+    work: Work,
+    number: usize,
+    mut speaks: impl FnMut(),
+) -> Outcome<()> {
     let (mut text, mut completed) = (String::new(), None);
-    // To its end: a stream that is dropped before is reset.
     while let Some(event) = events.message().await? {
         match event.event {
-            Some(Event::TextDelta(delta)) => text.push_str(&delta.text),
+            Some(Event::TextDelta(delta)) => {
+                text.push_str(&delta.text);
+                speaks();
+            }
             Some(Event::RunCompleted(response)) => completed = Some(response),
             _ => {}
         }
     }
-    completed.filter(|_| text == words).ok_or_else(|| "a stream's text is wrong".into())
+    match completed {
+        Some(response) if text == upstream::words() => check(&response, work, number),
+        _ => Err("a stream's text is wrong".into()),
+    }
 }
 
-fn check(response: &RunResponse, caller: &str, words: &str) -> Outcome<()> {
-    let calls_are_right = matches!(&response.tool_calls[..], [call] if call.status() == ToolCallStatus::Ok);
-    let results = response.new_messages.iter().flat_map(|message| &message.parts).filter_map(result);
-    if response.final_output == words && calls_are_right && results.eq([caller]) {
-        return Ok(());
-    }
-    Err(format!("a run's answer is wrong: {response:?}").into())
+fn check(response: &RunResponse, work: Work, number: usize) -> Outcome<()> {
+    let went_well = response.tool_calls.iter().filter(|call| call.status() == ToolCallStatus::Ok).count();
+    let results = || response.new_messages.iter().flat_map(|message| &message.parts).filter_map(result);
+    let caller = caller(work, number);
+    let is_right = |result: &str| {
+        result.ends_with(&caller) && result.len() + 100 > work.scene.result_bytes + caller.len()
+    };
+    let right = response.final_output == upstream::words()
+        && went_well == work.scene.calls
+        && results().count() == work.scene.calls
+        && results().all(is_right);
+    if right { Ok(()) } else { Err(format!("a run's answer is wrong: {}", work.scene.name).into()) }
 }
 
 fn result(part: &proto::Part) -> Option<&str> {

@@ -1,27 +1,36 @@
-//! What a run costs: the service's CPU time for one run, held against a floor.
+//! What a run costs, held against a floor; what the service adds to its time; and what the service keeps in memory.
 //!
 //! A run is three requests: the model asks for one tool, the tool is called over MCP, the model answers with 32 words.
-//! The floor is a loop over one `reqwest` client that sends those three requests and nothing else; it repeats, byte for
-//! byte, what the upstream saw the service send. Service and floor are measured in turn, each in a process of its own,
-//! against the same upstream on the loopback, with the same number of runs in flight. What counts is CPU time (user and
-//! system) of the measured process: on a machine that does other things, too, wall time says little.
+//! Other kinds ([`scene`]) differ in what stands upstream. The floor is a loop over one `reqwest` client that sends the
+//! same requests and nothing else; it repeats, byte for byte, what the upstream saw the service send. Service and floor
+//! are measured in turn, each in a process of its own, against the same upstream on the loopback. What a run costs is CPU
+//! time (user and system) of the measured process: on a machine that does other things, too, wall time says little.
 //!
-//! `BENCH_RUNS` and `BENCH_ROUNDS` set how much is measured; an argument, `unary` or `streamed`, what.
-//! `BENCH_BASELINE` names another build of the service, to be measured in the same rounds. A run whose answer is wrong fails the benchmark.
+//! `BENCH_RUNS` and `BENCH_ROUNDS` set how much is measured; arguments, what: `unary`, `streamed`, `latency`, `clients`,
+//! `held`, `starts`. `BENCH_BASELINE` names another build of the service, to be measured in the same rounds. With none of
+//! these, what came out is written to `docs/benchmarks.md`. A run whose answer is wrong fails the benchmark.
 
+mod bench;
 mod child;
+mod costs;
 mod floor;
+mod footprint;
+mod latency;
 mod load;
-mod report;
+mod machine;
+mod pace;
+mod page;
+mod scene;
 mod service;
+mod statistics;
+mod targets;
 mod upstream;
+mod usage;
 
-use std::{env, error::Error};
+use std::{env, error::Error, fs, path::Path};
 
-use child::Child;
-use load::Load;
-use report::Report;
-use service::Service;
+use bench::Bench;
+use page::Results;
 
 /// The process that is measured should not differ from the service by its allocator.
 #[global_allocator]
@@ -32,8 +41,8 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Runs in flight at a time.
 const IN_FLIGHT: usize = 8;
-/// How many callers, each with a token of its own, the service is measured with.
-const IDENTITIES: [usize; 3] = [1, 1000, 10_000];
+/// Where the results are written.
+const PAGE: &str = "docs/benchmarks.md";
 
 /// How an answer is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,64 +70,49 @@ impl Mode {
 }
 
 fn main() -> Outcome<()> {
+    // 10,000 runs that are open have a connection to the upstream each. The children inherit it.
+    rlimit::increase_nofile_limit(u64::MAX)?;
     // `cargo bench` adds `--bench`.
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Runtime::new()?;
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    match arguments[..] {
         ["upstream"] => runtime.block_on(upstream::serve()),
         ["floor", base_url] => runtime.block_on(floor::obey(base_url)),
-        [] => measure(&runtime, &Mode::ALL),
-        [mode] => measure(&runtime, &[Mode::named(mode)?]),
-        _ => Err("give no argument, or one: unary or streamed".into()),
+        ref parts => measure(&Bench::new(runtime)?, parts),
     }
 }
 
-fn measure(runtime: &tokio::runtime::Runtime, modes: &[Mode]) -> Outcome<()> {
-    let runs = number("BENCH_RUNS", 4000)?;
-    let rounds = number("BENCH_ROUNDS", 5)?;
-    let mut upstream = Child::ourselves(&["upstream"])?;
-    let base_url = format!("http://{}", upstream.line()?);
-    let mut services = vec![("service", Service::start(env!("CARGO_BIN_EXE_runwright"), &base_url)?)];
-    if let Ok(baseline) = env::var("BENCH_BASELINE") {
-        services.push(("baseline", Service::start(&baseline, &base_url)?));
+fn measure(bench: &Bench, parts: &[&str]) -> Outcome<()> {
+    let known = ["unary", "streamed", "latency", "clients", "held", "starts"];
+    if let Some(part) = parts.iter().find(|part| !known.contains(part)) {
+        return Err(format!("{part} is none of {}", known.join(", ")).into());
     }
-    let services: Vec<_> = services
-        .into_iter()
-        .map(|(name, service)| Ok((name, runtime.block_on(Load::connect(&service.address))?, service)))
-        .collect::<Outcome<_>>()?;
-
-    // Each identity opens its client now, and the upstream sees what the floor is to repeat.
-    for (&mode, identities) in modes.iter().flat_map(|mode| IDENTITIES.map(|identities| (mode, identities))) {
-        for (_, load, _) in &services {
-            runtime.block_on(load.run(mode, runs.max(2 * identities), identities))?;
-        }
+    let wanted = |part: &str| parts.is_empty() || parts.contains(&part);
+    let modes: Vec<Mode> = Mode::ALL.into_iter().filter(|mode| wanted(mode.name())).collect();
+    let mut results = Results::default();
+    if wanted("starts") {
+        results.starts = footprint::starts(bench)?;
     }
-    let mut floor = Child::ourselves(&["floor", &base_url])?;
-    for &mode in modes {
-        floor.ask(&format!("{} {runs}", mode.name()))?;
+    if !modes.is_empty() {
+        results.costs = costs::measure(bench, &modes)?;
     }
-
-    let mut report = Report::default();
-    for &mode in (0..rounds).flat_map(|_| modes) {
-        // A loop of the floor is short, and CPU time is told in steps of 10 ms.
-        let loops = 4 * runs;
-        let order = format!("{} {loops}", mode.name());
-        report.add(mode, "floor".to_owned(), child::measure(floor.id(), loops, || floor.ask(&order))?);
-        for identities in IDENTITIES {
-            for (name, load, service) in &services {
-                let run = || runtime.block_on(load.run(mode, runs, identities));
-                let what = format!("{name}, identities: {identities}");
-                report.add(mode, what, child::measure(service.child.id(), runs, run)?);
-            }
-        }
+    if wanted("latency") {
+        results.delays = latency::measure(bench, &Mode::ALL)?;
     }
-    print!("{report}");
+    if wanted("clients") {
+        results.clients = footprint::clients(bench)?;
+    }
+    if wanted("held") {
+        results.held = footprint::held(bench)?;
+    }
+    let page = results.page(&machine::describe()?);
+    print!("{page}");
+    if parts.is_empty() && bench.whole {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE), page)?;
+        eprintln!("{PAGE} is written.");
+    } else {
+        eprintln!("{PAGE} is as it was: not all was measured, or not the usual amount.");
+    }
     Ok(())
-}
-
-fn number(variable: &str, default: usize) -> Outcome<usize> {
-    match env::var(variable) {
-        Ok(text) => Ok(text.parse().map_err(|_| format!("{variable} is no number"))?),
-        Err(_) => Ok(default),
-    }
 }

@@ -1,72 +1,112 @@
-//! What a run asks: a Chat Completions endpoint and a stateless MCP server of revision 2026-07-28, which answer at once
-//! and cost little. They keep the first request of each kind, for the floor to repeat.
+//! What runs ask: Chat Completions endpoints and MCP servers, which answer at once and cost little. They keep the first
+//! request of each kind, for the floor to repeat.
 
 use std::{
-    convert::Infallible,
     io::{self, Read},
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, OnceLock},
     thread,
 };
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::State,
-    http::{
-        HeaderMap,
-        header::{AUTHORIZATION, CONTENT_TYPE},
-    },
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, HeaderValue, header::CONTENT_TYPE},
     response::Response,
     routing::{get, post},
     serve::ListenerExt,
 };
-use futures_util::stream;
 use serde::{Deserialize, Serialize};
-use serde_json::{json, value::RawValue};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
-use crate::{Mode, Outcome};
+use crate::{Mode, Outcome, scene::SCENES, scene::Scene};
+
+mod mcp;
+mod model;
+
+pub use model::words;
 
 /// The one tool.
 pub const TOOL: &str = "whoami";
 
-/// The first request of each kind.
-type Seen = Arc<[OnceLock<Sent>; KINDS]>;
-
-const KINDS: usize = 5;
-const TOOLS_CALL: usize = 4;
+/// Kinds of requests of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The first to the model, whole and streamed.
+    Asked(Mode),
+    /// The second to the model.
+    Told(Mode),
+    Initialize,
+    Initialized,
+    List,
+    Call,
+    Delete,
+}
 
 /// A request as it was sent.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Sent {
+    pub method: String,
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
 
-/// Where a request to the model stands among the kinds.
-fn model_request(mode: Mode, has_result: bool) -> usize {
-    2 * usize::from(mode == Mode::Streamed) + usize::from(has_result)
+/// What the upstream has seen, and what it waits for.
+#[derive(Clone)]
+struct Upstream {
+    seen: Arc<[[OnceLock<Sent>; Kind::COUNT]; SCENES.len()]>,
+    /// Whether held answers go on.
+    released: watch::Sender<bool>,
 }
 
-/// Where the requests of a run stand among the kinds, in their order.
-pub fn requests_of_a_run(mode: Mode) -> [usize; 3] {
-    [model_request(mode, false), TOOLS_CALL, model_request(mode, true)]
+/// A scene of the upstream, and where it stands among all.
+#[derive(Clone)]
+struct Stage {
+    upstream: Upstream,
+    number: usize,
+    scene: &'static Scene,
 }
 
-/// The model's answer.
-pub fn words() -> String {
-    (1..=32).map(|n| format!("word{n:02}")).collect::<Vec<_>>().join(" ")
+impl Kind {
+    const COUNT: usize = 9;
+
+    /// Where it stands among all.
+    pub fn number(self) -> usize {
+        match self {
+            Self::Asked(mode) => mode as usize,
+            Self::Told(mode) => 2 + mode as usize,
+            Self::Initialize => 4,
+            Self::Initialized => 5,
+            Self::List => 6,
+            Self::Call => 7,
+            Self::Delete => 8,
+        }
+    }
+}
+
+/// The requests of a run, in their order, and how often each is made at once.
+pub fn requests_of_a_run(mode: Mode, scene: &Scene) -> Vec<(Kind, usize)> {
+    let turns = [(Kind::Asked(mode), 1), (Kind::Call, scene.calls), (Kind::Told(mode), 1)];
+    if !scene.sessions {
+        return turns.into();
+    }
+    let opening = [(Kind::Initialize, 1), (Kind::Initialized, 1), (Kind::List, 1)];
+    opening.into_iter().chain(turns).chain([(Kind::Delete, 1)]).collect()
 }
 
 /// Serves until standard input ends; says the address on standard output.
 pub async fn serve() -> Outcome<()> {
-    let seen = Seen::default();
-    let router = Router::new()
-        .route("/v1/chat/completions", post(model))
-        .route("/mcp", post(mcp))
-        .route("/seen", get(all_seen))
-        .with_state(seen);
+    let upstream = Upstream { seen: Arc::default(), released: watch::Sender::new(false) };
+    let mut router = Router::new().route("/seen", get(all_seen)).route("/release/{now}", post(release));
+    for (number, scene) in SCENES.into_iter().enumerate() {
+        let stage = Stage { upstream: upstream.clone(), number, scene };
+        let scenes = Router::new()
+            .route("/v1/chat/completions", post(model::answer))
+            .route("/mcp", post(mcp::answer).delete(mcp::delete));
+        router = router.nest(&format!("/{}", scene.name), scenes.with_state(stage));
+    }
+    let router = router.layer(DefaultBodyLimit::max(8 << 20)).with_state(upstream);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     thread::spawn(|| {
@@ -77,112 +117,35 @@ pub async fn serve() -> Outcome<()> {
     Ok(axum::serve(listener, router).await?)
 }
 
-async fn all_seen(State(seen): State<Seen>) -> Result<Vec<u8>, String> {
-    let seen: Vec<Option<&Sent>> = seen.iter().map(OnceLock::get).collect();
+async fn all_seen(State(upstream): State<Upstream>) -> Result<Vec<u8>, String> {
+    let seen: Vec<Vec<Option<&Sent>>> =
+        upstream.seen.iter().map(|kinds| kinds.iter().map(OnceLock::get).collect()).collect();
     serde_json::to_vec(&seen).map_err(|error| error.to_string())
 }
 
-async fn model(State(seen): State<Seen>, headers: HeaderMap, body: Bytes) -> Response {
-    let has = |part: &str| body.windows(part.len()).any(|window| window == part.as_bytes());
-    let has_result = has(r#""role":"tool""#);
-    let mode = if has(r#""stream":true"#) { Mode::Streamed } else { Mode::Unary };
-    let kind = model_request(mode, has_result);
-    keep(&seen, kind, "/v1/chat/completions", &headers, &body);
-    let frames = ANSWERS[kind].iter().cloned().map(Ok::<_, Infallible>);
-    match mode {
-        Mode::Unary => answer("application/json", Body::from(ANSWERS[kind][0].clone())),
-        Mode::Streamed => answer("text/event-stream", Body::from_stream(stream::iter(frames))),
+async fn release(State(upstream): State<Upstream>, axum::extract::Path(now): axum::extract::Path<bool>) {
+    upstream.released.send_replace(now);
+}
+
+impl Stage {
+    fn keep(&self, kind: Kind, method: &str, path: &str, headers: &HeaderMap, body: &Bytes) {
+        self.upstream.seen[self.number][kind.number()].get_or_init(|| Sent {
+            method: method.to_owned(),
+            path: format!("/{}{path}", self.scene.name),
+            headers: headers
+                .iter()
+                .filter(|(name, _)| !["host", "content-length"].contains(&name.as_str()))
+                .map(|(name, value)| {
+                    (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+                })
+                .collect(),
+            body: String::from_utf8_lossy(body).into_owned(),
+        });
     }
 }
 
-async fn mcp(State(seen): State<Seen>, headers: HeaderMap, body: Bytes) -> Result<Response, String> {
-    #[derive(Deserialize)]
-    struct Request<'a> {
-        #[serde(borrow)]
-        id: &'a RawValue,
-        method: &'a str,
-    }
-    let Request { id, method } = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // All of it would be taken for a secret.
-    let caller = authorization.rsplit('-').next().unwrap_or_default();
-    let result = match method {
-        "tools/call" => {
-            keep(&seen, TOOLS_CALL, "/mcp", &headers, &body);
-            format!(
-                r#"{{"resultType":"complete","content":[{{"type":"text","text":"{caller}"}}],"isError":false}}"#
-            )
-        }
-        "tools/list" => json!({ "resultType": "complete", "tools": [{
-            "name": TOOL,
-            "description": "Says whose credential it sees.",
-            "inputSchema": { "type": "object", "properties": { "loud": { "type": "boolean" } } },
-        }] })
-        .to_string(),
-        "server/discover" => json!({
-            "resultType": "complete",
-            "supportedVersions": ["2026-07-28"],
-            "capabilities": { "tools": {} },
-            "ttlMs": 0,
-            "cacheScope": "private",
-        })
-        .to_string(),
-        _ => return Err(format!("unexpected: {method}")),
-    };
-    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
-    Ok(answer("application/json", Body::from(body)))
-}
-
-fn answer(content_type: &'static str, body: Body) -> Response {
+fn response(content_type: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, axum::http::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
-}
-
-fn keep(seen: &Seen, kind: usize, path: &str, headers: &HeaderMap, body: &Bytes) {
-    seen[kind].get_or_init(|| Sent {
-        path: path.to_owned(),
-        headers: headers
-            .iter()
-            .filter(|(name, _)| !["host", "content-length"].contains(&name.as_str()))
-            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-            .collect(),
-        body: String::from_utf8_lossy(body).into_owned(),
-    });
-}
-
-/// The model's answers by kind of request: a whole body, or events.
-static ANSWERS: LazyLock<[Vec<Bytes>; 4]> = LazyLock::new(|| {
-    let call = json!([{ "index": 0, "id": "call_1", "type": "function", "function": { "name": TOOL, "arguments": "{}" } }]);
-    let whole = |message: serde_json::Value, reason: &str| {
-        let choice = json!({ "index": 0, "message": message, "finish_reason": reason });
-        vec![Bytes::from(completion("chat.completion", json!([choice]), true).to_string())]
-    };
-    let streamed = |deltas: Vec<serde_json::Value>, reason: &str| {
-        let delta = |delta, reason| json!([{ "index": 0, "delta": delta, "finish_reason": reason }]);
-        let chunk = |choices, usage| completion("chat.completion.chunk", choices, usage).to_string();
-        let mut events: Vec<String> =
-            deltas.into_iter().map(|text| chunk(delta(text, None), false)).collect();
-        events.push(chunk(delta(json!({}), Some(reason)), false));
-        events.push(chunk(json!([]), true));
-        events.push("[DONE]".to_owned());
-        events.into_iter().map(|event| Bytes::from(format!("data: {event}\n\n"))).collect()
-    };
-    let words = words();
-    let pieces = words.split_inclusive(' ').map(|word| json!({ "content": word }));
-    [
-        whole(json!({ "role": "assistant", "content": null, "tool_calls": call }), "tool_calls"),
-        whole(json!({ "role": "assistant", "content": words }), "stop"),
-        streamed(vec![json!({ "role": "assistant", "content": null, "tool_calls": call })], "tool_calls"),
-        streamed(pieces.collect(), "stop"),
-    ]
-});
-
-fn completion(object: &str, choices: serde_json::Value, with_usage: bool) -> serde_json::Value {
-    let mut completion =
-        json!({ "id": "chatcmpl-1", "object": object, "created": 1, "model": "bench", "choices": choices });
-    if with_usage {
-        completion["usage"] = json!({ "prompt_tokens": 40, "completion_tokens": 32, "total_tokens": 72 });
-    }
-    completion
 }

@@ -181,7 +181,7 @@ fn what(what: What) -> proto::run_event::Event {
             Wire::McpServerUnavailable(proto::McpServerUnavailable { mcp_server, reason })
         }
         What::ToolCallProgress { call_id, progress } => {
-            let ToolProgress { progress, total, message } = progress;
+            let ToolProgress { progress, total, message } = *progress;
             Wire::ToolCallProgress(proto::ToolCallProgress { call_id, progress, total, message })
         }
         What::InputRequired(pending) => {
@@ -190,7 +190,7 @@ fn what(what: What) -> proto::run_event::Event {
                 Wanted::Approval(_) => Wire::ApprovalRequired,
                 Wanted::ClientTool(_) => Wire::ClientToolRequired,
             };
-            event(pending_input(pending))
+            event(pending_input(*pending))
         }
         What::TurnCompleted(consumed) => {
             Wire::TurnCompleted(proto::TurnCompleted { usage: Some(usage(consumed)) })

@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Fault, SentSet, ToolList,
     backend::GOODBYE_TIMEOUT,
+    dozing::Dozing,
     fault::UpstreamText,
     kept_tools::KeptTools,
     slot::{Exchange, Lease, Slot},
@@ -60,6 +61,21 @@ impl Client {
             service: Mutex::new(service),
             tools: KeptTools::default(),
         }
+    }
+
+    /// What stays of it where nobody uses it. `None`: it is in use, is of no use, or has a session, which is to live on.
+    pub(super) fn doze(&self) -> Option<Dozing> {
+        let idle_since = self.slot.idle_since()?;
+        if self.session || !self.is_open() {
+            return None;
+        }
+        let revision = self.peer.peer_info()?.protocol_version.clone();
+        Some(Dozing { revision, tools: self.tools.handed_on(), opened: self.opened, idle_since })
+    }
+
+    /// It goes on where a client of its identity was that dozed.
+    pub(super) fn woken(self, dozing: &Dozing) -> Self {
+        Self { tools: dozing.tools.handed_on(), opened: dozing.opened, ..self }
     }
 
     /// Whether it can still be used.

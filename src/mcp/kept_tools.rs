@@ -71,6 +71,17 @@ impl KeptTools {
         *self.0.lock() = State::None;
     }
 
+    /// What is kept, for a client that never listed them: without a list that it would have to have read itself, as rmcp
+    /// needs one whose tools have arguments that are sent as headers (`x-mcp-header`).
+    pub(super) fn handed_on(&self) -> Self {
+        let state = self.0.lock();
+        let State::Kept(kept) = &*state else { return Self::default() };
+        if kept.list.tools.iter().any(|tool| tool.input_schema.get().contains("x-mcp-header")) {
+            return Self::default();
+        }
+        Self(Mutex::new(State::Kept(kept.clone())))
+    }
+
     fn kept_or_listing(
         &self,
         list: impl Future<Output = Result<Listed, Fault>> + Send + 'static,

@@ -22,6 +22,7 @@ use super::{
     Fault, SentSet,
     backend::{Backend, GOODBYE_TIMEOUT},
     client::{Client, Service},
+    dozing::Dozing,
     registration::{Era, Registration},
     slot::{Exchange, Lease, Slot},
     transport::Transport,
@@ -71,6 +72,18 @@ pub(super) async fn open(
     }
 }
 
+/// Opens a client once more that dozed. Nothing is sent.
+pub(super) async fn wake(
+    registration: &Arc<Registration>,
+    headers: &Arc<SentSet>,
+    outgoing: &Outgoing,
+    dozing: &Dozing,
+) -> Result<Client, Fault> {
+    let known = Some(dozing.revision.clone());
+    let client = attempt_knowing(registration, headers, outgoing, dozing.era(), known).await?;
+    Ok(client.woken(dozing))
+}
+
 /// What worked is the next client's way.
 fn remembered(registration: &Registration, era: Era, client: Client) -> Client {
     registration.remember_era(era);
@@ -84,9 +97,19 @@ async fn attempt(
     outgoing: &Outgoing,
     era: Era,
 ) -> Result<Client, Fault> {
+    attempt_knowing(registration, headers, outgoing, era, None).await
+}
+
+async fn attempt_knowing(
+    registration: &Arc<Registration>,
+    headers: &Arc<SentSet>,
+    outgoing: &Outgoing,
+    era: Era,
+    known: Option<ProtocolVersion>,
+) -> Result<Client, Fault> {
     let slot = Arc::new(Slot::default());
     let exchange = Exchange::new(outgoing.clone());
-    let backend = Backend::new(registration, &slot);
+    let backend = Backend::new(registration, &slot, known);
     let mut half_open =
         HalfOpen { backend: backend.clone(), lease: Lease::new(&slot, headers, &exchange), opened: false };
     let stateless = era == Era::Discover;

@@ -3,6 +3,8 @@
 //! A cold identity opens once: the runs that want it at the same time wait for one opening ([`Shared`]). What they
 //! await belongs to all of them, so it goes on while one of them lives, and ends with the last. If it turns out that the
 //! server gives sessions, the first of them takes the client for its own, and the others open their own.
+//!
+//! A kept client that nobody uses for a while dozes ([`dozing`](super::dozing)): it is opened again for the next run.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -14,7 +16,11 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::{
-    Fault, KeptClients, SentSet, SessionScope, client::Client, open::open, registration::Registration,
+    Fault, KeptClients, SentSet, SessionScope,
+    client::Client,
+    dozing::{DOZE_AFTER, Dozing},
+    open::{open, wake},
+    registration::Registration,
 };
 use crate::{headers::IdentityDigest, trace::Outgoing};
 
@@ -51,6 +57,7 @@ pub(super) struct Wanted {
 enum Entry {
     Opening(WeakShared<Opening>),
     Kept(Arc<Client>),
+    Dozing(Arc<Dozing>),
 }
 
 type Opening = BoxFuture<'static, Result<Opened, Fault>>;
@@ -101,7 +108,7 @@ impl Pool {
         }
     }
 
-    /// Gives up clients that have been idle for too long, for as long as the process lives.
+    /// Closes clients that nobody uses, and gives up what was idle for too long, for as long as the process lives.
     pub(super) async fn sweep(&self) {
         let mut interval = tokio::time::interval((self.bounds.idle / 4).clamp(MIN_SWEEP, MAX_SWEEP));
         loop {
@@ -116,25 +123,39 @@ impl Pool {
     }
 
     fn sweep_once(&self) {
+        // Dropped last, when nobody has to wait for it.
+        let mut closed = Vec::new();
         let mut entries = self.entries.lock();
         // Not only from the end: who was used last may have ended first.
         let over: Vec<Identity> =
             entries.iter().filter(|(_, entry)| self.is_over(entry)).map(|(identity, _)| *identity).collect();
-        for identity in over {
-            entries.pop(&identity);
+        closed.extend(over.iter().filter_map(|identity| entries.pop(identity)));
+        for (_, entry) in entries.iter_mut() {
+            if closed.len() >= MAX_CLOSED {
+                break;
+            }
+            if let Some(dozing) = entry.doze() {
+                closed.push(std::mem::replace(entry, Entry::Dozing(Arc::new(dozing))));
+            }
         }
+        drop(entries);
     }
 
     fn is_over(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Opening(opening) => opening.upgrade().is_none(),
             Entry::Kept(client) => self.is_idle(client),
+            Entry::Dozing(dozing) => !self.is_good(dozing),
         }
     }
 
     /// Whether no run has leased a client for too long.
     fn is_idle(&self, client: &Client) -> bool {
-        client.slot.idle().is_some_and(|idle| idle >= self.bounds.idle)
+        client.slot.idle_since().is_some_and(|since| since.elapsed() >= self.bounds.idle)
+    }
+
+    fn is_good(&self, dozing: &Dozing) -> bool {
+        dozing.opened.elapsed() < self.bounds.age && dozing.idle_since.elapsed() < self.bounds.idle
     }
 
     fn kept(&self, identity: &Identity) -> Option<Arc<Client>> {
@@ -164,7 +185,11 @@ impl Pool {
         if let Some(client) = self.kept_of(&mut entries, &wanted.headers.identity) {
             return future::ready(Ok(Opened::Kept(client))).boxed().shared();
         }
-        let opening = self.clone().open_for_all(wanted.clone()).boxed().shared();
+        let dozing = match entries.peek(&wanted.headers.identity) {
+            Some(Entry::Dozing(dozing)) if self.is_good(dozing) => Some(dozing.clone()),
+            _ => None,
+        };
+        let opening = self.clone().open_for_all(wanted.clone(), dozing).boxed().shared();
         // It has not been polled, so it can be weakened.
         if let Some(weak) = opening.downgrade() {
             entries.put(wanted.headers.identity, Entry::Opening(weak));
@@ -172,8 +197,16 @@ impl Pool {
         opening
     }
 
-    async fn open_for_all(self: Arc<Self>, wanted: Wanted) -> Result<Opened, Fault> {
-        let opened = open(&wanted.registration, &wanted.headers, &wanted.outgoing).await;
+    async fn open_for_all(
+        self: Arc<Self>,
+        wanted: Wanted,
+        dozing: Option<Arc<Dozing>>,
+    ) -> Result<Opened, Fault> {
+        let Wanted { registration, headers, outgoing } = &wanted;
+        let opened = match dozing {
+            Some(dozing) => wake(registration, headers, outgoing, &dozing).await,
+            None => open(registration, headers, outgoing).await,
+        };
         let Ok(client) = opened else {
             self.entries.lock().pop(&wanted.headers.identity);
             return opened.map(|client| Opened::Kept(Arc::new(client)));
@@ -202,7 +235,18 @@ impl Pool {
 }
 
 const MIN_SWEEP: Duration = Duration::from_millis(100);
-const MAX_SWEEP: Duration = Duration::from_secs(30);
+const MAX_SWEEP: Duration = Duration::from_secs(1);
+/// The most clients that one sweep closes because they are not used: each ends two tasks, and runs are not to wait for that.
+const MAX_CLOSED: usize = 1000;
+
+impl Entry {
+    /// What stays of a client that is not used. One that somebody has just got, and has not leased yet, is.
+    fn doze(&self) -> Option<Dozing> {
+        let Self::Kept(client) = self else { return None };
+        let is_unused = client.slot.idle_since()?.elapsed() >= DOZE_AFTER && Arc::strong_count(client) == 1;
+        is_unused.then(|| client.doze()).flatten()
+    }
+}
 
 /// Whether a client is one run's own, to be closed with it.
 fn is_own(client: &Client, wanted: &Wanted) -> bool {

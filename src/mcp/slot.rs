@@ -75,10 +75,10 @@ struct Noted {
 }
 
 impl Slot {
-    /// How long nobody has leased it; `None` before the first lease, and while somebody leases it.
-    pub(super) fn idle(&self) -> Option<Duration> {
+    /// Since when nobody has leased it; `None` before the first lease, and while somebody leases it.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = self.state.lock();
-        state.vacated.filter(|_| state.leases == 0).map(|vacated| vacated.elapsed())
+        state.vacated.filter(|_| state.leases == 0)
     }
 
     /// What to send; `None` while nobody leases it.

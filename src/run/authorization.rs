@@ -110,7 +110,7 @@ impl Context {
     ) -> Result<(), Failure> {
         let asks = self.waits.begin(refused);
         if let Some(challenge) = refused.challenge().filter(|_| asks) {
-            self.sink.emit(turn, || What::InputRequired(self.pending(challenge))).await?;
+            self.sink.emit(turn, || What::InputRequired(self.pending(challenge).into())).await?;
         }
         connection.headers().replaced_since(refused.revision).await;
         self.waits.end(refused);

@@ -184,7 +184,7 @@ impl<'a> Calling<'a> {
                 biased;
                 ended = &mut call => return Ok(ended),
                 Some(progress) = news => {
-                    let call_id = call_id.to_owned();
+                    let (call_id, progress) = (call_id.to_owned(), progress.into());
                     self.context.sink.emit(self.turn, || What::ToolCallProgress { call_id, progress }).await?;
                     not_before = TokioInstant::now() + PROGRESS_EVERY;
                 }
@@ -202,7 +202,7 @@ impl<'a> Calling<'a> {
     }
 
     async fn started(self, call: &ToolCall) -> Result<(), Failure> {
-        let started = || What::ToolCallStarted(ToolCallRecord { call: call.clone(), ended: None });
+        let started = || What::ToolCallStarted(ToolCallRecord { call: call.clone(), ended: None }.into());
         self.context.sink.emit(self.turn, started).await
     }
 }
@@ -210,7 +210,7 @@ impl<'a> Calling<'a> {
 fn completed(call: ToolCall, outcome: &CallOutcome, duration: Duration) -> What {
     let kept = outcome.text.floor_char_boundary(MAX_RESULT_BYTES);
     What::ToolCallCompleted {
-        call: ToolCallRecord { call, ended: Some((outcome.status, duration)) },
+        call: ToolCallRecord { call, ended: Some((outcome.status, duration)) }.into(),
         result_text: outcome.text[..kept].to_owned(),
         truncated: kept < outcome.text.len(),
     }

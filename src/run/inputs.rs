@@ -148,7 +148,7 @@ impl Context {
         let (_entry, answered) = self.inputs.wait(&call.call_id, Kind::of(call));
         let left = until.saturating_duration_since(Instant::now());
         let expire_time = SystemTime::now().checked_add(left);
-        self.sink.emit(turn, || What::InputRequired(pending(call.clone(), expire_time))).await?;
+        self.sink.emit(turn, || What::InputRequired(pending(call.clone(), expire_time).into())).await?;
         Ok(timeout_at(until, answered).await.ok().and_then(Result::ok))
     }
 

@@ -43,7 +43,7 @@ async fn post(backend: &Backend) -> Fault {
 async fn a_request_that_is_broken_off_with_its_lease_may_have_been_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let slot = Arc::new(Slot::default());
-    let backend = Backend::new(&registration(&listener), &slot);
+    let backend = Backend::new(&registration(&listener), &slot, None);
     assert_eq!(post(&backend).await, Fault::NoLease, "without a lease nothing is sent");
 
     let outgoing = Outgoing { request_id: RequestId::generate(), trace: TraceHeaders::default() };

@@ -1,0 +1,84 @@
+//! What measurements need: the upstream, the services, and how much is to be measured.
+
+use std::env;
+
+use tokio::runtime::Runtime;
+
+use crate::{Outcome, child::Child, load::Load, service::Service};
+
+/// What measurements need.
+pub struct Bench {
+    runtime: Runtime,
+    _upstream: Child,
+    base_url: String,
+    /// The services' programs by name, the one under test first.
+    pub programs: Vec<(&'static str, String)>,
+    /// Runs of the plainest kind a round.
+    pub runs: usize,
+    pub rounds: usize,
+    /// Whether it is the usual amount.
+    pub whole: bool,
+}
+
+/// A service that is measured, and connections to it.
+pub struct Subject {
+    pub name: &'static str,
+    pub service: Service,
+    pub load: Load,
+}
+
+impl Bench {
+    /// Starts the upstream.
+    pub fn new(runtime: Runtime) -> Outcome<Self> {
+        let mut upstream = Child::ourselves(&["upstream"])?;
+        let base_url = format!("http://{}", upstream.line()?);
+        let mut programs = vec![("service", env!("CARGO_BIN_EXE_runwright").to_owned())];
+        programs.extend(env::var("BENCH_BASELINE").ok().map(|baseline| ("baseline", baseline)));
+        let (runs, rounds) = (number("BENCH_RUNS")?, number("BENCH_ROUNDS")?);
+        let whole = runs.is_none() && rounds.is_none() && programs.len() == 1;
+        let (runs, rounds) = (runs.unwrap_or(4000), rounds.unwrap_or(5));
+        Ok(Self { runtime, _upstream: upstream, base_url, programs, runs, rounds, whole })
+    }
+
+    /// Waits for something.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Starts a program with the upstream that there is.
+    pub fn start(&self, program: &str) -> Outcome<Service> {
+        Service::start(program, &self.base_url)
+    }
+
+    /// Starts a service, and connects to it.
+    pub fn service(&self, name: &'static str, connections: usize) -> Outcome<Subject> {
+        let program = self.programs.iter().find(|(known, _)| *known == name).ok_or("no such service")?;
+        let service = self.start(&program.1)?;
+        let load = self.block_on(Load::connect(&service.address, connections))?;
+        Ok(Subject { name, service, load })
+    }
+
+    /// Starts all services, and connects to them.
+    pub fn services(&self, connections: usize) -> Outcome<Vec<Subject>> {
+        self.programs.iter().map(|(name, _)| self.service(name, connections)).collect()
+    }
+
+    /// Starts the floor, which repeats what the upstream has seen by now.
+    pub fn floor(&self) -> Outcome<Child> {
+        Child::ourselves(&["floor", &self.base_url])
+    }
+
+    /// Lets the runs that the upstream holds go on, or holds the next ones.
+    pub fn release(&self, now: bool) -> Outcome<()> {
+        #[allow(clippy::disallowed_methods, reason = "to the upstream")]
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let post = client.post(format!("{}/release/{now}", self.base_url)).send();
+        self.block_on(post)?.error_for_status()?;
+        Ok(())
+    }
+}
+
+fn number(variable: &str) -> Outcome<Option<usize>> {
+    let Ok(text) = env::var(variable) else { return Ok(None) };
+    Ok(Some(text.parse().map_err(|_| format!("{variable} is no number"))?))
+}
