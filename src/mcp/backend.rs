@@ -17,7 +17,6 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use hyper::body::Incoming;
 use rmcp::{
     model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions},
     transport::streamable_http_client::{
@@ -33,7 +32,7 @@ use super::{
     slot::{Exchange, Filled, Slot},
     streamed::{self, Interrupted},
 };
-use crate::egress::SendError;
+use crate::egress::{Body, SendError};
 
 #[cfg(test)]
 mod tests;
@@ -132,7 +131,7 @@ impl Backend {
         protocol: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
         session: Option<&str>,
         body: Option<Vec<u8>>,
-    ) -> Result<Response<Incoming>, Fault> {
+    ) -> Result<Response<Body>, Fault> {
         let mut headers = sending.filled.headers.map.clone();
         for (name, value) in protocol {
             headers.insert(name, value);
@@ -185,7 +184,7 @@ impl Backend {
         session: Option<Arc<str>>,
         last_event_id: &str,
         mut protocol: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<Response<Incoming>, Fault> {
+    ) -> Result<Response<Body>, Fault> {
         let id = HeaderValue::from_str(last_event_id).map_err(|_| Fault::Malformed("an event's id"))?;
         protocol.insert(LAST_EVENT_ID, id);
         let response = self.send(sending, Method::GET, protocol, session.as_deref(), None).await?;
