@@ -14,6 +14,7 @@ mod connection;
 mod fault;
 mod kept_tools;
 mod open;
+mod plain_call;
 mod pool;
 mod registration;
 mod render;

@@ -3,6 +3,8 @@
 //! A JSON body must answer the request that it came for: its id is compared, and an error without an id is given the
 //! request's, because rmcp would drop it and wait on. In an SSE answer rmcp looks for the id itself.
 
+use std::pin::pin;
+
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use http::{Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
@@ -210,7 +212,7 @@ where
     async fn next(mut self) -> Option<(Result<Sse, SseError>, Option<Self>)> {
         let max = self.backend.max_body_bytes();
         let events = &mut self.events;
-        let next = async { events.next().await.transpose().map_err(|error| stream_fault(&error, max)) };
+        let next = pin!(async { events.next().await.transpose().map_err(|error| stream_fault(&error, max)) });
         match self.sending.bounded(next).await {
             Ok(Some(mut event)) => {
                 self.answer.look_through(&mut event);

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    pin::{Pin, pin},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -27,7 +28,7 @@ use sse_stream::{Error as SseError, Sse};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Fault, answer,
+    Fault, answer, plain_call,
     registration::{Era, Registration},
     slot::{Exchange, Filled, Slot},
     streamed::{self, Interrupted},
@@ -159,17 +160,19 @@ impl Backend {
         message: &ClientJsonRpcMessage,
     ) -> Result<StreamableHttpPostResponse, Fault> {
         let sending = self.sending(Some(exchange.clone()), self.registration.config.timeouts.call)?;
-        sending.bounded(self.post(&sending, message, None, call_headers(message))).await
+        let body = plain_call::body(message).ok_or(Fault::Malformed("our own request"))?;
+        let post = pin!(self.post(&sending, message, body, None, plain_call::headers(message)));
+        sending.bounded(post).await
     }
 
     async fn post(
         &self,
         sending: &Sending,
         message: &ClientJsonRpcMessage,
+        body: Vec<u8>,
         session: Option<Arc<str>>,
         protocol: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<StreamableHttpPostResponse, Fault> {
-        let body = serde_json::to_vec(message).map_err(|_| Fault::Malformed("our own request"))?;
         let response = self.send(sending, Method::POST, protocol, session.as_deref(), Some(body)).await?;
         let given = response.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         if let Some(id) = &given {
@@ -194,8 +197,12 @@ impl Backend {
 }
 
 impl Sending {
-    /// Does a part of the request's work, within its deadline and while its headers are leased. A fault is noted.
-    pub(super) async fn bounded<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    /// Does a part of the request's work, within its deadline and while its headers are leased. A fault is noted. The work
+    /// is given pinned, so that the future of this does not hold it twice.
+    pub(super) async fn bounded<T>(
+        &self,
+        work: Pin<&mut impl Future<Output = Result<T, Fault>>>,
+    ) -> Result<T, Fault> {
         let result = tokio::select! {
             biased;
             () = self.filled.vacated.cancelled() => Err(Fault::Vacated),
@@ -221,10 +228,9 @@ impl StreamableHttpClient for Backend {
             return Ok(posted);
         }
         let sending = self.sending(exchange, self.limit(&message)).map_err(StreamableHttpError::Client)?;
-        sending
-            .bounded(self.post(&sending, &message, session, protocol))
-            .await
-            .map_err(StreamableHttpError::Client)
+        let body = serde_json::to_vec(&message)?;
+        let post = pin!(self.post(&sending, &message, body, session, protocol));
+        sending.bounded(post).await.map_err(StreamableHttpError::Client)
     }
 
     /// Deletes a session; without a lease, as when an idle client is given up, nothing is sent.
@@ -236,7 +242,7 @@ impl StreamableHttpClient for Backend {
         protocol: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), StreamableHttpError<Fault>> {
         let sending = self.sending(None, GOODBYE_TIMEOUT).map_err(StreamableHttpError::Client)?;
-        let delete = self.send(&sending, Method::DELETE, protocol, Some(&session), None);
+        let delete = pin!(self.send(&sending, Method::DELETE, protocol, Some(&session), None));
         sending.bounded(delete).await.map(drop).map_err(StreamableHttpError::Client)
     }
 
@@ -261,7 +267,8 @@ impl StreamableHttpClient for Backend {
         let limit = self.registration.config.timeouts.call;
         let sending =
             self.sending(Some(answer.exchange.clone()), limit).map_err(StreamableHttpError::Client)?;
-        match sending.bounded(self.resume(&sending, session, id, protocol)).await {
+        let resume = pin!(self.resume(&sending, session, id, protocol));
+        match sending.bounded(resume).await {
             Ok(response) => Ok(answer::events(self, &sending, answer, response)),
             Err(fault) if streamed::is_resumable(&fault) => {
                 self.interrupted().keep(answer, Some(&fault));
@@ -281,29 +288,6 @@ pub(super) fn exchange(message: &ClientJsonRpcMessage) -> Option<Arc<Exchange>> 
         _ => None,
     }
     .cloned()
-}
-
-/// The headers of a call whose name can stand in one, as revision 2026-07-28 wants them.
-fn call_headers(
-    message: &ClientJsonRpcMessage,
-) -> impl IntoIterator<Item = (HeaderName, HeaderValue)> + use<> {
-    const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-    const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-    const NAME: HeaderName = HeaderName::from_static("mcp-name");
-    let name = match message {
-        ClientJsonRpcMessage::Request(request) => match &request.request {
-            ClientRequest::CallToolRequest(call) => HeaderValue::from_str(&call.params.name).ok(),
-            _ => None,
-        },
-        _ => None,
-    };
-    [
-        (PROTOCOL_VERSION, Some(HeaderValue::from_static("2026-07-28"))),
-        (METHOD, Some(HeaderValue::from_static("tools/call"))),
-        (NAME, name),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// Inserts a header whose value may not fit into one; then it is left out.
