@@ -1,35 +1,31 @@
 //! The only place that builds HTTP clients.
 //!
-//! They are hyper's, which does no more than it is told: it follows no redirect, sends no referer, keeps no cookie and
-//! asks no proxy of the environment. Clients share connections, never headers: each request brings its own.
+//! They speak hyper's HTTP, which does no more than it is told: it follows no redirect, sends no referer, keeps no cookie
+//! and asks no proxy of the environment. Clients share connections, never headers: each request brings its own.
+//!
+//! A connection of HTTP/1 belongs to one request at a time, and whoever makes that request polls it ([`own`]): no task
+//! stands between, which would be woken for each request, each answer and each part of its body. One of HTTP/2 has a task,
+//! and all requests share it.
 
-use std::{collections::HashMap, io, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT, uri::InvalidUri};
-use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::connect::HttpConnector;
 use parking_lot::Mutex;
 use rustls::crypto::aws_lc_rs;
 use thiserror::Error;
-use tower::{
-    Service,
-    timeout::{Timeout, future::ResponseFuture},
-    util::MapFuture,
-};
 use url::{Host, Url};
 
 mod body;
+mod origin;
+mod own;
+mod shared;
 
-pub use body::{BodyError, read_capped};
+pub use body::{Body, BodyError, read_capped};
+use origin::Origins;
 
-/// Node.js and uvicorn close idle connections after 5 s; a request must not meet that.
-const POOL_IDLE: Duration = Duration::from_secs(4);
 /// How long a connection is silent before it is asked whether there is still somebody.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
 
@@ -72,11 +68,10 @@ pub struct Egress {
 
 /// Sends requests over connections that it keeps for the next ones.
 #[derive(Clone)]
-pub struct Client(legacy::Client<Connector, Full<Bytes>>);
+pub struct Client(Arc<Origins>);
 
-type Tls = HttpsConnector<HttpConnector>;
-type Connecting = ResponseFuture<<Tls as Service<Uri>>::Future>;
-type Connector = MapFuture<Timeout<Tls>, fn(Connecting) -> Pin<Box<Connecting>>>;
+/// Makes connections, with TLS where the URL wants it.
+type Connector = HttpsConnector<HttpConnector>;
 
 impl Egress {
     /// The client of a profile.
@@ -99,12 +94,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`SendError`].
-    pub async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Incoming>, SendError> {
+    pub async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Body>, SendError> {
         request.headers_mut().insert(USER_AGENT, WHO_WE_ARE);
-        self.0
-            .request(request.map(Full::new))
-            .await
-            .map_err(|error| if error.is_connect() { SendError::Connect } else { SendError::Broken })
+        let origin = self.0.of(request.uri()).ok_or(SendError::Connect)?;
+        origin.send(request).await
     }
 }
 
@@ -138,10 +131,5 @@ fn build(profile: Profile) -> Result<Client, Error> {
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(tcp);
-    let client = legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .build(MapFuture::new(Timeout::new(tls, profile.connect_timeout), Box::pin as fn(_) -> _));
-    Ok(Client(client))
+    Ok(Client(Arc::new(Origins::new(tls, profile.connect_timeout))))
 }

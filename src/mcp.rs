@@ -15,6 +15,7 @@ mod dozing;
 mod fault;
 mod kept_tools;
 mod open;
+mod plain_call;
 mod pool;
 mod progress;
 mod registration;

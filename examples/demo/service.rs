@@ -11,6 +11,7 @@ use runwright::{
     app::{self, App},
     config::{self, Config},
     model, telemetry,
+    trace::SpanMaker,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +46,9 @@ impl Service {
             config.server.listen = FREE_PORT;
         }
         let real_model = env::var_os(KEY).is_some().then(|| choose_real_model(&mut config)).transpose()?;
-        tracing::subscriber::set_global_default(telemetry::subscriber(&config.telemetry, io::stderr)?)?;
+        let spans = config.telemetry.spans.then(SpanMaker::of_ids);
+        let subscriber = telemetry::subscriber(&config.telemetry, io::stderr, spans)?;
+        tracing::subscriber::set_global_default(subscriber)?;
 
         let app = App::new(config)?;
         let listeners = app.listen().await?;

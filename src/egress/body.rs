@@ -1,9 +1,65 @@
-//! Reading a whole body within bounds.
+//! The body of an answer, and reading a whole one within bounds.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Body;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use thiserror::Error;
+
+use super::{origin::Idle, own::OwnBody};
+
+/// The body of an answer. To drop it before its end is to drop the request.
+pub struct Body(Kind);
+
+enum Kind {
+    /// It comes over a connection of its own.
+    Own(OwnBody),
+    /// It comes over one that others use, too.
+    Shared(Incoming),
+}
+
+impl Body {
+    pub(super) fn own(body: Incoming, connection: Idle) -> Self {
+        Self(Kind::Own(OwnBody::new(body, connection)))
+    }
+
+    pub(super) fn shared(body: Incoming) -> Self {
+        Self(Kind::Shared(body))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Kind::Own(own) => own.poll_frame(cx),
+            Kind::Shared(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Own(own) => own.is_end_stream(),
+            Kind::Shared(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Own(own) => own.size_hint(),
+            Kind::Shared(body) => body.size_hint(),
+        }
+    }
+}
 
 /// Why a body is not read.
 #[derive(Debug, Error)]
@@ -20,7 +76,7 @@ pub enum BodyError {
 ///
 /// # Errors
 /// See [`BodyError`].
-pub async fn read_capped(body: impl Body<Data = Bytes>, max: usize) -> Result<Bytes, BodyError> {
+pub async fn read_capped(body: impl HttpBody<Data = Bytes>, max: usize) -> Result<Bytes, BodyError> {
     let mut body = std::pin::pin!(body);
     if usize::try_from(body.size_hint().lower()).map_or(true, |announced| announced > max) {
         return Err(BodyError::TooLarge);
@@ -53,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    fn chunks(chunks: &[&'static str]) -> impl Body<Data = Bytes> {
+    fn chunks(chunks: &[&'static str]) -> impl HttpBody<Data = Bytes> {
         let frames: Vec<_> =
             chunks.iter().map(|chunk| Ok::<_, Infallible>(Frame::data(Bytes::from(*chunk)))).collect();
         StreamBody::new(stream::iter(frames))

@@ -3,10 +3,11 @@
 //! A JSON body must answer the request that it came for: its id is compared, and an error without an id is given the
 //! request's, because rmcp would drop it and wait on. In an SSE answer rmcp looks for the id itself.
 
+use std::pin::pin;
+
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use http::{Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use rmcp::{
     model::{
         CallToolResult, ClientJsonRpcMessage, ClientRequest, JsonRpcResponse, JsonRpcVersion2_0, RequestId,
@@ -25,7 +26,10 @@ use super::{
     streamed::StreamedAnswer,
     tools,
 };
-use crate::{egress, sse};
+use crate::{
+    egress::{self, Body},
+    sse,
+};
 
 /// The largest body of an answer that is no success, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -38,7 +42,7 @@ pub(super) async fn read(
     sending: &Sending,
     message: &ClientJsonRpcMessage,
     in_session: bool,
-    response: Response<Incoming>,
+    response: Response<Body>,
     session: Option<String>,
 ) -> Result<StreamableHttpPostResponse, Fault> {
     refuse(&response, sending, in_session)?;
@@ -73,7 +77,7 @@ pub(super) async fn read(
 pub(super) fn check_resumed(
     sending: &Sending,
     in_session: bool,
-    response: &Response<Incoming>,
+    response: &Response<Body>,
 ) -> Result<(), Fault> {
     // The request was taken already: what refuses the rest of its answer does not say that it did nothing.
     refuse(response, sending, in_session).map_err(|fault| match fault {
@@ -94,7 +98,7 @@ pub(super) fn check_resumed(
 }
 
 /// What is the same for every kind of message.
-fn refuse(response: &Response<Incoming>, sending: &Sending, in_session: bool) -> Result<(), Fault> {
+fn refuse(response: &Response<Body>, sending: &Sending, in_session: bool) -> Result<(), Fault> {
     let challenge = || Box::new(read_challenge(response.headers(), sending.filled.headers.scrubber()));
     match response.status() {
         StatusCode::UNAUTHORIZED => Err(Fault::Unauthorized(challenge())),
@@ -105,13 +109,13 @@ fn refuse(response: &Response<Incoming>, sending: &Sending, in_session: bool) ->
     }
 }
 
-fn accepted(response: &Response<Incoming>) -> Result<StreamableHttpPostResponse, Fault> {
+fn accepted(response: &Response<Body>) -> Result<StreamableHttpPostResponse, Fault> {
     let status = response.status();
     if status.is_success() { Ok(StreamableHttpPostResponse::Accepted) } else { Err(Fault::Status(status)) }
 }
 
 /// A JSON-RPC error in an answer that is no success is an answer, unless a gateway may have written it.
-async fn read_error(response: Response<Incoming>, id: &RequestId) -> Result<ServerJsonRpcMessage, Fault> {
+async fn read_error(response: Response<Body>, id: &RequestId) -> Result<ServerJsonRpcMessage, Fault> {
     let status = response.status();
     if !is_json(&response) {
         return Err(Fault::Status(status));
@@ -125,7 +129,7 @@ async fn read_error(response: Response<Incoming>, id: &RequestId) -> Result<Serv
     }
 }
 
-async fn read_body(response: Response<Incoming>, max: usize) -> Result<bytes::Bytes, Fault> {
+async fn read_body(response: Response<Body>, max: usize) -> Result<bytes::Bytes, Fault> {
     egress::read_capped(response.into_body(), max).await.map_err(|error| match error {
         egress::BodyError::TooLarge => Fault::TooLarge(max),
         egress::BodyError::Transport => Fault::Broken,
@@ -166,11 +170,11 @@ fn for_request(mut answer: ServerJsonRpcMessage, id: &RequestId) -> Result<Serve
     }
 }
 
-fn is_json(response: &Response<Incoming>) -> bool {
+fn is_json(response: &Response<Body>) -> bool {
     is_type(response, "application/json")
 }
 
-fn is_type(response: &Response<Incoming>, expected: &str) -> bool {
+fn is_type(response: &Response<Body>, expected: &str) -> bool {
     let given =
         response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     given.split(';').next().is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(expected))
@@ -181,7 +185,7 @@ pub(super) fn events(
     backend: &Backend,
     sending: &Sending,
     answer: StreamedAnswer,
-    response: Response<Incoming>,
+    response: Response<Body>,
 ) -> Events {
     let events = sse::events(response.into_body().into_data_stream(), backend.max_body_bytes()).boxed();
     let reading = Reading { events, backend: backend.clone(), sending: sending.clone(), answer };
@@ -209,7 +213,7 @@ where
     async fn next(mut self) -> Option<(Result<Sse, SseError>, Option<Self>)> {
         let max = self.backend.max_body_bytes();
         let events = &mut self.events;
-        let next = async { events.next().await.transpose().map_err(|error| stream_fault(&error, max)) };
+        let next = pin!(async { events.next().await.transpose().map_err(|error| stream_fault(&error, max)) });
         match self.sending.bounded(next).await {
             Ok(Some(mut event)) => {
                 self.answer.look_through(&mut event);

@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    pin::{Pin, pin},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -17,7 +18,6 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use hyper::body::Incoming;
 use rmcp::{
     model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions, ProtocolVersion},
     transport::streamable_http_client::{
@@ -28,12 +28,12 @@ use sse_stream::{Error as SseError, Sse};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Fault, answer, dozing,
+    Fault, answer, dozing, plain_call,
     registration::{Era, Registration},
     slot::{Exchange, Filled, Slot},
     streamed::{self, Interrupted},
 };
-use crate::egress::SendError;
+use crate::egress::{Body, SendError};
 
 #[cfg(test)]
 mod tests;
@@ -140,7 +140,7 @@ impl Backend {
         protocol: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
         session: Option<&str>,
         body: Option<Vec<u8>>,
-    ) -> Result<Response<Incoming>, Fault> {
+    ) -> Result<Response<Body>, Fault> {
         let mut headers = sending.filled.headers.map.clone();
         for (name, value) in protocol {
             headers.insert(name, value);
@@ -168,17 +168,19 @@ impl Backend {
         message: &ClientJsonRpcMessage,
     ) -> Result<StreamableHttpPostResponse, Fault> {
         let sending = self.sending(Some(exchange.clone()), self.registration.config.timeouts.call)?;
-        sending.bounded(self.post(&sending, message, None, call_headers(message))).await
+        let body = plain_call::body(message).ok_or(Fault::Malformed("our own request"))?;
+        let post = pin!(self.post(&sending, message, body, None, plain_call::headers(message)));
+        sending.bounded(post).await
     }
 
     async fn post(
         &self,
         sending: &Sending,
         message: &ClientJsonRpcMessage,
+        body: Vec<u8>,
         session: Option<Arc<str>>,
         protocol: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     ) -> Result<StreamableHttpPostResponse, Fault> {
-        let body = serde_json::to_vec(message).map_err(|_| Fault::Malformed("our own request"))?;
         let response = self.send(sending, Method::POST, protocol, session.as_deref(), Some(body)).await?;
         let given = response.headers().get(SESSION_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         if let Some(id) = &given {
@@ -193,7 +195,7 @@ impl Backend {
         session: Option<Arc<str>>,
         last_event_id: &str,
         mut protocol: HashMap<HeaderName, HeaderValue>,
-    ) -> Result<Response<Incoming>, Fault> {
+    ) -> Result<Response<Body>, Fault> {
         let id = HeaderValue::from_str(last_event_id).map_err(|_| Fault::Malformed("an event's id"))?;
         protocol.insert(LAST_EVENT_ID, id);
         let response = self.send(sending, Method::GET, protocol, session.as_deref(), None).await?;
@@ -203,8 +205,12 @@ impl Backend {
 }
 
 impl Sending {
-    /// Does a part of the request's work, within its deadline and while its headers are leased. A fault is noted.
-    pub(super) async fn bounded<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    /// Does a part of the request's work, within its deadline and while its headers are leased. A fault is noted. The work
+    /// is given pinned, so that the future of this does not hold it twice.
+    pub(super) async fn bounded<T>(
+        &self,
+        work: Pin<&mut impl Future<Output = Result<T, Fault>>>,
+    ) -> Result<T, Fault> {
         let result = tokio::select! {
             biased;
             () = self.filled.vacated.cancelled() => Err(Fault::Vacated),
@@ -234,10 +240,9 @@ impl StreamableHttpClient for Backend {
             return Ok(posted);
         }
         let sending = self.sending(exchange, self.limit(&message)).map_err(StreamableHttpError::Client)?;
-        sending
-            .bounded(self.post(&sending, &message, session, protocol))
-            .await
-            .map_err(StreamableHttpError::Client)
+        let body = serde_json::to_vec(&message)?;
+        let post = pin!(self.post(&sending, &message, body, session, protocol));
+        sending.bounded(post).await.map_err(StreamableHttpError::Client)
     }
 
     /// Deletes a session; without a lease, as when an idle client is given up, nothing is sent.
@@ -249,7 +254,7 @@ impl StreamableHttpClient for Backend {
         protocol: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), StreamableHttpError<Fault>> {
         let sending = self.sending(None, GOODBYE_TIMEOUT).map_err(StreamableHttpError::Client)?;
-        let delete = self.send(&sending, Method::DELETE, protocol, Some(&session), None);
+        let delete = pin!(self.send(&sending, Method::DELETE, protocol, Some(&session), None));
         sending.bounded(delete).await.map(drop).map_err(StreamableHttpError::Client)
     }
 
@@ -274,7 +279,8 @@ impl StreamableHttpClient for Backend {
         let limit = self.registration.config.timeouts.call;
         let sending =
             self.sending(Some(answer.exchange.clone()), limit).map_err(StreamableHttpError::Client)?;
-        match sending.bounded(self.resume(&sending, session, id, protocol)).await {
+        let resume = pin!(self.resume(&sending, session, id, protocol));
+        match sending.bounded(resume).await {
             Ok(response) => Ok(answer::events(self, &sending, answer, response)),
             Err(fault) if streamed::is_resumable(&fault) => {
                 self.interrupted().keep(answer, Some(&fault));
@@ -294,29 +300,6 @@ pub(super) fn exchange(message: &ClientJsonRpcMessage) -> Option<Arc<Exchange>> 
         _ => None,
     }
     .cloned()
-}
-
-/// The headers of a call whose name can stand in one, as revision 2026-07-28 wants them.
-fn call_headers(
-    message: &ClientJsonRpcMessage,
-) -> impl IntoIterator<Item = (HeaderName, HeaderValue)> + use<> {
-    const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-    const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-    const NAME: HeaderName = HeaderName::from_static("mcp-name");
-    let name = match message {
-        ClientJsonRpcMessage::Request(request) => match &request.request {
-            ClientRequest::CallToolRequest(call) => HeaderValue::from_str(&call.params.name).ok(),
-            _ => None,
-        },
-        _ => None,
-    };
-    [
-        (PROTOCOL_VERSION, Some(HeaderValue::from_static("2026-07-28"))),
-        (METHOD, Some(HeaderValue::from_static("tools/call"))),
-        (NAME, name),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// Inserts a header whose value may not fit into one; then it is left out.

@@ -1,10 +1,12 @@
 //! One open rmcp client, which belongs to one identity.
 
 use std::{
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
 use rmcp::{
     RoleClient,
     model::{
@@ -96,10 +98,10 @@ impl Client {
             self.peer.send_request_with_option(request, options).await.map_err(|_| Fault::Broken)?;
         let mut abandoned = Abandoned { peer: &self.peer, id: Some(handle.id.clone()), exchange, caller };
         // The backend keeps to the same deadline, but not while rmcp waits to resume an answer, as long as a server says.
-        let answer = async {
+        let answer = pin!(async {
             let answer = (&mut handle.rx).await.unwrap_or(Err(ServiceError::TransportClosed));
             answer.map_err(|error| fault(error, exchange))
-        };
+        });
         let result = exchange.bounded(answer).await;
         if !matches!(result, Err(Fault::Timeout(_))) {
             abandoned.id = None;
@@ -114,8 +116,10 @@ impl Client {
         ttl: Duration,
         caller: &Caller,
     ) -> Result<Arc<ToolList>, Fault> {
-        let (client, exchange, caller) = (self.clone(), exchange.clone(), caller.clone());
-        let list = async move { tools::list(&client, &exchange, &caller).await };
+        let list = || {
+            let (client, exchange, caller) = (self.clone(), exchange.clone(), caller.clone());
+            async move { tools::list(&client, &exchange, &caller).await }.boxed()
+        };
         self.tools.get_or_list(list, ttl).await
     }
 

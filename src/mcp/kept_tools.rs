@@ -45,7 +45,7 @@ impl KeptTools {
     /// good that does not say itself.
     pub(super) async fn get_or_list(
         &self,
-        list: impl Future<Output = Result<Listed, Fault>> + Send + 'static,
+        list: impl FnOnce() -> BoxFuture<'static, Result<Listed, Fault>>,
         ttl: Duration,
     ) -> Result<Arc<ToolList>, Fault> {
         let listing = match self.kept_or_listing(list, ttl) {
@@ -84,7 +84,7 @@ impl KeptTools {
 
     fn kept_or_listing(
         &self,
-        list: impl Future<Output = Result<Listed, Fault>> + Send + 'static,
+        list: impl FnOnce() -> BoxFuture<'static, Result<Listed, Fault>>,
         ttl: Duration,
     ) -> Result<Arc<ToolList>, Shared<Listing>> {
         let mut state = self.0.lock();
@@ -97,7 +97,7 @@ impl KeptTools {
             }
             _ => {}
         }
-        let listing = list.map(move |listed| listed.map(|listed| keep(listed, ttl))).boxed().shared();
+        let listing = list().map(move |listed| listed.map(|listed| keep(listed, ttl))).boxed().shared();
         // It has not been polled, so it can be weakened.
         *state = listing.downgrade().map_or(State::None, State::Listing);
         Err(listing)

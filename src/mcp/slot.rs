@@ -7,6 +7,7 @@
 //! headers it carries.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -209,7 +210,7 @@ impl Exchange {
     /// Waits for the answer no longer than the exchange may take, whatever the server makes of that time.
     pub(super) async fn bounded<T>(
         &self,
-        answer: impl Future<Output = Result<T, Fault>>,
+        answer: Pin<&mut impl Future<Output = Result<T, Fault>>>,
     ) -> Result<T, Fault> {
         match self.deadline {
             Some((deadline, limit)) => {

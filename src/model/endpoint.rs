@@ -7,7 +7,6 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response, Uri,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use hyper::body::Incoming;
 use url::Url;
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     credential,
-    egress::{self, Client},
+    egress::{self, Body, Client},
 };
 
 #[cfg(test)]
@@ -76,7 +75,7 @@ impl Endpoint {
         request: &Request<'_>,
         body: Vec<u8>,
         streamed: bool,
-    ) -> Result<Response<Incoming>, Refusal> {
+    ) -> Result<Response<Body>, Refusal> {
         let headers = self.headers(request, streamed);
         let mut post = HttpRequest::new(body.into());
         *post.method_mut() = Method::POST;
@@ -115,12 +114,12 @@ impl Endpoint {
 ///
 /// # Errors
 /// It breaks off, or is over [`MAX_ANSWER_BYTES`].
-pub(super) async fn read(response: Response<Incoming>) -> Result<Bytes, Error> {
+pub(super) async fn read(response: Response<Body>) -> Result<Bytes, Error> {
     egress::read_capped(response.into_body(), MAX_ANSWER_BYTES).await.map_err(failure::body)
 }
 
 /// Whether a server that was asked for a stream gives a whole answer, as some do where there are tools.
-pub(super) fn is_json(response: &Response<Incoming>) -> bool {
+pub(super) fn is_json(response: &Response<Body>) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     content_type.get(..16).is_some_and(|essence| essence.eq_ignore_ascii_case(b"application/json"))
 }

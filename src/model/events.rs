@@ -5,12 +5,11 @@ use std::{time::Duration, vec};
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use http::Response;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use sse_stream::Sse;
 use tokio::time::timeout;
 
 use super::{Answer, Error, Piece, Request, failure};
-use crate::sse;
+use crate::{egress::Body, sse};
 
 /// The largest event, in bytes.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
@@ -59,7 +58,7 @@ struct Reading<'a, A> {
 
 /// The pieces of an answer. To drop the stream is to drop the request.
 pub(super) fn pieces<'a, A: Assembly + 'a>(
-    response: Response<Incoming>,
+    response: Response<Body>,
     assembly: A,
     request: Request<'a>,
 ) -> impl Stream<Item = Result<Piece, Error>> + 'a {

@@ -11,14 +11,13 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use http::Response;
-use hyper::body::Incoming;
 
 use super::{
     Answer, EndpointConfig, Error, Model, Piece, Request,
     endpoint::{self, Endpoint},
     events,
 };
-use crate::egress::{self, Client};
+use crate::egress::{self, Body, Client};
 
 mod answer;
 mod assembly;
@@ -67,7 +66,7 @@ impl OpenAiResponses {
     }
 
     /// Sends a request; where an extra is refused, again without it: nothing was done for a refused request.
-    async fn send(&self, request: &Request<'_>, streamed: bool) -> Result<Response<Incoming>, Error> {
+    async fn send(&self, request: &Request<'_>, streamed: bool) -> Result<Response<Body>, Error> {
         let mut extras = self.known.extras(request.settings, streamed);
         loop {
             let body = request::body(&self.model, request, extras, streamed)?;

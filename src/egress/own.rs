@@ -1,0 +1,132 @@
+//! A connection of HTTP/1, polled by whoever uses it.
+//!
+//! hyper splits a connection into a half that takes requests and one that does the work, which is meant for a task of its
+//! own. Here both stay together: who waits for an answer, or for the next part of its body, lets the other half work
+//! meanwhile. While a connection is idle nobody polls it, so it is looked at when it is taken for another request.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{
+    body::{Body as _, Frame, Incoming, SizeHint},
+    client::conn::http1::{self, Connection, SendRequest},
+    rt::{Read, Write},
+};
+
+use super::{SendError, origin::Idle};
+
+/// A connection between or in requests.
+pub(super) struct Own<I: Read + Write + Unpin>(Box<Halves<I>>);
+
+struct Halves<I: Read + Write + Unpin> {
+    requests: SendRequest<Full<Bytes>>,
+    work: Connection<I, Full<Bytes>>,
+}
+
+/// Why a request was not answered.
+pub(super) enum Unanswered {
+    /// The connection took no request any more: here is it.
+    Untaken(Request<Full<Bytes>>),
+    /// It broke.
+    Broken,
+}
+
+impl<I: Read + Write + Unpin> Own<I> {
+    /// Begins to speak over a connection.
+    pub(super) async fn begin(io: I) -> Result<Self, SendError> {
+        let halves = http1::handshake(io).await.map_err(|_| SendError::Connect)?;
+        let (requests, work) = halves;
+        Ok(Self(Box::new(Halves { requests, work })))
+    }
+
+    /// Whether it takes a request now. The other side may have closed it since it was last looked at.
+    pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+        self.work(cx).is_pending() && self.0.requests.is_ready()
+    }
+
+    /// Sends a request, and waits for the head of its answer. To drop the future is to close the connection.
+    pub(super) async fn send(
+        mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Self, Response<Incoming>), Unanswered> {
+        let mut answer = std::pin::pin!(self.0.requests.try_send_request(request));
+        let work = &mut self.0.work;
+        let answered = poll_fn(|cx| {
+            // Where it ends, the answer says why.
+            let _ = Pin::new(&mut *work).poll(cx);
+            answer.as_mut().poll(cx)
+        });
+        match answered.await {
+            Ok(response) => Ok((self, response)),
+            Err(mut error) => Err(error.take_message().map_or(Unanswered::Broken, Unanswered::Untaken)),
+        }
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0.work).poll(cx).map(drop)
+    }
+}
+
+/// The body of an answer, with the connection that it comes over.
+pub(super) struct OwnBody {
+    body: Option<Incoming>,
+    connection: Option<Idle>,
+}
+
+impl OwnBody {
+    pub(super) fn new(body: Incoming, connection: Idle) -> Self {
+        Self { body: Some(body), connection: Some(connection) }
+    }
+
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let mut polled = Pin::new(&mut *body).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(connection) = &mut self.connection
+        {
+            let ended = connection.own().work(cx).is_ready();
+            polled = Pin::new(body).poll_frame(cx);
+            if ended {
+                self.connection = None;
+            }
+        }
+        if let Poll::Ready(None) = polled {
+            self.end(cx);
+        }
+        polled
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), |body| body.size_hint())
+    }
+
+    /// Gives the connection back, if it takes another request. What is left of the body is not read: hyper closes the
+    /// connection then, unless it has all of it already.
+    fn end(&mut self, cx: &mut Context<'_>) {
+        self.body = None;
+        if let Some(mut connection) = self.connection.take()
+            && connection.own().is_ready(cx)
+        {
+            connection.give_back();
+        }
+    }
+}
+
+impl Drop for OwnBody {
+    fn drop(&mut self) {
+        self.end(&mut Context::from_waker(Waker::noop()));
+    }
+}
