@@ -162,13 +162,13 @@ fn models() {
     );
     assert_problems(
         "mcp_servers: { crm: { url: 'https://h/' } }\nmodels:\n  s:\n    provider: scripted\n    script:\n      \
-         - call: [{ mcp_server: cmr, tool: t }, { mcp_server: crm, tool: '', arguments: [] }, { tool: t }]\n      \
+         - call: [{ mcp_server: cmr, tool: t }, { mcp_server: crm, tool: '', arguments: [] }, { mcp_server: crm }]\n      \
          - {}\n      - { say: 1 }\n",
         &[
             "c.yaml:6:30: models.s.script[0].call[0].mcp_server: no such MCP server; there are crm",
             "c.yaml:6:71: models.s.script[0].call[1].tool: a tool's name has 1 to 128 printable characters",
             "c.yaml:6:86: models.s.script[0].call[1].arguments: expected a mapping, found a list",
-            "c.yaml:6:92: models.s.script[0].call[2]: the key `mcp_server` is missing",
+            "c.yaml:6:92: models.s.script[0].call[2]: the key `tool` is missing",
             "c.yaml:7:9: models.s.script[1]: a step has `call`, `say` or both",
             "c.yaml:8:16: models.s.script[2].say: expected text, found a number; put it in quotes",
         ],
