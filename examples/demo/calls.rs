@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use runwright::grpc::proto::{
-    ExplainHeadersRequest, HeaderSet, ListAgentsRequest, ListToolsRequest, RunOptions, RunRequest,
-    UpdateRunHeadersRequest,
+    ExplainHeadersRequest, HeaderSet, InputAnswer, ListAgentsRequest, ListToolsRequest, RunOptions,
+    RunRequest, SubmitRunInputRequest, UpdateRunHeadersRequest, input_answer::Answer,
 };
 use serde_json::{Value, json};
 
@@ -18,8 +18,16 @@ pub enum Call {
     ListTools(ListToolsRequest),
     Run(RunRequest),
     RunStreamed(RunRequest),
-    /// A streamed run, and what is sent when it asks for fresh headers: its ids are known only then.
-    RunWaiting(RunRequest, UpdateRunHeadersRequest),
+    /// A streamed run, and what is sent when it waits: the ids are known only then.
+    RunWaiting(RunRequest, Reply),
+}
+
+/// What a backend sends to a run that waits. The ids in it stand for those of the run.
+pub enum Reply {
+    /// Fresh headers, at `credentials_required`.
+    Headers(UpdateRunHeadersRequest),
+    /// Its word, at `approval_required`.
+    Input(SubmitRunInputRequest),
 }
 
 impl Call {
@@ -56,14 +64,41 @@ impl Call {
     }
 }
 
-/// The grpcurl command for the update of a run, whose ids are to be filled in.
-pub fn update(request: &UpdateRunHeadersRequest, address: SocketAddr) -> String {
-    let fields = [
-        ("run_id", json!(request.run_id)),
-        ("control_token", json!(request.control_token)),
-        ("per_run_mcp_headers", sets(&request.per_run_mcp_headers)),
-    ];
-    command(address, "AgentService/UpdateRunHeaders", &fields)
+impl Reply {
+    /// The event that it answers, as grpcurl names it, and the ids that are to be filled in.
+    pub fn when(&self) -> &'static str {
+        match self {
+            Self::Headers(_) => "At credentialsRequired, with runId and controlToken of the first event:",
+            Self::Input(_) => {
+                "At approvalRequired, with its inputId, and runId and controlToken of the first event:"
+            }
+        }
+    }
+
+    /// The grpcurl command for it.
+    pub fn grpcurl(&self, address: SocketAddr) -> String {
+        match self {
+            Self::Headers(request) => {
+                let sets = sets(&request.per_run_mcp_headers);
+                let fields = control(&request.run_id, &request.control_token, ("per_run_mcp_headers", sets));
+                command(address, "AgentService/UpdateRunHeaders", &fields)
+            }
+            Self::Input(request) => {
+                let answers = request.answers.iter().map(approval).collect();
+                let fields = control(&request.run_id, &request.control_token, ("answers", answers));
+                command(address, "AgentService/SubmitRunInput", &fields)
+            }
+        }
+    }
+}
+
+fn control(run_id: &str, control_token: &str, field: (&'static str, Value)) -> [(&'static str, Value); 3] {
+    [("run_id", json!(run_id)), ("control_token", json!(control_token)), field]
+}
+
+fn approval(answer: &InputAnswer) -> Value {
+    let approved = matches!(&answer.answer, Some(Answer::Approval(approval)) if approval.approved);
+    json!({ "input_id": answer.input_id, "approval": { "approved": approved } })
 }
 
 fn run(request: &RunRequest) -> Vec<(&'static str, Value)> {

@@ -45,6 +45,13 @@ fn describe(event: &Event) -> (&'static str, String) {
             ("mcp_server_unavailable", format!("{}: {}", server.mcp_server, server.reason))
         }
         Event::CredentialsRequired(pending) => ("credentials_required", render::pending_input(pending)),
+        Event::ApprovalRequired(pending) => ("approval_required", render::pending_input(pending)),
+        Event::ClientToolRequired(pending) => ("client_tool_required", render::pending_input(pending)),
+        Event::ReasoningDelta(delta) => ("reasoning_delta", delta.text.clone()),
+        Event::ToolCallProgress(progress) => {
+            let total = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
+            ("tool_call_progress", format!("{}{total} {}", progress.progress, progress.message))
+        }
         Event::TurnCompleted(TurnCompleted { usage }) => {
             let tokens = usage.map_or(0, |usage| usage.total_tokens);
             ("turn_completed", format!("{tokens} tokens"))

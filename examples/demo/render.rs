@@ -84,6 +84,9 @@ pub fn pending_input(pending: &PendingInput) -> String {
         Some(Input::Credentials(refusal)) => {
             format!("by {}, which says: {}", refusal.mcp_server, challenge(refusal))
         }
+        Some(Input::Approval(call) | Input::ClientTool(call)) => {
+            format!("{} {}", tool_name(call), call.arguments_json)
+        }
         None => String::new(),
     }
 }

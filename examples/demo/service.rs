@@ -28,7 +28,7 @@ const FREE_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOC
 pub struct Service {
     /// Where it takes gRPC.
     pub address: SocketAddr,
-    /// The model that its agent asks, in words.
+    /// The model that its agents ask, in words.
     pub model: String,
     /// Whether that model only follows the script.
     pub scripted: bool,
@@ -86,7 +86,7 @@ fn load() -> Fallible<Config> {
     })
 }
 
-/// Has the agent ask the model that the environment names; tells which.
+/// Has the agents ask the model that the environment names; tells which.
 fn choose_real_model(config: &mut Config) -> Fallible<String> {
     let Some(model::Config::OpenAiChat(openai)) = config.models.get_mut("openai") else {
         return Err("the configuration has no model `openai`".into());
@@ -98,7 +98,6 @@ fn choose_real_model(config: &mut Config) -> Fallible<String> {
         openai.model = model;
     }
     let told = format!("{} of {}", openai.model, openai.base_url.origin().ascii_serialization());
-    config.agents.get_mut("support").ok_or("the configuration has no agent `support`")?.model =
-        "openai".into();
+    config.agents.values_mut().for_each(|agent| agent.model = "openai".into());
     Ok(told)
 }

@@ -20,7 +20,7 @@ use axum::{
 use parking_lot::Mutex;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
-    handler::server::tool::Extension,
+    handler::server::{tool::Extension, wrapper::Parameters},
     model::{CacheScope, ListToolsResult, PaginatedRequestParams},
     service::RequestContext,
     tool, tool_handler, tool_router,
@@ -28,6 +28,8 @@ use rmcp::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
 };
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -112,6 +114,13 @@ async fn authenticate(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
+/// Which order is meant.
+#[derive(Deserialize, JsonSchema)]
+struct Order {
+    /// Its number, e.g. #1001.
+    order: String,
+}
+
 #[derive(Clone)]
 struct Shop {
     executed: Executed,
@@ -133,6 +142,20 @@ impl Shop {
         self.executed.note("find_orders");
         Ok(format!("Your open orders: {orders}."))
     }
+
+    #[tool(description = "Cancels one of the customer's open orders")]
+    async fn cancel_order(
+        &self,
+        Parameters(Order { order }): Parameters<Order>,
+        Extension(request): Extension<Parts>,
+    ) -> Result<String, ErrorData> {
+        let orders = person(&request)?.orders.unwrap_or_default();
+        if !orders.contains(&order) {
+            return Err(ErrorData::invalid_params("no such order", None));
+        }
+        self.executed.note("cancel_order");
+        Ok(format!("Order {order} is cancelled."))
+    }
 }
 
 #[tool_handler(name = "shop")]
@@ -146,7 +169,7 @@ impl ServerHandler for Shop {
         let request = context.extensions.get::<Parts>().ok_or_else(no_person)?;
         let person = person(request)?;
         let mut tools = Self::tool_router().list_all();
-        tools.retain(|tool| tool.name != "find_orders" || person.orders.is_some());
+        tools.retain(|tool| tool.name == "whoami" || person.orders.is_some());
         let list = ListToolsResult::with_all_items(tools);
         Ok(list.with_ttl_ms(60_000).with_cache_scope(CacheScope::Private))
     }

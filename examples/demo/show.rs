@@ -6,14 +6,14 @@ use std::{
 };
 
 use runwright::grpc::proto::{
-    RunRequest, UpdateRunHeadersRequest, agent_service_client::AgentServiceClient,
+    RunRequest, SubmitRunInputRequest, UpdateRunHeadersRequest, agent_service_client::AgentServiceClient,
     catalog_service_client::CatalogServiceClient, run_event::Event,
 };
 use tonic::transport::Channel;
 
 use crate::{
     Fallible,
-    calls::{self, Call},
+    calls::{Call, Reply},
     events, failure, paint, render,
     service::Service,
     shop::Executed,
@@ -75,11 +75,8 @@ impl Show {
         self.opening()?;
         for (number, step) in (1..).zip(steps::all()) {
             self.line(number, &step)?;
-            if let Call::RunWaiting(_, update) = &step.call {
-                self.update_line(
-                    "At credentialsRequired, from another terminal, with runId and controlToken of the first event:",
-                    update,
-                )?;
+            if let Call::RunWaiting(_, reply) = &step.call {
+                self.reply_line(&format!("From another terminal. {}", reply.when()), reply)?;
             }
         }
         let bye =
@@ -102,10 +99,10 @@ impl Show {
     }
 
     /// The line for a run that waits, behind when it is sent.
-    fn update_line(&self, when: &str, update: &UpdateRunHeadersRequest) -> io::Result<()> {
+    fn reply_line(&self, when: &str, reply: &Reply) -> io::Result<()> {
         let mut out = anstream::stdout();
         writeln!(out, "{when}")?;
-        writeln!(out, "{}\n", paint::command(&calls::update(update, self.address)))
+        writeln!(out, "{}\n", paint::command(&reply.grpcurl(self.address)))
     }
 
     async fn perform(&self, call: &Call, answer: &mut Answer) -> Fallible<()> {
@@ -122,9 +119,9 @@ impl Show {
             }
             Call::Run(request) => agents.run(request.clone()).await.map(|reply| render::run(reply.get_ref())),
             Call::RunStreamed(request) => return self.stream(request, None, answer).await,
-            Call::RunWaiting(request, update) => {
+            Call::RunWaiting(request, reply) => {
                 self.executed.take();
-                self.stream(request, Some(update), answer).await?;
+                self.stream(request, Some(reply), answer).await?;
                 Ok(render::executed(&self.executed.take()))
             }
         };
@@ -132,13 +129,8 @@ impl Show {
         Ok(())
     }
 
-    /// Shows events as they come, and sends `update` when the run waits for it.
-    async fn stream(
-        &self,
-        request: &RunRequest,
-        update: Option<&UpdateRunHeadersRequest>,
-        answer: &mut Answer,
-    ) -> Fallible<()> {
+    /// Shows events as they come, and sends `reply` when the run waits for it.
+    async fn stream(&self, request: &RunRequest, reply: Option<&Reply>, answer: &mut Answer) -> Fallible<()> {
         let mut shown = events::Events::default();
         let mut control_token = String::new();
         let mut stream = match self.agents.clone().run_streamed(request.clone()).await {
@@ -153,26 +145,41 @@ impl Show {
             };
             let Some(event) = message.event else { continue };
             answer.show(&shown.render(message.sequence, &event))?;
-            match (event, update) {
+            match (event, reply) {
                 (Event::RunStarted(started), _) => control_token = started.control_token,
-                (Event::CredentialsRequired(_), Some(update)) => {
-                    self.update_line(
-                        "\nThe run waits. Its backend sends, with run_id and control_token of the first event:",
-                        update,
-                    )?;
-                    let (run_id, control_token) = (message.run_id, control_token.clone());
-                    let request = UpdateRunHeadersRequest { run_id, control_token, ..update.clone() };
-                    self.update(request, answer).await?;
+                (Event::CredentialsRequired(pending) | Event::ApprovalRequired(pending), Some(reply)) => {
+                    let when = "\nThe run waits. Its backend sends, with the ids of the events above:";
+                    self.reply_line(when, reply)?;
+                    self.reply(reply, &message.run_id, &control_token, &pending.input_id, answer).await?;
                 }
                 _ => {}
             }
         }
     }
 
-    /// Brings fresh headers to a run that waits, and shows what it sends from then on.
-    async fn update(&self, request: UpdateRunHeadersRequest, answer: &mut Answer) -> Fallible<()> {
-        let reply = self.agents.clone().update_run_headers(request).await?;
-        answer.show(&render::sent(&reply.get_ref().applied_headers))?;
+    /// Brings a run that waits what it waits for, and shows what is said to that.
+    async fn reply(
+        &self,
+        reply: &Reply,
+        run_id: &str,
+        control_token: &str,
+        input_id: &str,
+        answer: &mut Answer,
+    ) -> Fallible<()> {
+        let mut agents = self.agents.clone();
+        let (run_id, control_token) = (run_id.to_owned(), control_token.to_owned());
+        match reply {
+            Reply::Headers(request) => {
+                let request = UpdateRunHeadersRequest { run_id, control_token, ..request.clone() };
+                let applied = agents.update_run_headers(request).await?.into_inner().applied_headers;
+                answer.show(&render::sent(&applied))?;
+            }
+            Reply::Input(request) => {
+                let mut request = SubmitRunInputRequest { run_id, control_token, ..request.clone() };
+                request.answers.iter_mut().for_each(|answer| answer.input_id = input_id.to_owned());
+                agents.submit_run_input(request).await?;
+            }
+        }
         Ok(writeln!(anstream::stdout())?)
     }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use runwright::grpc::proto::{
-    ExplainHeadersRequest, HeaderSet, ListAgentsRequest, ListToolsRequest, OnUnauthorized, RunOptions,
-    RunRequest, UpdateRunHeadersRequest,
+    ApprovalAnswer, ExplainHeadersRequest, HeaderSet, InputAnswer, ListAgentsRequest, ListToolsRequest,
+    OnUnauthorized, RunOptions, RunRequest, SubmitRunInputRequest, UpdateRunHeadersRequest,
+    input_answer::Answer,
 };
 
-use crate::calls::Call;
+use crate::calls::{Call, Reply};
 
 const AGENT: &str = "support";
 const SHOP: &str = "shop";
@@ -38,7 +39,7 @@ pub struct Step {
 
 /// The whole show.
 pub fn all() -> Vec<Step> {
-    [catalog(), runs(), refusals(), vec![renewal()]].into_iter().flatten().collect()
+    [catalog(), runs(), refusals(), vec![renewal(), approval()]].into_iter().flatten().collect()
 }
 
 fn catalog() -> Vec<Step> {
@@ -125,7 +126,7 @@ fn refusals() -> Vec<Step> {
 fn renewal() -> Step {
     Step {
         heading: "A token that expires in mid-run: the run waits for another, and goes on. No tool is executed twice.",
-        call: Call::RunWaiting(waiting(run(SHOP, ALICE_SHORT)), update(ALICE)),
+        call: Call::RunWaiting(waiting(run(SHOP, ALICE_SHORT)), Reply::Headers(update(ALICE))),
         holds: &["run_completed", "STOP"],
         holds_if_scripted: &[
             "credentials_required by shop, which says: Bearer error=invalid_token",
@@ -133,6 +134,26 @@ fn renewal() -> Step {
             "find_orders OK",
             "#1001",
             "executed find_orders 1×, whoami 1×",
+        ],
+        lacks: &["ERROR", "Bob"],
+    }
+}
+
+fn approval() -> Step {
+    let request = RunRequest {
+        agent: "orders".into(),
+        input: "Please cancel my order #1001.".into(),
+        ..run(SHOP, ALICE)
+    };
+    Step {
+        heading: "A tool that asks first: the run waits for its caller's word, and nothing is called without it.",
+        call: Call::RunWaiting(request, Reply::Input(approve())),
+        holds: &["run_completed", "STOP"],
+        holds_if_scripted: &[
+            "approval_required shop.cancel_order {\"order\":\"#1001\"}",
+            "shop.cancel_order OK",
+            "Order #1001 is cancelled.",
+            "executed cancel_order 1×",
         ],
         lacks: &["ERROR", "Bob"],
     }
@@ -172,6 +193,16 @@ fn update(token: &str) -> UpdateRunHeadersRequest {
         control_token: "CONTROL_TOKEN".into(),
         per_run_mcp_headers: bearer(SHOP, token),
         ..Default::default()
+    }
+}
+
+/// What a run's backend sends when it approves.
+fn approve() -> SubmitRunInputRequest {
+    let answer = Answer::Approval(ApprovalAnswer { approved: true, ..Default::default() });
+    SubmitRunInputRequest {
+        run_id: "RUN_ID".into(),
+        control_token: "CONTROL_TOKEN".into(),
+        answers: vec![InputAnswer { input_id: "INPUT_ID".into(), answer: Some(answer) }],
     }
 }
 
