@@ -62,6 +62,9 @@ pub fn measure(bench: &Bench, modes: &[Mode]) -> Outcome<Vec<Cost>> {
             let order = format!("{} {} {loops}", cost.scene.name, cost.mode.name());
             cost.floor.push(usage::measure(floor.id(), loops, || floor.ask(&order).map(drop))?);
             for (service, (_, rounds)) in services.iter().zip(&mut cost.services) {
+                // Whose client dozes wakes it first: rounds may be further apart than callers.
+                let awake = Work { runs: work.runs.min(work.identities), ..work };
+                bench.block_on(service.load.run(awake))?;
                 let run = || bench.block_on(service.load.run(work));
                 rounds.push(usage::measure(service.service.child.id(), work.runs, run)?);
             }

@@ -18,8 +18,8 @@ pub const HELD_RUNS: usize = 10_000;
 pub const HELD_IDENTITIES: usize = 100;
 const CONNECTIONS: usize = 100;
 
-/// How long clients are idle to see what stays of them: they doze after 10 s.
-pub const IDLE: Duration = Duration::from_secs(30);
+/// How long clients are idle to see what stays of them: they doze after 60 s, a thousand a second.
+pub const IDLE: Duration = Duration::from_secs(80);
 /// How long memory that is given back late may take to be.
 const SETTLED: Duration = Duration::from_secs(2);
 const STARTS: usize = 15;
