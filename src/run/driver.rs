@@ -277,6 +277,7 @@ impl Work {
                     run_id: context.run_id,
                     request_id,
                     agent: request.agent.name.clone(),
+                    model: request.model.clone(),
                     final_output,
                     finish_reason,
                     structured_output,
