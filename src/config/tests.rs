@@ -9,6 +9,7 @@ mod caller_headers;
 mod files;
 mod refused;
 mod secrets;
+mod settings;
 mod tokens;
 
 /// Loads `path` in a folder of these files. The variables that are set are those of [`variable`].

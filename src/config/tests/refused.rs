@@ -4,7 +4,7 @@ use super::*;
 
 /// The document has these problems and no other.
 #[track_caller]
-fn assert_problems(text: &str, expected: &[&str]) {
+pub fn assert_problems(text: &str, expected: &[&str]) {
     assert_eq!(problems(load_text(text)), expected, "\n{text}");
 }
 
@@ -14,7 +14,7 @@ fn with_server(more: &str) -> String {
 }
 
 /// A document with a model, two MCP servers, and an agent that has `more`.
-fn with_agent(more: &str) -> String {
+pub fn with_agent(more: &str) -> String {
     format!(
         "models: {{ m: {{ provider: scripted, script: [{{ say: hi }}] }} }}\n\
          mcp_servers: {{ crm: {{ url: 'https://h/' }}, billing: {{ url: 'https://i/' }} }}\n\
@@ -151,7 +151,7 @@ fn models() {
             "c.yaml:2:3: models.\"\": a name has 1 to 64 printable characters",
             "c.yaml:2:19: models.\"\".provider: expected one of openai_chat, scripted",
             "c.yaml:2:27: models.\"\".modle: unknown key (did you mean model?); there are provider, base_url, \
-             allow_plaintext, model, api_key, script",
+             allow_plaintext, model, api_key, headers, script",
             "c.yaml:5:15: models.m.base_url: http:// to another host than loopback would send headers in the clear; \
              use https://, or set `allow_plaintext: true`",
             "c.yaml:6:12: models.m.model: a provider's name for a model has 1 to 256 printable characters",
@@ -162,13 +162,13 @@ fn models() {
     );
     assert_problems(
         "mcp_servers: { crm: { url: 'https://h/' } }\nmodels:\n  s:\n    provider: scripted\n    script:\n      \
-         - call: [{ mcp_server: cmr, tool: t }, { mcp_server: crm, tool: '', arguments: [] }, { tool: t }]\n      \
+         - call: [{ mcp_server: cmr, tool: t }, { mcp_server: crm, tool: '', arguments: [] }, { mcp_server: crm }]\n      \
          - {}\n      - { say: 1 }\n",
         &[
             "c.yaml:6:30: models.s.script[0].call[0].mcp_server: no such MCP server; there are crm",
             "c.yaml:6:71: models.s.script[0].call[1].tool: a tool's name has 1 to 128 printable characters",
             "c.yaml:6:86: models.s.script[0].call[1].arguments: expected a mapping, found a list",
-            "c.yaml:6:92: models.s.script[0].call[2]: the key `mcp_server` is missing",
+            "c.yaml:6:92: models.s.script[0].call[2]: the key `tool` is missing",
             "c.yaml:7:9: models.s.script[1]: a step has `call`, `say` or both",
             "c.yaml:8:16: models.s.script[2].say: expected text, found a number; put it in quotes",
         ],
