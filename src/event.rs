@@ -151,6 +151,8 @@ pub struct Report {
     pub request_id: RequestId,
     /// The agent's name.
     pub agent: String,
+    /// The configured name of its model.
+    pub model: String,
     /// The model's last text.
     pub final_output: String,
     /// Why the run ended.

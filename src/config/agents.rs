@@ -36,6 +36,7 @@ const KEYS: [&str; 16] = [
 ];
 const FILE_KEYS: [&str; 1] = ["file"];
 const SERVER_KEYS: [&str; 5] = ["name", "required", "tools", "approval", "headers"];
+const APPROVAL: &str = "`all` or a list of tools";
 /// More than any run consumes.
 const MAX_TOKENS: u64 = 1_000_000_000_000;
 const ON_TOOL_ERROR: [(&str, OnToolError); 2] =
@@ -150,15 +151,28 @@ fn approval(at: &At<'_>) -> Option<Approval> {
     match &at.node().kind {
         Kind::Text(text) if text == "all" => Some(Approval::All),
         Kind::List(_) => tools(at).map(Approval::Tools),
+        Kind::Text(_) => {
+            at.problem(format!("expected {APPROVAL}"));
+            None
+        }
         _ => {
-            at.expected("`all` or a list of tools");
+            at.expected(APPROVAL);
             None
         }
     }
 }
 
 fn models(at: &At<'_>, known: &Known<'_>) -> Option<Vec<String>> {
-    Some(at.items()?.iter().filter_map(|item| known.models.resolve(item)).collect())
+    let mut models = Vec::<String>::new();
+    for item in at.items()? {
+        let Some(model) = known.models.resolve(&item) else { continue };
+        if models.contains(&model) {
+            item.problem("the model stands twice");
+        } else {
+            models.push(model);
+        }
+    }
+    Some(models)
 }
 
 fn settings(fields: &Fields<'_>) -> Settings {

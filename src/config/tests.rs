@@ -10,6 +10,7 @@ mod files;
 mod model_headers;
 mod refused;
 mod secrets;
+mod settings;
 mod tokens;
 
 /// Loads `path` in a folder of these files. The variables that are set are those of [`variable`].

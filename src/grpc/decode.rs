@@ -61,7 +61,7 @@ pub(super) fn run_request(
     let timeout = decoder.duration("timeout", options.timeout, false, TIMEOUT);
     let input_timeout = decoder.duration("input_timeout", options.input_timeout, true, INPUT_TIMEOUT);
     let allowed_tools = decoder.allowed_tools(options.allowed_tools);
-    let tool_choice = decoder.tool_choice(options.tool_choice, &client_tools);
+    let tool_choice = decoder.tool_choice(options.tool_choice, allowed_tools.as_ref(), &client_tools);
     let on_unauthorized = decoder.on_unauthorized(options.on_unauthorized);
     let asked = AskedModel { agent: &agent, model: &model, ignore_unused };
     let model_headers = ModelHeaders::new(raw_sets(request.per_run_model_headers), &asked, &mut violations);

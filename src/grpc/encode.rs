@@ -51,6 +51,7 @@ pub(super) fn report(report: Report) -> proto::RunResponse {
         unavailable_mcp_servers: report.unavailable_mcp_servers,
         structured_output_json: report.structured_output.unwrap_or_default(),
         pending: report.pending.into_iter().map(pending_input).collect(),
+        model: report.model,
     };
     fit::response(&mut response);
     response
@@ -332,4 +333,17 @@ fn finish_reason(reason: FinishReason) -> proto::FinishReason {
 
 fn wire_duration(duration: Duration) -> Option<prost_types::Duration> {
     prost_types::Duration::try_from(duration).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_providers_state_is_given_byte_by_byte() {
+        let state: Vec<u8> = (0..=255).collect();
+        let parts = vec![AssistantPart::State(ProviderState(state.clone().into()))];
+        let given = message(Message::Assistant { parts });
+        assert_eq!(given.parts, [proto::Part { part: Some(Part::ProviderState(state)) }]);
+    }
 }

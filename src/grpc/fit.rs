@@ -54,26 +54,29 @@ pub(super) fn response(response: &mut proto::RunResponse) {
     if response.encoded_len() > MAX_MESSAGE_BYTES {
         parts(response).for_each(leave_out_images);
     }
-    for kib in [256, 64, 16, 4, 1] {
-        if response.encoded_len() <= MAX_MESSAGE_BYTES {
-            return;
-        }
-        for text in texts(response, false) {
-            cut(text, kib * 1024);
-        }
-    }
-    for kib in [256, 16, 1] {
-        if response.encoded_len() <= MAX_MESSAGE_BYTES {
-            return;
-        }
-        for text in texts(response, true) {
-            cut(text, kib * 1024);
-        }
-    }
+    cut_texts(response, false, &[256 * 1024, 64 * 1024, 16 * 1024, 4 * 1024, 1024]);
+    cut_texts(response, true, &[256 * 1024, 16 * 1024, 1024, 64]);
     if response.encoded_len() > MAX_MESSAGE_BYTES {
         for message in &mut response.new_messages {
             message.parts.retain(|part| !matches!(part.part, Some(Part::ProviderState(_) | Part::Image(_))));
         }
+    }
+}
+
+/// Cuts texts, all at the first of these lengths that is short enough, or at the last: each text is cut once, so that its
+/// mark says how much it lacks.
+fn cut_texts(response: &mut proto::RunResponse, all: bool, lengths: &[usize]) {
+    /// More than the mark of a cut takes.
+    const MARK: usize = 64;
+    let too_many = response.encoded_len().saturating_sub(MAX_MESSAGE_BYTES);
+    if too_many == 0 {
+        return;
+    }
+    let mut texts = texts(response, all);
+    let saved = |max: usize| texts.iter().map(|text| text.len().saturating_sub(max + MARK)).sum::<usize>();
+    let enough = lengths.iter().find(|max| saved(**max) >= too_many);
+    if let Some(max) = enough.or(lengths.last()) {
+        texts.iter_mut().filter(|text| text.len() > max + MARK).for_each(|text| cut(text, *max));
     }
 }
 
@@ -86,7 +89,8 @@ fn leave_out_images(part: &mut Part) {
     if let Part::ToolResult(result) = part
         && !result.images.is_empty()
     {
-        result.text.push_str(&format!(" [{} images left out]", result.images.len()));
+        // In front, where it stands whatever is cut off.
+        result.text.insert_str(0, &format!("[images left out: {}] ", result.images.len()));
         result.images.clear();
     }
 }
@@ -127,6 +131,81 @@ fn cut(text: &mut String, max: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn result(text: usize, images: &[usize]) -> proto::Part {
+        let image = |bytes: &usize| proto::Image {
+            media_type: "image/png".into(),
+            source: Some(proto::image::Source::Data(vec![7; *bytes])),
+        };
+        let result = proto::ToolResult {
+            call_id: "c".into(),
+            text: "x".repeat(text),
+            images: images.iter().map(image).collect(),
+            is_error: false,
+        };
+        proto::Part { part: Some(Part::ToolResult(result)) }
+    }
+
+    fn of(parts: Vec<proto::Part>) -> proto::RunResponse {
+        let messages = vec![proto::Message { role: proto::MessageRole::Tool.into(), parts }];
+        proto::RunResponse { new_messages: messages, ..proto::RunResponse::default() }
+    }
+
+    fn results(response: &proto::RunResponse) -> Vec<(&str, usize)> {
+        let parts = response.new_messages.iter().flat_map(|message| &message.parts);
+        parts
+            .filter_map(|part| match &part.part {
+                Some(Part::ToolResult(result)) => Some((&*result.text, result.images.len())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn images_of_results_stay_where_they_fit_and_else_go_with_a_mark() {
+        const MIB: usize = 1024 * 1024;
+        let mut fits = of(vec![result(10, &[MIB, MIB])]);
+        let before = fits.clone();
+        response(&mut fits);
+        assert_eq!(fits, before);
+
+        let mut large = of(vec![result(3, &[2 * MIB, MIB]), result(5, &[]), result(2 * MIB, &[1])]);
+        response(&mut large);
+        assert!(large.encoded_len() <= MAX_MESSAGE_BYTES);
+        let results = results(&large);
+        assert_eq!(results[..2], [("[images left out: 2] xxx", 0), ("xxxxx", 0)]);
+        assert!(results[2].0.starts_with("[images left out: 1] xxx") && results[2].1 == 0);
+        assert_eq!(results[2].0.len(), 2 * MIB + 21, "a text that fits now stays whole");
+    }
+
+    #[test]
+    fn a_text_that_is_cut_says_how_much_it_lacks_and_which_images() {
+        const MIB: usize = 1024 * 1024;
+        let mut large = of(vec![result(2 * MIB, &[1]), result(2 * MIB, &[])]);
+        response(&mut large);
+        assert!(large.encoded_len() <= MAX_MESSAGE_BYTES);
+        for (text, mark) in
+            [(0, "[images left out: 1] "), (1, "")].map(|(at, mark)| (results(&large)[at].0, mark))
+        {
+            let kept = text.find(" [cut: ").unwrap();
+            let left_out = 2 * MIB + mark.len() - kept;
+            assert!(text.starts_with(&format!("{mark}xxx")), "{}", &text[..40]);
+            assert_eq!(text[kept..], format!(" [cut: {left_out} bytes left out]"));
+        }
+    }
+
+    #[test]
+    fn a_response_of_very_many_calls_stays_within_its_size() {
+        let mut large = of((0..4000).map(|_| result(1200, &[])).collect());
+        let call = |n: usize| proto::ToolCall {
+            call_id: n.to_string(),
+            arguments_json: "x".repeat(900),
+            ..proto::ToolCall::default()
+        };
+        large.tool_calls = (0..4000).map(call).collect();
+        response(&mut large);
+        assert!(large.encoded_len() <= MAX_MESSAGE_BYTES, "{}", large.encoded_len());
+    }
 
     #[test]
     fn a_list_with_many_dropped_tools_of_many_servers_stays_within_its_size() {

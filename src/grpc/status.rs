@@ -94,7 +94,8 @@ fn describe(failure: &Failure) -> Described {
         }
         Failure::Model { model, error } => model_failure(model, error),
         Failure::OutputInvalid => Described::new(
-            "the model's answer does not fit `options.output_schema_json`, also after it was asked to mend it",
+            "the model's answer does not fit `options.output_schema_json`, also after it was asked to mend it if the run's \
+             limits allowed that",
         ),
         Failure::ToolFailed(tool) => tool_failure(tool),
         Failure::Overloaded { retry_after } => {

@@ -90,7 +90,8 @@ impl<'a> Calling<'a> {
             span.record("error.type", "tool_error");
         }
         let duration = began.elapsed();
-        let completed = || completed(call, &outcome, duration);
+        let max_bytes = self.context.request.bounds.max_tool_result_bytes.min(MAX_RESULT_BYTES);
+        let completed = || completed(call, &outcome, duration, max_bytes);
         self.context.sink.emit(self.turn, completed).await?;
         Ok(Ended { at, outcome: Some((outcome, duration)) })
     }
@@ -207,8 +208,9 @@ impl<'a> Calling<'a> {
     }
 }
 
-fn completed(call: ToolCall, outcome: &CallOutcome, duration: Duration) -> What {
-    let kept = outcome.text.floor_char_boundary(MAX_RESULT_BYTES);
+/// What a stream is told of a call's end; of the result no more than the model is shown.
+fn completed(call: ToolCall, outcome: &CallOutcome, duration: Duration, max_bytes: usize) -> What {
+    let kept = outcome.text.floor_char_boundary(max_bytes);
     What::ToolCallCompleted {
         call: ToolCallRecord { call, ended: Some((outcome.status, duration)) }.into(),
         result_text: outcome.text[..kept].to_owned(),

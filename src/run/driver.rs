@@ -167,13 +167,17 @@ impl Work {
 
     /// A tool that the model is to ask for must be there.
     fn check_tool_choice(&self, choice: &ToolChoice) -> Result<(), Failure> {
-        match choice {
+        let (field, description) = match choice {
             ToolChoice::Tool(tool) if self.tools.name_of(tool).is_none() => {
-                let description = "the run has no such tool; see CatalogService.ListTools";
-                Err(Failure::Invalid(Violation::field("options.tool_choice.tool", description).into()))
+                ("options.tool_choice.tool", "the run has no such tool; see CatalogService.ListTools")
             }
-            _ => Ok(()),
-        }
+            // Providers refuse to be asked for that.
+            ToolChoice::Required if self.tools.specs().is_empty() => {
+                ("options.tool_choice.mode", "the run has no tool; see CatalogService.ListTools")
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::Invalid(Violation::field(field, description).into()))
     }
 
     /// Which tools the model is to ask for in this turn.
@@ -277,6 +281,7 @@ impl Work {
                     run_id: context.run_id,
                     request_id,
                     agent: request.agent.name.clone(),
+                    model: request.model.clone(),
                     final_output,
                     finish_reason,
                     structured_output,

@@ -26,6 +26,7 @@ pub(super) fn end(request: &RunRequest, run_id: RunId, result: &Result<Report, E
                 run_id = %run_id,
                 request_id = %request.correlation.request_id,
                 agent = request.agent.name,
+                model = request.model,
                 outcome,
                 detail = failure.map(detail),
                 turns = progress.turns,

@@ -203,9 +203,10 @@ impl Runner {
         let live = self.live(run_id, control_token)?;
         let asked = AskedModel { agent: &live.agent, model: &live.model, ignore_unused: false };
         let mut violations = Violations::default();
+        let names_models = !replacement.for_models.is_empty();
         let for_models = model_headers::check(replacement.for_models, &asked, &mut violations);
         let for_servers = replacement.for_servers;
-        if !for_servers.is_empty() || for_models.is_empty() {
+        if !for_servers.is_empty() || !names_models {
             live.headers.replace(&live.agent, &self.0.servers, for_servers, violations)
         } else if violations.is_empty() {
             Ok(())

@@ -1,12 +1,16 @@
 //! What a run makes of its conversation: turns, tool calls, limits, and how to go on.
 
 use axum::{body::Body, http::Response};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use runwright::grpc::proto::{
-    FinishReason, Message, MessageRole, Part, RunOptions, RunRequest, ToolCallStatus, ToolRef, part,
+    ClientTool, FinishReason, Image, InputAnswer, Message, MessageRole, Part, RunOptions, RunRequest,
+    RunResponse, ToolCallStatus, ToolOutput, ToolRef, image::Source, input_answer::Answer, part,
 };
 use serde_json::{Value, json};
+use tonic::Code;
 
 use crate::support::{
+    error::decode,
     gate::Gate,
     mcp_server::{Era, McpServer, Seen, json_response, tool},
     model_server::{ModelServer, calls, has_result, says},
@@ -286,4 +290,156 @@ async fn odd_names_of_tools_are_fitted_for_the_model_and_mapped_back() {
         );
         assert_eq!(names[0], ["plain", "crm__plain"][servers - 1]);
     }
+}
+
+fn message(role: MessageRole, parts: Vec<part::Part>) -> Message {
+    Message { role: role.into(), parts: parts.into_iter().map(|part| Part { part: Some(part) }).collect() }
+}
+
+fn image(media_type: &str, source: Source) -> Image {
+    Image { media_type: media_type.into(), source: Some(source) }
+}
+
+/// Bytes that no text has.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..=255).cycle().take(count).collect()
+}
+
+/// The URL under which a provider finds an image that was sent as bytes.
+fn data_url(media_type: &str, data: &[u8]) -> String {
+    format!("data:{media_type};base64,{}", BASE64_STANDARD.encode(data))
+}
+
+fn image_url(url: impl Into<String>) -> Value {
+    json!({ "type": "image_url", "image_url": { "url": url.into() } })
+}
+
+#[tokio::test]
+async fn a_users_images_reach_the_model_byte_by_byte_and_in_order() {
+    let model = ModelServer::start(|_| async { says("done") }).await;
+    let service = Service::start(&asking_config(&model.base_url(), &[])).await;
+    for (media_type, size) in
+        [("image/png", 1), ("image/jpeg", 2), ("image/gif", 3), ("image/webp", 1_000_001)]
+    {
+        let url = "https://images.example.com/a.png?x=1&y=%20";
+        let parts = vec![
+            part::Part::Text("look:".into()),
+            part::Part::Image(image(media_type, Source::Data(bytes(size)))),
+            part::Part::Image(image("", Source::Url(url.into()))),
+            part::Part::Text("and?".into()),
+        ];
+        let expected = json!([
+            { "type": "text", "text": "look:" },
+            image_url(data_url(media_type, &bytes(size))),
+            image_url(url),
+            { "type": "text", "text": "and?" },
+        ]);
+        for streamed in [false, true] {
+            let messages = vec![message(MessageRole::User, parts.clone())];
+            let request = RunRequest { messages, input: String::new(), ..run_with("a", []) };
+            if streamed {
+                service.run_streamed(request).await.unwrap();
+            } else {
+                service.run(request).await.unwrap();
+            }
+            assert_eq!(model.seen().pop().unwrap().1["messages"][0]["content"], expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_or_a_state_that_is_wrong_is_named() {
+    use part::Part::{Image as Shown, ProviderState as State};
+    let model = ModelServer::start(|_| async { says("done") }).await;
+    let service = Service::start(&asking_config(&model.base_url(), &[])).await;
+    let data = || Source::Data(bytes(3));
+    let url = |url: &str| Source::Url(url.to_owned());
+    let (asking, answering) = (MessageRole::User, MessageRole::Assistant);
+    let other = br#"{"provider":"p","model":"m","state":{},"more":1}"#.to_vec();
+    for (role, part, field) in [
+        (asking, Shown(image("", data())), ".image.media_type"),
+        (asking, Shown(image("image/svg+xml", data())), ".image.media_type"),
+        (asking, Shown(image("IMAGE/PNG", data())), ".image.media_type"),
+        (asking, Shown(image("image/png", Source::Data(Vec::new()))), ".image.data"),
+        (asking, Shown(Image { media_type: "image/png".into(), source: None }), ".image.source"),
+        (asking, Shown(image("", url(""))), ".image.url"),
+        (asking, Shown(image("", url("file:///etc/passwd"))), ".image.url"),
+        (asking, Shown(image("", url("data:image/png;base64,AAAA"))), ".image.url"),
+        (asking, Shown(image("", url(&format!("https://h/{}", "x".repeat(8192))))), ".image.url"),
+        (asking, Shown(image("text/html", url("https://h/a.png"))), ".image.media_type"),
+        (asking, State(b"{}".to_vec()), ""),
+        (answering, Shown(image("image/png", data())), ""),
+        (answering, State(Vec::new()), ".provider_state"),
+        (answering, State(bytes(100)), ".provider_state"),
+        (answering, State(b"{}".to_vec()), ".provider_state"),
+        (answering, State(other), ".provider_state"),
+    ] {
+        let part = vec![part::Part::Text("text".into()), part];
+        let messages = vec![user("before"), message(role, part)];
+        let status = service.run(RunRequest { messages, ..run_with("a", []) }).await.unwrap_err();
+        let decoded = decode(&status);
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert_eq!(decoded.fields(), [format!("messages[1].parts[1]{field}")]);
+        assert_eq!(decoded.metadata["admitted"], "false");
+    }
+    assert!(model.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_state_of_another_provider_is_taken_and_not_sent() {
+    let model = ModelServer::start(|_| async { says("done") }).await;
+    let service = Service::start(&asking_config(&model.base_url(), &[])).await;
+    let state = br#"{"provider":"elsewhere","model":"m-1","state":{"signature":"c2ln"}}"#.to_vec();
+    let parts = vec![part::Part::ProviderState(state), part::Part::Text("hm".into())];
+    let messages = vec![user("before"), message(MessageRole::Assistant, parts)];
+    let response = service.run(RunRequest { messages, ..run_with("a", []) }).await.unwrap();
+    assert_eq!(response.new_messages.len(), 2, "what the caller sent is not sent back");
+    let (_, body) = model.seen().pop().unwrap();
+    assert_eq!(body["messages"][1], json!({ "role": "assistant", "content": "hm" }));
+    assert!(!body.to_string().contains("c2ln"));
+}
+
+/// A run that goes on from one that waits for a tool of the caller's own, which gives these images back.
+async fn answered(service: &Service, images: Vec<Image>) -> RunResponse {
+    let own = ClientTool { name: "camera".into(), ..ClientTool::default() };
+    let asking = || options(RunOptions { client_tools: vec![own.clone()], ..RunOptions::default() });
+    let waits = service.run(asking()).await.unwrap();
+    assert_eq!(waits.finish_reason(), FinishReason::AwaitingInput);
+    let output = ToolOutput { text: "seen".into(), is_error: false, images };
+    let input_id = waits.pending[0].input_id.clone();
+    let answers = vec![InputAnswer { input_id, answer: Some(Answer::ToolOutput(output)) }];
+    let request = RunRequest { messages: waits.new_messages, input: String::new(), answers, ..asking() };
+    service.run(request).await.unwrap()
+}
+
+/// The one tool result of a response.
+fn result(response: &RunResponse) -> (&str, &[Image]) {
+    let parts = response.new_messages.iter().flat_map(|message| &message.parts);
+    let mut results = parts.filter_map(|part| match &part.part {
+        Some(part::Part::ToolResult(result)) => Some((&*result.text, &*result.images)),
+        _ => None,
+    });
+    results.next().unwrap()
+}
+
+#[tokio::test]
+async fn images_of_results_come_back_as_they_were_unless_the_response_is_too_large_for_them() {
+    let model = calling(&[("camera", "{}")]).await;
+    let service = Service::start(&asking_config(&model.base_url(), &[])).await;
+    let images =
+        vec![image("image/png", Source::Data(bytes(257))), image("", Source::Url("https://h/i".into()))];
+    let response = answered(&service, images.clone()).await;
+    assert_eq!(result(&response), ("seen", &images[..]));
+    let (_, body) = model.seen().pop().unwrap();
+    let shown = body["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+    assert_eq!(
+        shown.as_array().unwrap()[1..3],
+        [image_url(data_url("image/png", &bytes(257))), image_url("https://h/i")]
+    );
+
+    let large = vec![image("image/png", Source::Data(bytes(3 * 1024 * 1024)))];
+    let response = answered(&service, large).await;
+    assert_eq!(result(&response), ("[images left out: 1] seen", &[][..]));
+    let (_, body) = model.seen().pop().unwrap();
+    assert!(body.to_string().len() > 4 * 1024 * 1024, "the model was shown it all the same");
 }

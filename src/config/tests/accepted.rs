@@ -4,10 +4,12 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    agent::{Agent, Approval, OnToolError},
     headers::CallerRules,
     mcp::SessionScope,
     message::ToolRef,
     model::{Config as Model, EndpointConfig, scripted::Step},
+    settings::{ReasoningEffort, Settings},
     telemetry::LogFormat,
 };
 
@@ -21,6 +23,11 @@ limits: { max_concurrent_runs: 9000, run_timeout: 11m, max_request_bytes: 3MiB }
 kept_clients: { max: 8000, idle: 4m, age: 2h }
 models:
   main: { provider: openai_chat, base_url: https://api.openai.com/v1, model: gpt-5, api_key: { env: OPENAI_API_KEY } }   # api_key may be absent
+  small:
+    provider: openai_chat
+    base_url: https://gateway.example.com/v1
+    model: small-1
+    headers: { X-Team: blue, Api-Key: { file: secrets/key } }
   demo:
     provider: scripted
     script:                          # one entry a turn; the last repeats
@@ -42,10 +49,20 @@ agents:
     description: Answers questions about a customer.
     instructions: You are a helpful support agent.    # or { file: … }
     model: main
+    allowed_models: [small, demo]
+    temperature: 0.25
+    top_p: 0.5
+    max_output_tokens: 4096
+    reasoning_effort: minimal
+    parallel_tool_calls: false
     max_turns: 12
+    max_total_tokens: 200000
+    max_tool_calls: 50
+    max_tool_result_bytes: 64KiB
+    on_tool_error: fail_run
     timeout: 5m
     mcp_servers:
-      - { name: crm, required: false, tools: [whoami, find_orders], headers: { X-Agent: support } }
+      - { name: crm, required: false, tools: [whoami, find_orders], approval: [find_orders], headers: { X-Agent: support } }
 telemetry:
   logs: { format: pretty, filter: "warn,runwright=debug" }
   spans: false
@@ -94,10 +111,13 @@ fn a_whole_document_fills_every_field() {
     assert_eq!(config.telemetry.filter, "warn,runwright=debug");
     assert!(!config.telemetry.spans);
 
-    assert_eq!(config.models.keys().collect::<Vec<_>>(), ["demo", "main"]);
+    assert_eq!(config.models.keys().collect::<Vec<_>>(), ["demo", "main", "small"]);
     let main = openai(&config, "main");
     assert_eq!((main.base_url.as_str(), main.model.as_str()), ("https://api.openai.com/v1", "gpt-5"));
     assert_eq!(key(main).as_deref(), Some("Bearer sk-from-the-environment"));
+    let headers = [("x-team", "blue"), ("api-key", "file-key")];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(sent(&openai(&config, "small").headers), headers);
     let whoami = ToolRef { mcp_server: "crm".to_owned(), tool: "whoami".to_owned() };
     let steps = [
         Step { calls: vec![(whoami, serde_json::Map::new())], say: String::new() },
@@ -120,14 +140,34 @@ fn a_whole_document_fills_every_field() {
     let timeouts = (crm.timeouts.connect, crm.timeouts.startup, crm.timeouts.call);
     assert_eq!(timeouts, (seconds(4), seconds(9), seconds(61)));
 
-    let support = &config.agents["support"];
+    whole_agent(&config.agents["support"]);
+}
+
+fn whole_agent(support: &Agent) {
     assert_eq!((support.name.as_str(), support.model.as_str()), ("support", "main"));
     assert_eq!(support.description, "Answers questions about a customer.");
     assert_eq!(&*support.instructions, "You are a helpful support agent.");
+    assert_eq!(support.models().collect::<Vec<_>>(), ["main", "small", "demo"]);
+    let Settings {
+        output_schema: None,
+        temperature,
+        top_p,
+        max_output_tokens,
+        reasoning_effort,
+        parallel_tool_calls,
+    } = support.settings
+    else {
+        panic!("agents have no schema")
+    };
+    assert_eq!((temperature, top_p, max_output_tokens), (Some(0.25), Some(0.5), Some(4096)));
+    assert_eq!((reasoning_effort, parallel_tool_calls), (Some(ReasoningEffort::Minimal), Some(false)));
     assert_eq!((support.max_turns, support.timeout), (12, seconds(300)));
+    assert_eq!((support.max_total_tokens, support.max_tool_calls), (Some(200_000), Some(50)));
+    assert_eq!((support.max_tool_result_bytes, support.on_tool_error), (64 * 1024, OnToolError::FailRun));
     let [used] = support.mcp_servers.as_slice() else { panic!("one server") };
     assert_eq!((used.name.as_str(), used.required), ("crm", false));
     assert_eq!(used.tools.as_deref(), Some(["whoami".to_owned(), "find_orders".to_owned()].as_slice()));
+    assert_eq!(used.approval, Approval::Tools(vec!["find_orders".to_owned()]));
     assert_eq!(sent(&used.headers), [("x-agent".to_owned(), "support".to_owned())]);
 }
 
@@ -158,8 +198,15 @@ fn what_is_left_out_has_its_default() {
     let agent = &config.agents["a"];
     assert_eq!((agent.max_turns, agent.timeout), (10, seconds(420)));
     assert_eq!((agent.description.as_str(), &*agent.instructions), ("", ""));
+    assert_eq!(agent.models().collect::<Vec<_>>(), ["m"]);
+    let settings = &agent.settings;
+    assert_eq!((settings.temperature, settings.top_p, settings.max_output_tokens), (None, None, None));
+    assert_eq!((settings.reasoning_effort, settings.parallel_tool_calls), (None, None));
+    assert_eq!((agent.max_total_tokens, agent.max_tool_calls), (None, None));
+    assert_eq!((agent.max_tool_result_bytes, agent.on_tool_error), (1024 * 1024, OnToolError::TellModel));
     let [used] = agent.mcp_servers.as_slice() else { panic!("one server") };
     assert_eq!((used.name.as_str(), used.required, &used.tools), ("crm", true, &None));
+    assert_eq!(used.approval, Approval::Never);
     assert!(config.agents["bare"].mcp_servers.is_empty());
 }
 
@@ -269,6 +316,40 @@ fn a_header_is_secret_if_it_says_so_or_is_no_literal() {
     ] {
         assert_eq!(header(source), (value.to_owned(), secret), "{source}");
     }
+}
+
+#[test]
+fn an_agents_settings_may_be_as_low_and_as_high_as_a_runs() {
+    let agent = |fields: &str| {
+        let text = format!(
+            "models: {{ m: {{ provider: scripted, script: [{{ say: hi }}] }} }}\n\
+             mcp_servers: {{ crm: {{ url: 'https://h/' }} }}\n\
+             agents: {{ a: {{ model: m, {fields} }} }}\n"
+        );
+        good(&text).agents["a"].clone()
+    };
+    let low = agent(
+        "allowed_models: [], temperature: 0, top_p: 0.001, max_output_tokens: 1, max_turns: 1, max_total_tokens: 1, \
+         max_tool_calls: 1, max_tool_result_bytes: 1KiB, mcp_servers: [{ name: crm, approval: [] }]",
+    );
+    assert_eq!((low.settings.temperature, low.settings.top_p), (Some(0.0), Some(0.001)));
+    assert_eq!(
+        (low.settings.max_output_tokens, low.max_total_tokens, low.max_tool_calls),
+        (Some(1), Some(1), Some(1))
+    );
+    assert!(!low.mcp_servers[0].approval.is_needed("whoami"));
+    let high = agent(
+        "allowed_models: [m], temperature: 2, top_p: 1, max_output_tokens: 4294967295, max_turns: 1000000, \
+         max_total_tokens: 1000000000000, max_tool_calls: 1000000, max_tool_result_bytes: 8MiB, \
+         mcp_servers: [{ name: crm, approval: all }]",
+    );
+    assert_eq!((high.settings.temperature, high.settings.top_p), (Some(2.0), Some(1.0)));
+    assert_eq!(
+        (high.settings.max_output_tokens, high.max_tool_result_bytes),
+        (Some(u32::MAX), 8 * 1024 * 1024)
+    );
+    assert_eq!(high.models().count(), 1, "its own model is allowed in any case");
+    assert!(high.mcp_servers[0].approval.is_needed("whoami"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 
 /// The document has these problems and no other.
 #[track_caller]
-fn assert_problems(text: &str, expected: &[&str]) {
+pub fn assert_problems(text: &str, expected: &[&str]) {
     assert_eq!(problems(load_text(text)), expected, "\n{text}");
 }
 
@@ -14,7 +14,7 @@ fn with_server(more: &str) -> String {
 }
 
 /// A document with a model, two MCP servers, and an agent that has `more`.
-fn with_agent(more: &str) -> String {
+pub fn with_agent(more: &str) -> String {
     format!(
         "models: {{ m: {{ provider: scripted, script: [{{ say: hi }}] }} }}\n\
          mcp_servers: {{ crm: {{ url: 'https://h/' }}, billing: {{ url: 'https://i/' }} }}\n\

@@ -23,12 +23,15 @@ pub(super) fn image(field: &str, image: proto::Image, violations: &mut Violation
     };
     match image.source {
         Some(Source::Data(data)) if data.is_empty() => refuse("data", "the image is empty"),
-        Some(Source::Data(_)) if !MEDIA_TYPES.contains(&image.media_type.as_str()) => {
+        Some(Source::Data(_)) if !is_known(&image.media_type) => {
             refuse("media_type", "it is image/jpeg, image/png, image/gif or image/webp")
         }
         Some(Source::Data(data)) => {
             let base64: Arc<str> = STANDARD.encode(data).into();
             Some(Image { media_type: image.media_type, source: ImageSource::Base64(base64) })
+        }
+        Some(Source::Url(_)) if !image.media_type.is_empty() && !is_known(&image.media_type) => {
+            refuse("media_type", "it is image/jpeg, image/png, image/gif or image/webp, or left out")
         }
         Some(Source::Url(url)) if is_web(&url) => {
             Some(Image { media_type: image.media_type, source: ImageSource::Url(url) })
@@ -42,6 +45,10 @@ pub(super) fn image(field: &str, image: proto::Image, violations: &mut Violation
 pub(super) fn images(field: &str, given: Vec<proto::Image>, violations: &mut Violations) -> Vec<Image> {
     let images = given.into_iter().enumerate();
     images.filter_map(|(at, given)| image(&format!("{field}.images[{at}]"), given, violations)).collect()
+}
+
+fn is_known(media_type: &str) -> bool {
+    MEDIA_TYPES.contains(&media_type)
 }
 
 fn is_web(url: &str) -> bool {

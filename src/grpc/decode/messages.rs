@@ -83,6 +83,7 @@ impl Decoder<'_> {
             match part {
                 Some(Part::Text(text)) => decoded.push(UserPart::Text(text)),
                 Some(Part::Image(given)) => {
+                    let field = format!("{field}.image");
                     decoded.extend(image(&field, given, self.violations).map(UserPart::Image));
                 }
                 _ => self.refuse(field, "a user's message has text and image parts only"),
@@ -179,5 +180,24 @@ impl Decoder<'_> {
 
     fn refuse(&mut self, field: String, description: &str) {
         self.violations.push(Violation::field(field, description));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_providers_state_is_kept_byte_by_byte() {
+        // Spaces, order and escapes as they came.
+        let state = r#" {"model":"m","provider":"p" , "state":{"b":1.0,"a":"\u00fc\/"}}"#.as_bytes().to_vec();
+        let part = proto::Part { part: Some(Part::ProviderState(state.clone())) };
+        let message = proto::Message { role: proto::MessageRole::Assistant.into(), parts: vec![part] };
+        let mut violations = Violations::default();
+        let naming = Naming { single_server: true };
+        let Conversation { messages, .. } = decode(vec![message], naming, &[], &mut violations);
+        assert!(violations.is_empty());
+        let parts = vec![AssistantPart::State(ProviderState(state.into()))];
+        assert_eq!(messages, [Message::Assistant { parts }]);
     }
 }

@@ -136,6 +136,7 @@ impl Options<'_> {
     pub(super) fn tool_choice(
         &mut self,
         asked: Option<proto::ToolChoice>,
+        allowed: Option<&HashSet<ToolRef>>,
         client_tools: &[Arc<ToolSpec>],
     ) -> ToolChoice {
         use proto::{ToolChoiceMode as Mode, tool_choice::Choice};
@@ -163,7 +164,22 @@ impl Options<'_> {
                 }
                 ToolChoice::Tool(ToolRef { mcp_server: String::new(), tool: tool.tool })
             }
-            Some(Some(Choice::Tool(tool))) => ToolChoice::Tool(self.server_tool("tool_choice.tool", tool)),
+            Some(Some(Choice::Tool(tool))) => {
+                let tool = self.server_tool("tool_choice.tool", tool);
+                self.check_allowed(&tool, allowed);
+                ToolChoice::Tool(tool)
+            }
+        }
+    }
+
+    /// A tool that the model is to ask for must be one that it may be offered.
+    fn check_allowed(&mut self, tool: &ToolRef, allowed: Option<&HashSet<ToolRef>>) {
+        let by_agent = |tools: &Vec<String>| tools.contains(&tool.tool);
+        let of_agent = self.agent.server(&tool.mcp_server).and_then(|server| server.tools.as_ref());
+        if !of_agent.is_none_or(by_agent) {
+            self.refuse("tool_choice.tool", "the agent does not use that tool of the server");
+        } else if allowed.is_some_and(|allowed| !allowed.contains(tool)) {
+            self.refuse("tool_choice.tool", "it is not among `allowed_tools`");
         }
     }
 
