@@ -20,8 +20,9 @@ use crate::{
     message::{Image, ToolCall},
 };
 
-/// How long before a run's end it stops to wait, so that it can still say what it waited for.
-const MARGIN: Duration = Duration::from_millis(50);
+/// How long before a run's end it stops to wait, so that it can still say what it waited for. A caller's own deadline leaves
+/// time behind the run's for what follows, such as telling MCP servers.
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// A caller's answer to a call that waits.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,6 +122,11 @@ impl Inputs {
         Ok(())
     }
 
+    /// Whether a call waits.
+    pub(super) fn are_waited_for(&self) -> bool {
+        !self.0.lock().is_empty()
+    }
+
     fn wait<'a>(&'a self, call_id: &'a str, kind: Kind) -> (Entry<'a>, oneshot::Receiver<Answer>) {
         let (answer, answered) = oneshot::channel();
         self.0.lock().insert(call_id.to_owned(), Waiting { kind, answer });
@@ -145,16 +151,27 @@ impl Context {
         if !self.sink.is_stream() || until <= Instant::now() {
             return Ok(None);
         }
-        let (_entry, answered) = self.inputs.wait(&call.call_id, Kind::of(call));
+        let (entry, mut answered) = self.inputs.wait(&call.call_id, Kind::of(call));
         let left = until.saturating_duration_since(Instant::now());
         let expire_time = SystemTime::now().checked_add(left);
-        self.sink.emit(turn, || What::InputRequired(pending(call.clone(), expire_time))).await?;
-        Ok(timeout_at(until, answered).await.ok().and_then(Result::ok))
+        let asked_and_answered = async {
+            self.sink.emit(turn, || What::InputRequired(pending(call.clone(), expire_time))).await?;
+            Ok((&mut answered).await.ok())
+        };
+        if let Ok(answer) = timeout_at(until, asked_and_answered).await {
+            return answer;
+        }
+        // From here on no answer is taken; one that was taken at the last moment counts.
+        drop(entry);
+        Ok(answered.try_recv().ok())
     }
 
+    /// A short time keeps half of itself for the wait.
     fn waits_until(&self) -> Instant {
-        let end = self.request.deadline.checked_sub(MARGIN).unwrap_or(self.request.deadline);
-        let asked = self.request.input_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let (now, deadline) = (Instant::now(), self.request.deadline);
+        let margin = MARGIN.min(deadline.saturating_duration_since(now) / 2);
+        let end = deadline.checked_sub(margin).unwrap_or(deadline);
+        let asked = self.request.input_timeout.and_then(|timeout| now.checked_add(timeout));
         asked.map_or(end, |asked| asked.min(end))
     }
 }
