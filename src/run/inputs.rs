@@ -88,14 +88,19 @@ impl Kind {
 }
 
 impl Inputs {
-    /// Hands answers to the calls that wait for them.
+    /// Hands answers to the calls that wait for them. `others` is what is wrong with the request already; an answer that it
+    /// is about is `None`.
     ///
     /// # Errors
     /// No call waits for one of them, or for its kind. None is handed on.
-    pub(super) fn submit(&self, answers: Vec<(String, Answer)>) -> Result<(), Violations> {
+    pub(super) fn submit(
+        &self,
+        answers: Vec<(String, Option<Answer>)>,
+        others: Violations,
+    ) -> Result<(), Violations> {
         let mut waiting = self.0.lock();
-        let mut violations = Violations::default();
-        if answers.is_empty() {
+        let mut violations = others;
+        if answers.is_empty() && violations.is_empty() {
             violations.push(Violation::field("answers", "answer at least one input"));
         }
         for (at, (input_id, answer)) in answers.iter().enumerate() {
@@ -105,16 +110,17 @@ impl Inputs {
                     format!("answers[{at}].input_id"),
                     "the run waits for no such input, or has its answer already",
                 )),
-                Some(waiting) => violations.extend(
-                    waiting.kind.refusal(answer).map(|why| Violation::field(format!("answers[{at}]"), why)),
-                ),
+                Some(waiting) => {
+                    let refusal = answer.as_ref().and_then(|answer| waiting.kind.refusal(answer));
+                    violations.extend(refusal.map(|why| Violation::field(format!("answers[{at}]"), why)));
+                }
             }
         }
         if !violations.is_empty() {
             return Err(violations);
         }
         for (input_id, answer) in answers {
-            if let Some(waiting) = waiting.remove(&input_id) {
+            if let (Some(waiting), Some(answer)) = (waiting.remove(&input_id), answer) {
                 // A run that ends at this moment does not need it any more.
                 let _ = waiting.answer.send(answer);
             }
