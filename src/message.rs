@@ -1,6 +1,6 @@
 //! A conversation: messages between the user, the model and the tools.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -169,6 +169,14 @@ impl Message {
             AssistantPart::Text(_) | AssistantPart::State(_) => None,
         })
     }
+}
+
+/// Brings the results at a conversation's end into the order of the calls before them. A caller may send very many.
+pub fn sort_results(conversation: &mut [Message]) {
+    let [.., asked, Message::Tool { results }] = conversation else { return };
+    let places: HashMap<&str, usize> =
+        asked.calls().enumerate().map(|(at, call)| (call.call_id.as_str(), at)).collect();
+    results.sort_by_key(|result| places.get(result.call_id.as_str()).copied());
 }
 
 impl Usage {

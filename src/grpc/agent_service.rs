@@ -88,8 +88,8 @@ impl AgentService for AgentHandlers {
     ) -> Reply<proto::SubmitRunInputResponse> {
         let rpc = Rpc::begin("runwright.v1.AgentService/SubmitRunInput", &request)?;
         let proto::SubmitRunInputRequest { run_id, control_token, answers } = request.into_inner();
-        let submitted = decode::submitted(answers)
-            .and_then(|answers| self.0.submit_input(&run_id, &control_token, answers));
+        let (answers, violations) = decode::submitted(answers);
+        let submitted = self.0.submit_input(&run_id, &control_token, answers, violations);
         rpc.refuse_or(submitted.map(|()| proto::SubmitRunInputResponse {}))
     }
 }

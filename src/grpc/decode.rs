@@ -95,14 +95,10 @@ pub(super) fn run_request(
     })
 }
 
-/// Answers to a live run.
-///
-/// # Errors
-/// Fields are wrong.
-pub(super) fn submitted(answers: Vec<proto::InputAnswer>) -> Result<Vec<(String, Answer)>, Failure> {
+/// Answers to a live run, and what is wrong with them so far.
+pub(super) fn submitted(answers: Vec<proto::InputAnswer>) -> (Vec<(String, Option<Answer>)>, Violations) {
     let mut violations = Violations::default();
-    let answers = answers::decode(answers, &mut violations);
-    if violations.is_empty() { Ok(answers) } else { Err(Failure::Invalid(violations)) }
+    (answers::decode(answers, &mut violations), violations)
 }
 
 /// A request's headers.

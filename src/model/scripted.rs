@@ -14,7 +14,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-/// A script. Each turn of a run takes the next step; the last one repeats.
+/// A script. Each turn of a run takes the next step; the last one repeats. A run that goes on after tool calls of an
+/// earlier one, which waited for their caller, goes on in the script, too.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// At least one.
@@ -26,7 +27,8 @@ pub struct Config {
 pub struct Step {
     /// The tools that it asks for.
     pub calls: Vec<(ToolRef, Map<String, Value>)>,
-    /// Its text; `{{ results.N.text }}` stands for the text of the run's tool result number N, from 0. Empty: none.
+    /// Its text; `{{ results.N.text }}` stands for the text of tool result number N since the
+    /// user spoke, from 0. Empty: none.
     pub say: String,
 }
 
@@ -44,9 +46,11 @@ impl Scripted {
     fn answer(&self, request: &Request<'_>) -> Answer {
         let last = self.script.len().saturating_sub(1);
         let turn = usize::try_from(request.turn.saturating_sub(1)).unwrap_or(usize::MAX);
-        let Some(step) = self.script.get(turn.min(last)) else { return Answer::default() };
-        let run = request.messages.get(request.history..).unwrap_or_default();
-        let text = template::render(&step.say, run);
+        let (exchange, earlier) = exchange(request);
+        let Some(step) = self.script.get(turn.saturating_add(earlier).min(last)) else {
+            return Answer::default();
+        };
+        let text = template::render(&step.say, exchange);
         let usage = usage(request, &text);
         let text = Some(text).filter(|text| !text.is_empty()).map(AnswerPart::Text);
         let calls = calls(step, request).map(AnswerPart::Call);
@@ -75,6 +79,17 @@ impl Model for Scripted {
         pieces.push(Ok(Piece::Done(answer)));
         stream::iter(pieces).boxed()
     }
+}
+
+/// The conversation since the user spoke before the run, or with it; and how many steps earlier runs took in it.
+fn exchange<'a>(request: &Request<'a>) -> (&'a [Message], usize) {
+    let messages = request.messages;
+    let history = request.history.min(messages.len());
+    let given = &messages[..messages.len().min(history + 1)];
+    let begin = given.iter().rposition(|message| matches!(message, Message::User { .. })).unwrap_or(0);
+    let earlier = messages[begin..].iter().take(history.saturating_sub(begin));
+    let steps = earlier.filter(|message| matches!(message, Message::Assistant { .. })).count();
+    (&messages[begin..], steps)
 }
 
 fn calls(step: &Step, request: &Request<'_>) -> impl Iterator<Item = AskedCall> {

@@ -63,7 +63,7 @@ impl<'a> Calling<'a> {
     /// Makes a call, and tells the run's reader of it. The one at this place among the turn's calls.
     pub(super) async fn execute(self, at: usize, call: ToolCall) -> Result<Ended, Failure> {
         let span = trace::execute_tool(&call.name, &call.call_id, &self.context.request.correlation);
-        let began = Instant::now();
+        let mut began = Instant::now();
         let outcome = match self.way(&call) {
             Way::None(why) => {
                 self.started(&call).await?;
@@ -74,15 +74,19 @@ impl<'a> Calling<'a> {
                 None => return Ok(Ended { at, outcome: None }),
             },
             Way::Server { connection, tool, arguments, needs_approval } => {
-                let approval = if needs_approval { self.approval(&call).await? } else { Some(None) };
-                let Some(denial) = approval else { return Ok(Ended { at, outcome: None }) };
+                // A denial holds, too, where nobody would have asked any more.
+                let asks = needs_approval || self.context.request.answers.contains_key(&call.call_id);
+                let word = if asks { self.approval(&call).await? } else { Some(Ok(())) };
+                let Some(word) = word else { return Ok(Ended { at, outcome: None }) };
+                // How long the caller took is not the tool's time.
+                began = Instant::now();
                 self.started(&call).await?;
-                match denial {
-                    Some(why) => CallOutcome::refused(why),
-                    None => {
+                match word {
+                    Ok(()) => {
                         let request = Request { call_id: &call.call_id, tool, arguments: &arguments };
                         self.call_server(connection, request, &span).await?
                     }
+                    Err(why) => CallOutcome::refused(why),
                 }
             }
         };
@@ -121,21 +125,23 @@ impl<'a> Calling<'a> {
         }
     }
 
-    /// Waits for the caller's word. `None`: there is none in time; else why the tool may not be called, if it may not.
-    async fn approval(self, call: &ToolCall) -> Result<Option<Option<String>>, Failure> {
+    /// Waits for the caller's word. `None`: there is none in time; else that the tool may be called, or why it may not.
+    async fn approval(self, call: &ToolCall) -> Result<Option<Result<(), String>>, Failure> {
         let answer = self.context.answer_to(call, self.turn).await?;
         Ok(answer.map(|answer| match answer {
-            Answer::Denied(reason) if reason.is_empty() => Some("The call was not approved.".to_owned()),
-            Answer::Denied(reason) => Some(format!("The call was not approved: {reason}")),
-            Answer::Approved | Answer::Output { .. } => None,
+            Answer::Approved => Ok(()),
+            Answer::Denied(reason) if !reason.is_empty() => {
+                Err(format!("The call was not approved: {reason}"))
+            }
+            Answer::Denied(_) | Answer::Output { .. } => Err("The call was not approved.".to_owned()),
         }))
     }
 
     /// Has the caller run a tool of its own.
     async fn ask_caller(self, call: &ToolCall) -> Result<Option<CallOutcome>, Failure> {
-        let Some(answer) = self.context.answer_to(call, self.turn).await? else { return Ok(None) };
+        let answer = self.context.answer_to(call, self.turn).await?;
+        let Some(Answer::Output { text, images, is_error }) = answer else { return Ok(None) };
         self.started(call).await?;
-        let Answer::Output { text, images, is_error } = answer else { return Ok(None) };
         let outcome = CallOutcome::given(text, images, is_error);
         self.judge(&outcome, call.tool.as_ref())?;
         Ok(Some(outcome))

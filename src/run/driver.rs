@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, future, stream::FuturesUnordered};
-use tokio::time::sleep_until;
+use futures_util::{FutureExt, StreamExt, future, stream::FuturesUnordered};
+use tokio::{task::unconstrained, time::sleep_until};
 
 use super::{
     Error, Failure, RunRequest, Standing, ToolChoice, Violation, audit,
@@ -63,11 +64,14 @@ pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
     }
     let began = Instant::now();
     let mut work = Work::new(&mut context);
-    let result = tokio::select! {
-        biased;
-        cause = context.stop.stopped() => Err(cause),
-        failure = overdue(&context) => Err(failure),
-        result = work.perform(&context) => result,
+    let result = {
+        let mut performed = pin!(work.perform(&context));
+        tokio::select! {
+            biased;
+            cause = context.stop.stopped() => Err(cause),
+            failure = overdue(&context) => last_word(&context, performed).unwrap_or(Err(failure)),
+            result = &mut performed => result,
+        }
     };
     let until = farewell_until(&result, context.request.report_by);
     // What was under way is dropped by now. The servers are told, and sessions deleted, before anybody hears of it.
@@ -82,6 +86,14 @@ pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
 async fn overdue(context: &Context) -> Failure {
     sleep_until(context.request.deadline).await;
     context.waits.overdue()
+}
+
+/// What a run comes to whose time is over, but whose waits for its caller had ended before: a busy process may get to both at
+/// once.
+fn last_word<T>(context: &Context, performed: impl Future<Output = T>) -> Option<T> {
+    // Else the run would be given more than its time.
+    let waits = context.inputs.are_waited_for();
+    waits.then(|| unconstrained(performed).now_or_never()).flatten()
 }
 
 /// How long the servers may take to hear the end: not so long that the report comes too late for its reader.

@@ -20,8 +20,9 @@ use crate::{
     message::{Image, ToolCall},
 };
 
-/// How long before a run's end it stops to wait, so that it can still say what it waited for.
-const MARGIN: Duration = Duration::from_millis(50);
+/// How long before a run's end it stops to wait, so that it can still say what it waited for. A caller's own deadline leaves
+/// time behind the run's for what follows, such as telling MCP servers.
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// A caller's answer to a call that waits.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,14 +88,19 @@ impl Kind {
 }
 
 impl Inputs {
-    /// Hands answers to the calls that wait for them.
+    /// Hands answers to the calls that wait for them. `others` is what is wrong with the request already; an answer that it
+    /// is about is `None`.
     ///
     /// # Errors
     /// No call waits for one of them, or for its kind. None is handed on.
-    pub(super) fn submit(&self, answers: Vec<(String, Answer)>) -> Result<(), Violations> {
+    pub(super) fn submit(
+        &self,
+        answers: Vec<(String, Option<Answer>)>,
+        others: Violations,
+    ) -> Result<(), Violations> {
         let mut waiting = self.0.lock();
-        let mut violations = Violations::default();
-        if answers.is_empty() {
+        let mut violations = others;
+        if answers.is_empty() && violations.is_empty() {
             violations.push(Violation::field("answers", "answer at least one input"));
         }
         for (at, (input_id, answer)) in answers.iter().enumerate() {
@@ -104,21 +110,27 @@ impl Inputs {
                     format!("answers[{at}].input_id"),
                     "the run waits for no such input, or has its answer already",
                 )),
-                Some(waiting) => violations.extend(
-                    waiting.kind.refusal(answer).map(|why| Violation::field(format!("answers[{at}]"), why)),
-                ),
+                Some(waiting) => {
+                    let refusal = answer.as_ref().and_then(|answer| waiting.kind.refusal(answer));
+                    violations.extend(refusal.map(|why| Violation::field(format!("answers[{at}]"), why)));
+                }
             }
         }
         if !violations.is_empty() {
             return Err(violations);
         }
         for (input_id, answer) in answers {
-            if let Some(waiting) = waiting.remove(&input_id) {
+            if let (Some(waiting), Some(answer)) = (waiting.remove(&input_id), answer) {
                 // A run that ends at this moment does not need it any more.
                 let _ = waiting.answer.send(answer);
             }
         }
         Ok(())
+    }
+
+    /// Whether a call waits.
+    pub(super) fn are_waited_for(&self) -> bool {
+        !self.0.lock().is_empty()
     }
 
     fn wait<'a>(&'a self, call_id: &'a str, kind: Kind) -> (Entry<'a>, oneshot::Receiver<Answer>) {
@@ -145,16 +157,27 @@ impl Context {
         if !self.sink.is_stream() || until <= Instant::now() {
             return Ok(None);
         }
-        let (_entry, answered) = self.inputs.wait(&call.call_id, Kind::of(call));
+        let (entry, mut answered) = self.inputs.wait(&call.call_id, Kind::of(call));
         let left = until.saturating_duration_since(Instant::now());
         let expire_time = SystemTime::now().checked_add(left);
-        self.sink.emit(turn, || What::InputRequired(pending(call.clone(), expire_time).into())).await?;
-        Ok(timeout_at(until, answered).await.ok().and_then(Result::ok))
+        let asked_and_answered = async {
+            self.sink.emit(turn, || What::InputRequired(pending(call.clone(), expire_time).into())).await?;
+            Ok((&mut answered).await.ok())
+        };
+        if let Ok(answer) = timeout_at(until, asked_and_answered).await {
+            return answer;
+        }
+        // From here on no answer is taken; one that was taken at the last moment counts.
+        drop(entry);
+        Ok(answered.try_recv().ok())
     }
 
+    /// A short time keeps half of itself for the wait.
     fn waits_until(&self) -> Instant {
-        let end = self.request.deadline.checked_sub(MARGIN).unwrap_or(self.request.deadline);
-        let asked = self.request.input_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let (now, deadline) = (Instant::now(), self.request.deadline);
+        let margin = MARGIN.min(deadline.saturating_duration_since(now) / 2);
+        let end = deadline.checked_sub(margin).unwrap_or(deadline);
+        let asked = self.request.input_timeout.and_then(|timeout| now.checked_add(timeout));
         asked.map_or(end, |asked| asked.min(end))
     }
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 use super::{Bounds, output};
 use crate::{
     event::FinishReason,
-    message::{AssistantPart, Image, Message, ToolCall, ToolCallRecord, ToolCallStatus, ToolResult, Usage},
+    message::{
+        AssistantPart, Image, Message, ToolCall, ToolCallRecord, ToolCallStatus, ToolResult, Usage,
+        sort_results,
+    },
     model::Stop,
     schema::Schema,
 };
@@ -335,17 +338,10 @@ impl Machine {
         if let Some(Message::Tool { results: before }) = self.messages.last_mut() {
             self.resumed.clone_from(&results);
             before.extend(results);
-            self.sort_results();
+            sort_results(&mut self.messages);
         } else {
             self.messages.push(Message::Tool { results });
         }
-    }
-
-    /// Brings the last message's results into the order of the calls before it.
-    fn sort_results(&mut self) {
-        let [.., asked, Message::Tool { results }] = &mut self.messages[..] else { return };
-        let place = |result: &ToolResult| asked.calls().position(|call| call.call_id == result.call_id);
-        results.sort_by_cached_key(place);
     }
 }
 

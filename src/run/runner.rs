@@ -218,7 +218,8 @@ impl Runner {
         Ok(live.headers.applied(&self.0.digest_key))
     }
 
-    /// Answers calls of a live streamed run that wait for its caller.
+    /// Answers calls of a live streamed run that wait for its caller. `others` is what is wrong with the request already; an
+    /// answer that it is about is `None`.
     ///
     /// # Errors
     /// This process holds no such run, or the token is not its own; or the run waits for no such answers, and takes none.
@@ -226,9 +227,10 @@ impl Runner {
         &self,
         run_id: &str,
         control_token: &str,
-        answers: Vec<(String, Answer)>,
+        answers: Vec<(String, Option<Answer>)>,
+        others: Violations,
     ) -> Result<(), Failure> {
-        self.live(run_id, control_token)?.inputs.submit(answers).map_err(Failure::Invalid)
+        self.live(run_id, control_token)?.inputs.submit(answers, others).map_err(Failure::Invalid)
     }
 
     fn live(&self, run_id: &str, control_token: &str) -> Result<Live, Failure> {

@@ -100,10 +100,12 @@ impl ToolTable {
         }
     }
 
-    /// The tool that a call is for, and whether it is called only if the caller approves.
+    /// The tool that a call is for, and whether it is called only if the caller approves. The name alone does not say it: a
+    /// conversation may come with a call that names another server's tool, or none's, by a name that this run has.
     pub(super) fn find(&self, call: &ToolCall) -> Option<(&ToolSpec, bool)> {
         let Offered { at, needs_approval } = *self.by_name.get(&call.name)?;
-        Some((&self.specs[at], needs_approval))
+        let spec = &self.specs[at];
+        (call.tool.as_ref() == Some(&spec.tool)).then_some((spec, needs_approval))
     }
 
     /// The name of a tool for the model, if the run offers it.

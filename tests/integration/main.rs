@@ -10,9 +10,11 @@
 
 mod support;
 
+mod approvals;
 mod audit;
 mod caller_headers;
 mod catalog;
+mod client_tools;
 mod conversation;
 mod egress;
 mod errors;
@@ -40,6 +42,7 @@ mod printing;
 mod readme;
 mod refresh;
 mod refusals;
+mod resuming;
 mod routing;
 mod scrubbing;
 mod sessions;

@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod gate;
+pub mod inputs;
 pub mod leak;
 pub mod logs;
 pub mod mcp_server;

@@ -1,6 +1,6 @@
 //! What a caller answers to calls that wait for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::images::images;
 use crate::{
@@ -12,8 +12,11 @@ use crate::{
 
 const MAX_ANSWERS: usize = 256;
 
-/// The answers with the ids of their inputs, in order; what is wrong goes to `violations`.
-pub(super) fn decode(answers: Vec<proto::InputAnswer>, violations: &mut Violations) -> Vec<(String, Answer)> {
+/// The answers with the ids of their inputs, in order; what is wrong goes to `violations`, and is `None` here.
+pub(super) fn decode(
+    answers: Vec<proto::InputAnswer>,
+    violations: &mut Violations,
+) -> Vec<(String, Option<Answer>)> {
     if answers.len() > MAX_ANSWERS {
         violations.push(Violation::field("answers", "there are at most 256 answers"));
         return Vec::new();
@@ -22,18 +25,23 @@ pub(super) fn decode(answers: Vec<proto::InputAnswer>, violations: &mut Violatio
     for (at, given) in answers.into_iter().enumerate() {
         match given.answer {
             Some(Wire::Approval(proto::ApprovalAnswer { approved: true, .. })) => {
-                decoded.push((given.input_id, Answer::Approved));
+                decoded.push((given.input_id, Some(Answer::Approved)));
             }
-            Some(Wire::Approval(denied)) => decoded.push((given.input_id, Answer::Denied(denied.reason))),
+            Some(Wire::Approval(denied)) => {
+                decoded.push((given.input_id, Some(Answer::Denied(denied.reason))));
+            }
             Some(Wire::ToolOutput(output)) => {
                 let images = images(&format!("answers[{at}].tool_output"), output.images, violations);
                 let answer = Answer::Output { text: output.text, images, is_error: output.is_error };
-                decoded.push((given.input_id, answer));
+                decoded.push((given.input_id, Some(answer)));
             }
-            None => violations.push(Violation::field(
-                format!("answers[{at}].answer"),
-                "answer with `approval` or with `tool_output`",
-            )),
+            None => {
+                violations.push(Violation::field(
+                    format!("answers[{at}].answer"),
+                    "answer with `approval` or with `tool_output`",
+                ));
+                decoded.push((given.input_id, None));
+            }
         }
     }
     decoded
@@ -42,30 +50,44 @@ pub(super) fn decode(answers: Vec<proto::InputAnswer>, violations: &mut Violatio
 /// Holds a request's answers against the calls at the conversation's end that have no result. A call that is neither
 /// answered, nor can wait for an answer, should have its result in the conversation: then it is `None`.
 pub(super) fn match_open(
-    answers: Vec<(String, Answer)>,
+    answers: Vec<(String, Option<Answer>)>,
     open: &[ToolCall],
     agent: &Agent,
     violations: &mut Violations,
 ) -> Option<BTreeMap<String, Answer>> {
-    let mut matched = BTreeMap::new();
+    let open_calls: HashMap<&str, &ToolCall> = open.iter().map(|call| (&*call.call_id, call)).collect();
+    let (mut matched, mut named) = (BTreeMap::new(), HashSet::new());
     for (at, (input_id, answer)) in answers.into_iter().enumerate() {
-        let call =
-            open.iter().find(|call| call.call_id == input_id).filter(|_| !matched.contains_key(&input_id));
-        let refusal = match call {
-            None => Some((".input_id", "no call at the end of `messages` waits for it")),
-            Some(call) => Kind::of(call).refusal(&answer).map(|why| ("", why)),
+        let call = open_calls.get(&*input_id).filter(|_| named.insert(input_id.clone()));
+        let refusal = match (call, &answer) {
+            (None, _) => Some((
+                ".input_id",
+                "no call at the end of `messages` waits for it, or it has its answer already",
+            )),
+            (Some(call), Some(answer)) => refusal(call, answer).map(|why| ("", why)),
+            (Some(_), None) => None,
         };
         violations.extend(refusal.map(|(name, why)| Violation::field(format!("answers[{at}]{name}"), why)));
-        matched.insert(input_id, answer);
+        matched.extend(answer.map(|answer| (input_id, answer)));
     }
-    let lacks = |call: &&ToolCall| !matched.contains_key(&call.call_id) && !may_wait(call, agent);
-    if open.iter().any(|call| lacks(&call)) {
+    let lacks = |call: &ToolCall| !named.contains(&call.call_id) && !may_wait(call, agent);
+    if open.iter().any(lacks) {
         let description =
             "a tool call of the last message has no result; send one for each call, or `answers`";
         violations.push(Violation::field("messages", description));
         return None;
     }
     Some(matched)
+}
+
+/// What is wrong with an answer to an open call.
+fn refusal(call: &ToolCall, answer: &Answer) -> Option<&'static str> {
+    match (&call.tool, answer) {
+        (None, Answer::Output { .. }) => {
+            Some("`options.client_tools` has no such tool; send them as in the run before")
+        }
+        _ => Kind::of(call).refusal(answer),
+    }
 }
 
 /// Whether a run would wait for its caller with a call.

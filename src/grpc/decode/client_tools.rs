@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use serde_json::value::RawValue;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
 
 use super::options::schema;
 use crate::{
@@ -71,5 +72,22 @@ fn arguments(json: String) -> Result<Arc<RawValue>, String> {
     let json = if json.is_empty() { NO_ARGUMENTS.to_owned() } else { json };
     let schema = schema(json)?;
     schema.check().map_err(|error| error.to_string())?;
+    if !is_for_objects(schema.raw()) {
+        return Err("arguments are an object: leave out the schema's `type`, or say \"object\"".to_owned());
+    }
     Ok(schema.raw().clone())
+}
+
+/// Whether a schema's own `type` lets objects fit; providers refuse another one.
+fn is_for_objects(schema: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Root {
+        #[serde(default, rename = "type")]
+        kind: Value,
+    }
+    match serde_json::from_str(schema.get()) {
+        Ok(Root { kind: Value::String(kind) }) => kind == "object",
+        Ok(Root { kind: Value::Array(kinds) }) => kinds.iter().any(|kind| kind == "object"),
+        _ => true,
+    }
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::images::{image, images};
 use crate::{
     grpc::proto::{self, part::Part},
-    message::{AssistantPart, Message, ProviderState, ToolCall, ToolRef, ToolResult, UserPart},
+    message::{AssistantPart, Message, ProviderState, ToolCall, ToolRef, ToolResult, UserPart, sort_results},
     model::state,
     run::{Naming, Violation, Violations},
     tool::ToolSpec,
@@ -64,6 +64,10 @@ impl Decoder<'_> {
                 "a tool call of the message before has no result; send one for each call",
             );
             self.open.clear();
+        }
+        if role != proto::MessageRole::Tool {
+            // The results of a turn are complete, and may have come in any order.
+            sort_results(&mut self.decoded);
         }
         let parts = message.parts.into_iter().map(|part| part.part);
         match role {
@@ -169,12 +173,7 @@ impl Decoder<'_> {
         let asked = self.decoded.iter().rposition(|message| matches!(message, Message::Assistant { .. }));
         let calls = asked.into_iter().flat_map(|at| self.decoded[at].calls());
         let open = calls.filter(|call| self.open.contains(&call.call_id)).cloned().collect();
-        if let Some(at) = asked
-            && let [asked, Message::Tool { results }] = &mut self.decoded[at..]
-        {
-            let place = |result: &ToolResult| asked.calls().position(|call| call.call_id == result.call_id);
-            results.sort_by_cached_key(place);
-        }
+        sort_results(&mut self.decoded);
         Conversation { messages: self.decoded, open }
     }
 

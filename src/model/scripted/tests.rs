@@ -48,7 +48,29 @@ async fn results_are_those_of_this_run() {
     let messages = vec![result("old"), Message::user("who?"), result("ada")];
     let asked = Asked { messages, history: 2, ..Asked::saying("") };
     assert_eq!(said(&model, &asked).await, "You are ada.");
-    assert_eq!(said(&model, &Asked { history: 3, ..asked }).await, "You are .");
+    assert_eq!(said(&model, &Asked { history: 3, ..asked }).await, "You are ada.", "the run goes on with it");
+    assert_eq!(said(&model, &Asked::saying("who?")).await, "You are .");
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_after_calls_goes_on_in_the_script() {
+    let model = scripted(vec![step(&[], "one"), step(&[], "two {{ results.0.text }}"), step(&[], "three")]);
+    let asked = || Message::Assistant { parts: vec![AssistantPart::Call(call("c", "t", ""))] };
+    let old = [Message::user("old"), asked(), result("old")];
+    let open = [old.as_slice(), &[Message::user("who?"), asked()]].concat();
+    let answered = [open.as_slice(), &[result("ada")]].concat();
+    for (messages, history, turn, expected) in [
+        // The result came with the run, or stood in the conversation with others.
+        (&answered, 5, 1, "two ada"),
+        (&answered, 6, 1, "two ada"),
+        (&answered, 6, 2, "three"),
+        // The user has said more.
+        (&[answered.as_slice(), &[Message::user("and?")]].concat(), 6, 1, "one"),
+        (&[answered.as_slice(), &[Message::user("and?")]].concat(), 7, 1, "one"),
+    ] {
+        let asked = Asked { messages: messages.clone(), history, turn, ..Asked::saying("") };
+        assert_eq!(said(&model, &asked).await, expected, "{history} of {}", messages.len());
+    }
 }
 
 #[tokio::test]

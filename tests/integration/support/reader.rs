@@ -1,8 +1,8 @@
-//! A streamed run that a test reads event by event, and whose headers it replaces.
+//! A streamed run that a test reads event by event, whose headers it replaces, and whose calls it answers.
 
 use runwright::grpc::proto::{
-    HeaderSet, OnUnauthorized, PendingInput, RunEvent, RunOptions, RunRequest, RunResponse,
-    UpdateRunHeadersRequest, UpdateRunHeadersResponse, run_event::Event,
+    CancelRunRequest, HeaderSet, InputAnswer, OnUnauthorized, PendingInput, RunEvent, RunOptions, RunRequest,
+    RunResponse, SubmitRunInputRequest, UpdateRunHeadersRequest, UpdateRunHeadersResponse, run_event::Event,
 };
 use tonic::{Status, Streaming};
 
@@ -13,7 +13,7 @@ pub struct Reader<'a> {
     pub service: &'a Service,
     stream: Streaming<RunEvent>,
     pub run_id: String,
-    control_token: String,
+    pub control_token: String,
 }
 
 impl<'a> Reader<'a> {
@@ -37,7 +37,11 @@ impl<'a> Reader<'a> {
     pub async fn asked(&mut self) -> PendingInput {
         loop {
             match self.next().await.unwrap() {
-                Some(Event::CredentialsRequired(pending)) => return pending,
+                Some(
+                    Event::CredentialsRequired(pending)
+                    | Event::ApprovalRequired(pending)
+                    | Event::ClientToolRequired(pending),
+                ) => return pending,
                 Some(Event::RunCompleted(_)) | None => panic!("the run has ended"),
                 Some(_) => {}
             }
@@ -55,12 +59,30 @@ impl<'a> Reader<'a> {
         self.update(fresh("crm", bearer(token))).await.unwrap()
     }
 
+    /// Answers calls that wait.
+    pub async fn submit(&self, answers: impl Into<Vec<InputAnswer>>) -> Result<(), Status> {
+        let (run_id, control_token) = (self.run_id.clone(), self.control_token.clone());
+        let request = SubmitRunInputRequest { run_id, control_token, answers: answers.into() };
+        self.service.agents.clone().submit_run_input(request).await.map(|_| ())
+    }
+
+    /// Ends the run.
+    pub async fn cancel(&self) {
+        let (run_id, control_token) = (self.run_id.clone(), self.control_token.clone());
+        let request = CancelRunRequest { run_id, control_token, reason: String::new() };
+        self.service.agents.clone().cancel_run(request).await.unwrap();
+    }
+
     /// Reads to the end, where nothing more is asked.
     pub async fn end(mut self) -> Result<RunResponse, Status> {
         loop {
             match self.next().await? {
                 Some(Event::RunCompleted(response)) => return Ok(response),
-                Some(Event::CredentialsRequired(pending)) => panic!("{pending:?}"),
+                Some(
+                    Event::CredentialsRequired(pending)
+                    | Event::ApprovalRequired(pending)
+                    | Event::ClientToolRequired(pending),
+                ) => panic!("{pending:?}"),
                 Some(_) => {}
                 None => panic!("no end"),
             }
