@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 mod boundary;
 mod config;
+mod gathered;
 
 use std::{
     future, io,
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -42,6 +43,7 @@ use crate::{
 use accept::Accepting;
 use boundary::BoundaryLayer;
 pub use config::Config;
+use gathered::Gathered;
 
 /// Calls of one connection that may be cancelled before they were seen here; one more ends the connection, and all runs
 /// on it. The library's 20 is less than a busy caller, or a mesh, may give up at once; each costs its headers.
@@ -95,7 +97,8 @@ pub async fn serve(
     let ready = Arc::new(AtomicBool::new(true));
     let (health, router) = router(&runner).await?;
     let goaway = CancellationToken::new();
-    let incoming = Accepting::new(TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)));
+    let connections = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)).map_ok(Gathered::new);
+    let incoming = Accepting::new(connections);
     let serving = router.serve_with_incoming_shutdown(incoming, goaway.clone().cancelled_owned());
     let mut grpc: JoinHandle<Result<(), Error>> = tokio::spawn(async { Ok(serving.await?) });
     let admin_router = admin::router(ready.clone());

@@ -105,7 +105,7 @@ impl Origin {
         // A kept connection may turn out to be closed before it takes the request; then there is another one.
         while let Some(kept) = poll_fn(|cx| Poll::Ready(self.kept(cx))).await {
             match self.send_over(kept, request).await {
-                Err(Unanswered::Untaken(untaken)) => request = untaken,
+                Err(Unanswered::Untaken(untaken)) => request = *untaken,
                 answer => return answer.map_err(|_| SendError::Broken),
             }
         }

@@ -32,9 +32,16 @@ struct Halves<I: Read + Write + Unpin> {
 /// Why a request was not answered.
 pub(super) enum Unanswered {
     /// The connection took no request any more: here is it.
-    Untaken(Request<Full<Bytes>>),
+    Untaken(Box<Request<Full<Bytes>>>),
     /// It broke.
     Broken,
+}
+
+impl Unanswered {
+    /// Of what hyper gives back with its error.
+    pub(super) fn of(untaken: Option<Request<Full<Bytes>>>) -> Self {
+        untaken.map_or(Self::Broken, |request| Self::Untaken(Box::new(request)))
+    }
 }
 
 impl<I: Read + Write + Unpin> Own<I> {
@@ -64,7 +71,7 @@ impl<I: Read + Write + Unpin> Own<I> {
         });
         match answered.await {
             Ok(response) => Ok((self, response)),
-            Err(mut error) => Err(error.take_message().map_or(Unanswered::Broken, Unanswered::Untaken)),
+            Err(mut error) => Err(Unanswered::of(error.take_message())),
         }
     }
 

@@ -39,6 +39,6 @@ impl Shared {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Unanswered> {
         let answer = self.0.try_send_request(request).await;
-        answer.map_err(|mut error| error.take_message().map_or(Unanswered::Broken, Unanswered::Untaken))
+        answer.map_err(|mut error| Unanswered::of(error.take_message()))
     }
 }

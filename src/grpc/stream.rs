@@ -1,11 +1,12 @@
 //! The stream of a run's events: numbered, with heartbeats in silence, and one end.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
 
-use futures_util::{Stream, stream};
+use futures_util::Stream;
 use tokio::{
     task::yield_now,
     time::{Instant, Sleep, sleep},
@@ -16,7 +17,11 @@ use super::{
     encode, proto,
     status::{self, Item},
 };
-use crate::{event::Event, run::Run, trace::Span};
+use crate::{
+    event::{Event, Report},
+    run::{Error, Run},
+    trace::Span,
+};
 
 /// How long a stream is silent before it says that it lives: HTTP/2 pings do not reset proxies' idle timers.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
@@ -24,20 +29,22 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 /// The events of a run. The stream holds the run: dropping it stops the run.
 pub(super) fn events(run: Run, span: Span) -> impl Stream<Item = Item<proto::RunEvent>> + Send + 'static {
     let alarm = Box::pin(sleep(HEARTBEAT_EVERY));
-    let first = Numbered { run, span, sequence: 0, turn: 0, spoke: Instant::now(), alarm };
-    // Boxed, since it is moved with each event.
-    stream::unfold(Some(Box::new(first)), |state| async { Some(state?.next().await) })
+    Numbered { run, span, sequence: 0, turn: 0, held: None, spoke: Instant::now(), alarm, ended: false }
 }
 
+/// It is polled for each word that a model says, so it is no chain of futures that hand each event on.
 struct Numbered {
     run: Run,
     span: Span,
     sequence: i32,
     turn: u32,
+    /// An event that has come, and waits for others.
+    held: Option<Event>,
     /// When the last event came.
     spoke: Instant,
     /// Goes off after the silence, or before it: it is not set anew for each event.
     alarm: Pin<Box<Sleep>>,
+    ended: bool,
 }
 
 /// What there is to say next.
@@ -47,58 +54,70 @@ enum Heard {
     End,
 }
 
-impl Numbered {
-    /// The next item, and what is left of the stream.
-    async fn next(mut self: Box<Self>) -> (Item<proto::RunEvent>, Option<Box<Self>>) {
-        self.sequence += 1;
-        match self.listen().await {
+impl Stream for Numbered {
+    type Item = Item<proto::RunEvent>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        match ready!(self.listen(cx)) {
             Heard::Event(event) => {
+                self.spoke = Instant::now();
+                self.sequence += 1;
                 self.turn = event.turn;
-                let event = encode::event(self.run.id(), self.sequence, event);
-                (Ok(event), Some(self))
+                Poll::Ready(Some(Ok(encode::event(self.run.id(), self.sequence, event))))
             }
-            Heard::End => (self.end().await, None),
             Heard::Silence => {
-                let heartbeat = self.event(proto::run_event::Event::Heartbeat(proto::Heartbeat {}));
-                (Ok(heartbeat), Some(self))
+                self.spoke = Instant::now();
+                self.sequence += 1;
+                let heartbeat = proto::run_event::Event::Heartbeat(proto::Heartbeat {});
+                Poll::Ready(Some(Ok(self.event(heartbeat))))
+            }
+            Heard::End => {
+                let outcome = ready!(self.outcome(cx));
+                self.sequence += 1;
+                self.ended = true;
+                Poll::Ready(Some(self.end(outcome)))
             }
         }
     }
+}
 
-    async fn listen(&mut self) -> Heard {
-        let heard = match self.run.ready_event() {
-            Some(event) => Heard::Event(event),
-            None => self.wait().await,
-        };
-        self.spoke = Instant::now();
-        heard
-    }
-
+impl Numbered {
     /// Waits for an event. Others often follow at once: the run has its turn first, so that they are sent together.
-    async fn wait(&mut self) -> Heard {
-        loop {
-            tokio::select! {
-                biased;
-                event = self.run.next_event() => {
-                    let Some(event) = event else { return Heard::End };
-                    yield_now().await;
-                    return Heard::Event(event);
-                }
-                () = &mut self.alarm => {
-                    let silence_ends = self.spoke + HEARTBEAT_EVERY;
-                    if silence_ends > Instant::now() {
-                        self.alarm.as_mut().reset(silence_ends);
-                    } else {
-                        self.alarm.as_mut().reset(Instant::now() + HEARTBEAT_EVERY);
-                        return Heard::Silence;
-                    }
-                }
-            }
+    fn listen(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+        if let Some(event) = self.held.take().or_else(|| self.run.ready_event()) {
+            return Poll::Ready(Heard::Event(event));
         }
+        match self.run.poll_event(cx) {
+            Poll::Ready(None) => return Poll::Ready(Heard::End),
+            Poll::Ready(event) => {
+                self.held = event;
+                // Once polled, it wakes this task when the others had their turn.
+                let _ = pin!(yield_now()).poll(cx);
+                return Poll::Pending;
+            }
+            Poll::Pending => {}
+        }
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            let silence_ends = self.spoke + HEARTBEAT_EVERY;
+            if silence_ends <= Instant::now() {
+                self.alarm.as_mut().reset(Instant::now() + HEARTBEAT_EVERY);
+                return Poll::Ready(Heard::Silence);
+            }
+            self.alarm.as_mut().reset(silence_ends);
+        }
+        Poll::Pending
     }
 
-    async fn end(&mut self) -> Item<proto::RunEvent> {
-        match self.run.outcome().instrument(self.span.lines().clone()).await {
+    fn outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<Report, Error>> {
+        let lines = self.span.lines().clone();
+        pin!(self.run.outcome().instrument(lines)).poll(cx)
+    }
+
+    fn end(&self, outcome: Result<Report, Error>) -> Item<proto::RunEvent> {
+        match outcome {
             Ok(report) => {
                 let response = encode::report(report);
                 self.span.record("rpc.response.status_code", "OK");

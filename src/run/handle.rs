@@ -3,6 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
@@ -75,12 +76,9 @@ impl Run {
         self.run_id
     }
 
-    /// The next event; `None` when there are no more. A unary run has none. Dropping the future loses no event.
-    pub async fn next_event(&mut self) -> Option<Event> {
-        match &mut self.events {
-            Some(events) => events.recv().await,
-            None => None,
-        }
+    /// The next event; `None` when there are no more. A unary run has none.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.events.as_mut().map_or(Poll::Ready(None), |events| events.poll_recv(cx))
     }
 
     /// An event that has come already.
