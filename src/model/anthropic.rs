@@ -14,7 +14,7 @@
 //! - **Structured output.** A schema that the API can guarantee is sent to it; another is asked for in the system prompt.
 //!
 //! What comes back is read leniently: unknown events, blocks and fields are skipped. An answer is bounded, whole (8 MiB) or
-//! streamed (8 MiB of blocks, 1 MiB an event), and has at most 128 calls.
+//! streamed (8 MiB of blocks, and of each event), and has at most 128 calls.
 
 use futures_util::{
     FutureExt, StreamExt, TryFutureExt,

@@ -8,11 +8,9 @@ use http_body_util::BodyExt;
 use sse_stream::Sse;
 use tokio::time::timeout;
 
-use super::{Answer, Error, Piece, Request, failure};
+use super::{Answer, Error, Piece, Request, endpoint::MAX_ANSWER_BYTES, failure};
 use crate::{egress::Body, sse};
 
-/// The largest event, in bytes.
-const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// How long the end of the body is waited for after the last event. A connection whose response was read to its end is
 /// used again; else it is closed.
 const END_OF_BODY: Duration = Duration::from_millis(10);
@@ -62,7 +60,7 @@ pub(super) fn pieces<'a, A: Assembly + 'a>(
     assembly: A,
     request: Request<'a>,
 ) -> impl Stream<Item = Result<Piece, Error>> + 'a {
-    let events = sse::events(response.into_body().into_data_stream(), MAX_EVENT_BYTES).boxed();
+    let events = sse::events(response.into_body().into_data_stream(), MAX_ANSWER_BYTES).boxed();
     // Boxed, since it is moved with each piece.
     let reading = Box::new(Reading { events, assembly, left: Vec::new().into_iter(), request });
     stream::try_unfold(Some(reading), |reading| async move {

@@ -2,7 +2,7 @@
 //!
 //! Reference: <https://platform.openai.com/docs/api-reference/chat>. What is sent keeps to it; what comes back is read
 //! leniently, as those servers differ: see `answer` and `assembly`. An answer is bounded, whole (8 MiB) or streamed (8 MiB
-//! of text and calls, 1 MiB an event), and has at most 128 calls.
+//! of text and calls, and of each event), and has at most 128 calls.
 
 use futures_util::{
     FutureExt, StreamExt, TryFutureExt,

@@ -3,7 +3,7 @@
 //! Reference: <https://platform.openai.com/docs/api-reference/responses>. It is used without its memory: nothing is stored
 //! there, each request has the whole conversation, and what the model reasoned goes along encrypted (see `kept`). What is
 //! sent keeps to the reference; what comes back is read leniently: see `answer` and `assembly`. An answer is bounded, whole
-//! (8 MiB) or streamed (8 MiB of text, calls and reasoning, 1 MiB an event), and has at most 128 calls.
+//! (8 MiB) or streamed (8 MiB of text, calls and reasoning, and of each event: the last one repeats all), and has at most 128 calls.
 
 use futures_util::{
     FutureExt, StreamExt, TryFutureExt,
