@@ -16,7 +16,7 @@ use rmcp::{
     },
 };
 
-use tracing::{instrument::WithSubscriber, subscriber::NoSubscriber};
+use tracing::{Dispatch, instrument::WithSubscriber};
 
 use super::{
     Fault, SentSet,
@@ -116,8 +116,9 @@ async fn attempt_knowing(
     let transport = Transport::new(backend.clone(), transport_config(registration), stateless);
     // rmcp's future is large and is moved on its way.
     let mut service = Box::pin(us().serve_with_lifecycle(transport, lifecycle(era)))
-        // rmcp goes on in the span that it finds here, and would keep the run's open as long as the client.
-        .with_subscriber(NoSubscriber::default())
+        // rmcp goes on in the span that it finds here, and would keep the run's open as long as the client. A subscriber that
+        // is made here would have all places of logging looked through.
+        .with_subscriber(Dispatch::none())
         .await
         .map_err(|error| exchange.fault().unwrap_or_else(|| fault(error)))?;
     half_open.opened = true;
