@@ -111,7 +111,7 @@ impl<'a> Calling<'a> {
         let arguments = Value::Object(arguments);
         // What can't be held against the schema here, the tool looks at itself.
         let schema = self.context.runner.schemas.of(&spec.input_schema);
-        let problems = schema.problems(&arguments).unwrap_or_default();
+        let problems = tools::problems(&schema, &arguments);
         if !problems.is_empty() {
             return Way::None(format!("The arguments do not fit the tool's schema: {}", problems.join("; ")));
         }

@@ -17,6 +17,7 @@ use crate::{
     mcp::ToolList,
     message::{ToolCall, ToolRef},
     model::AskedCall,
+    schema::Schema,
     tool::ToolSpec,
 };
 
@@ -136,6 +137,30 @@ pub(super) fn arguments(json: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(json).ok()
 }
 
+/// What of a call's arguments does not fit the tool's schema, as far as that can be said here. A null that the schema does
+/// not know is what models write for an argument that is left out.
+pub(super) fn problems(schema: &Schema, arguments: &Value) -> Vec<String> {
+    let problems = schema.problems(arguments).unwrap_or_default();
+    if problems.is_empty() {
+        return problems;
+    }
+    let mut without_nulls = arguments.clone();
+    leave_out_nulls(&mut without_nulls);
+    let fits = schema.problems(&without_nulls).unwrap_or_default().is_empty();
+    if fits { Vec::new() } else { problems }
+}
+
+fn leave_out_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(leave_out_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(leave_out_nulls),
+        _ => {}
+    }
+}
+
 fn is_allowed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
@@ -150,7 +175,7 @@ fn fitted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
+    use serde_json::{json, value::RawValue};
 
     use super::*;
     use crate::{agent::Approval, credential, mcp};
@@ -194,6 +219,17 @@ mod tests {
         assert_eq!(offered, [&*taken, "whoami"]);
         let asked = AskedCall { call_id: "1".into(), name: taken, arguments_json: "{}".into() };
         assert_eq!(table.resolve(asked).tool, Some(tool("crm", "find.orders")));
+    }
+
+    #[test]
+    fn a_null_is_as_good_as_an_optional_argument_that_is_left_out() {
+        let schema = r#"{"type": "object", "required": ["a"], "properties": {
+            "a": {"type": "string"}, "b": {"type": "boolean"}, "c": {"properties": {"d": {"type": "integer"}}}}}"#;
+        let schema = Schema::new(RawValue::from_string(schema.into()).unwrap().into());
+        let fits = |arguments: Value| problems(&schema, &arguments).is_empty();
+        assert!(fits(json!({"a": "x", "b": null, "c": {"d": null}})));
+        assert!(!fits(json!({"a": null})), "a required one is not there then");
+        assert!(!fits(json!({"a": "x", "b": null, "c": {"d": "1"}})));
     }
 
     #[test]
