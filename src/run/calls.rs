@@ -105,6 +105,10 @@ impl<'a> Calling<'a> {
         let Some((spec, needs_approval)) = self.tools.find(call) else {
             return Way::None(format!("There is no tool `{}`.", call.name));
         };
+        if spec.tool.is_callers() && self.context.request.answers.contains_key(&call.call_id) {
+            // The caller has run it, whatever its schema says by now.
+            return Way::Caller;
+        }
         let Some(arguments) = tools::arguments(&call.arguments_json) else {
             return Way::None("The arguments are no JSON object.".to_owned());
         };

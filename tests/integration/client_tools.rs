@@ -116,6 +116,18 @@ async fn a_run_that_goes_on_needs_its_tools_again() {
 }
 
 #[tokio::test]
+async fn an_output_is_taken_whatever_the_tools_schema_says_by_now() {
+    let scene = Scene::start(&[("look_up", r#"{"name": "ada"}"#)], "", "").await;
+    let first = scene.service.run(with_tools(run_as("a", "alice"), &["look_up"])).await.unwrap();
+    // Without a schema a tool has no arguments.
+    let client_tools = vec![client_tool("look_up", "")];
+    let options = Some(RunOptions { client_tools, ..RunOptions::default() });
+    let request = RunRequest { options, ..run_as("a", "alice") };
+    let going = going_on(request, &[&first.new_messages], [output("call_0", "found")]);
+    assert_eq!(scene.service.run(going).await.unwrap().final_output, "found|");
+}
+
+#[tokio::test]
 async fn a_conversation_goes_on_with_and_without_tools_of_the_callers_own() {
     let scene = Scene::start(&[("whoami", "{}"), ("crm__whoami", "{}"), ("look_up", "{}")], "", "").await;
     let names = |scene: &Scene| -> Vec<String> {
