@@ -27,8 +27,9 @@ use graph::Graph;
 
 /// The most problems that are told.
 const MAX_PROBLEMS: usize = 5;
-/// The most steps of one validation, a schema's at one place times a value's places: about a second.
-const MAX_STEPS: u64 = 10_000_000;
+/// The most steps of one validation, a schema's at one place times a value's places: about 50 ms, for which nothing else
+/// runs on the thread.
+const MAX_STEPS: u64 = 500_000;
 /// The most steps of one in which all that does not fit is collected: each may keep a problem of some 200 bytes.
 const MAX_COLLECTED_STEPS: u64 = 100_000;
 /// The most levels of a validation, a value's times what is applied to one place through each other. Each takes some

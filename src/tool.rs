@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::value::RawValue;
 
-use crate::message::ToolRef;
+use crate::{message::ToolRef, schema::Schema};
 
 /// A tool as a model is offered it. It is kept with its MCP server's tool list, so that each provider's form of it is
 /// written once for an identity, and not once a turn.
@@ -18,6 +18,8 @@ pub struct ToolSpec {
     pub description: Arc<str>,
     /// The JSON Schema of its arguments, an object.
     pub input_schema: Arc<RawValue>,
+    /// The same, compiled, where that is done already; else see `run::Schemas`.
+    pub compiled: Option<Schema>,
     written: [OnceLock<Box<RawValue>>; FORMS],
 }
 
@@ -37,7 +39,14 @@ const FORMS: usize = 3;
 impl ToolSpec {
     /// A tool that nobody has written yet.
     pub fn new(name: String, tool: ToolRef, description: Arc<str>, input_schema: Arc<RawValue>) -> Self {
-        Self { name, tool, description, input_schema, written: Default::default() }
+        Self { name, tool, description, input_schema, compiled: None, written: Default::default() }
+    }
+
+    /// A tool of a caller's own.
+    pub fn callers(name: String, description: Arc<str>, schema: Schema) -> Self {
+        let tool = ToolRef { mcp_server: String::new(), tool: name.clone() };
+        let spec = Self::new(name, tool, description, schema.raw().clone());
+        Self { compiled: Some(schema), ..spec }
     }
 
     /// The tool in a provider's form, which `write` gives where it is not there yet.

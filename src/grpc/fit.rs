@@ -48,18 +48,25 @@ fn take_out<M: Message>(messages: &mut Vec<M>, room: &mut usize) -> Vec<M> {
     left_out
 }
 
-/// Brings a response under [`MAX_MESSAGE_BYTES`]: the images of tool results give way first, then their texts, then all
-/// long texts, and then what cannot be cut.
+/// Brings a response under [`MAX_MESSAGE_BYTES`]: the images of tool results give way first, then their texts, then what
+/// stands in it twice or cannot be cut, and then all long texts.
 pub(super) fn response(response: &mut proto::RunResponse) {
     if response.encoded_len() > MAX_MESSAGE_BYTES {
         parts(response).for_each(leave_out_images);
     }
     cut_texts(response, false, &[256 * 1024, 64 * 1024, 16 * 1024, 4 * 1024, 1024]);
-    cut_texts(response, true, &[256 * 1024, 16 * 1024, 1024, 64]);
+    if response.encoded_len() > MAX_MESSAGE_BYTES && !response.structured_output_json.is_empty() {
+        "[left out: it is structured_output_json]".clone_into(&mut response.final_output);
+    }
     if response.encoded_len() > MAX_MESSAGE_BYTES {
         for message in &mut response.new_messages {
             message.parts.retain(|part| !matches!(part.part, Some(Part::ProviderState(_) | Part::Image(_))));
         }
+    }
+    cut_texts(response, true, &[256 * 1024, 16 * 1024, 1024, 64]);
+    if response.encoded_len() > MAX_MESSAGE_BYTES {
+        response.structured_output_json.clear();
+        "[left out: the answer is too large to be sent]".clone_into(&mut response.final_output);
     }
 }
 

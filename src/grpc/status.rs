@@ -157,6 +157,7 @@ fn model_failure(model: &str, error: &model::Error) -> Described {
 
 fn tool_failure(tool: &ToolRef) -> Described {
     let ToolRef { mcp_server, tool } = tool;
+    let tool: String = tool.chars().take(128).collect();
     let whose = if mcp_server.is_empty() {
         "of the caller's own".to_owned()
     } else {

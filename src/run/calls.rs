@@ -9,12 +9,12 @@ use std::{
 use serde_json::{Map, Value};
 use tokio::{
     sync::watch,
+    task::yield_now,
     time::{Instant as TokioInstant, sleep_until},
 };
 
-use super::{Answer, Failure, authorization::Repeats, driver::Context, tools, tools::ToolTable};
+use super::{Answer, Failure, ToolChoice, authorization::Repeats, driver::Context, tools, tools::ToolTable};
 use crate::{
-    agent::OnToolError,
     event::{MAX_RESULT_BYTES, ToolProgress, What},
     mcp::{CallOutcome, Connection},
     message::{ToolCall, ToolCallRecord, ToolCallStatus, ToolRef},
@@ -24,12 +24,23 @@ use crate::{
 /// The least time between two events of a call's progress: of what comes faster, the newest is passed on.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
+/// The most bytes of arguments that a caller is asked about: it must see all of what it approves, or runs.
+const MAX_SHOWN_BYTES: usize = 512 * 1024;
+
 /// A call that nobody has to wait for any more.
 pub(super) struct Ended {
     /// Its place among the turn's calls.
     pub(super) at: usize,
     /// What it came to, and after how long; `None`: it waits for its caller, and the run does not.
     pub(super) outcome: Option<(CallOutcome, Duration)>,
+    /// The tool, if it was called and failed.
+    pub(super) failed: Option<ToolRef>,
+}
+
+impl Ended {
+    fn awaiting(at: usize) -> Self {
+        Self { at, outcome: None, failed: None }
+    }
 }
 
 /// Who runs a tool.
@@ -63,26 +74,35 @@ impl<'a> Calling<'a> {
     /// Makes a call, and tells the run's reader of it. The one at this place among the turn's calls.
     pub(super) async fn execute(self, at: usize, call: ToolCall) -> Result<Ended, Failure> {
         let span = trace::execute_tool(&call.name, &call.call_id, &self.context.request.correlation);
+        if at > 0 {
+            // To hold arguments against a schema may take long; the run's own end and other runs come between.
+            yield_now().await;
+        }
         let mut began = Instant::now();
+        let mut asked = None;
         let outcome = match self.way(&call) {
             Way::None(why) => {
                 self.started(&call).await?;
                 CallOutcome::refused(why)
             }
             Way::Caller => match self.ask_caller(&call).await? {
-                Some(outcome) => outcome,
-                None => return Ok(Ended { at, outcome: None }),
+                Some(outcome) => {
+                    asked.clone_from(&call.tool);
+                    outcome
+                }
+                None => return Ok(Ended::awaiting(at)),
             },
             Way::Server { connection, tool, arguments, needs_approval } => {
                 // A denial holds, too, where nobody would have asked any more.
                 let asks = needs_approval || self.context.request.answers.contains_key(&call.call_id);
                 let word = if asks { self.approval(&call).await? } else { Some(Ok(())) };
-                let Some(word) = word else { return Ok(Ended { at, outcome: None }) };
+                let Some(word) = word else { return Ok(Ended::awaiting(at)) };
                 // How long the caller took is not the tool's time.
                 began = Instant::now();
                 self.started(&call).await?;
                 match word {
                     Ok(()) => {
+                        asked.clone_from(&call.tool);
                         let request = Request { call_id: &call.call_id, tool, arguments: &arguments };
                         self.call_server(connection, request, &span).await?
                     }
@@ -97,7 +117,8 @@ impl<'a> Calling<'a> {
         let max_bytes = self.context.request.bounds.max_tool_result_bytes.min(MAX_RESULT_BYTES);
         let completed = || completed(call, &outcome, duration, max_bytes);
         self.context.sink.emit(self.turn, completed).await?;
-        Ok(Ended { at, outcome: Some((outcome, duration)) })
+        let failed = asked.filter(|_| outcome.status != ToolCallStatus::Ok);
+        Ok(Ended { at, outcome: Some((outcome, duration)), failed })
     }
 
     /// What is to be done with a call. A tool that the run does not offer, or arguments that do not fit, reach nobody.
@@ -112,14 +133,25 @@ impl<'a> Calling<'a> {
         let Some(arguments) = tools::arguments(&call.arguments_json) else {
             return Way::None("The arguments are no JSON object.".to_owned());
         };
-        let arguments = Value::Object(arguments);
-        // What can't be held against the schema here, the tool looks at itself.
-        let schema = self.context.runner.schemas.of(&spec.input_schema);
+        if self.context.request.tool_choice == ToolChoice::None && self.turn > 0 {
+            return Way::None("No tool may be called in this run.".to_owned());
+        }
+        let schema =
+            spec.compiled.clone().unwrap_or_else(|| self.context.runner.schemas.of(&spec.input_schema));
         let problems = tools::problems(&schema, &arguments);
         if !problems.is_empty() {
             return Way::None(format!("The arguments do not fit the tool's schema: {}", problems.join("; ")));
         }
-        let Value::Object(arguments) = arguments else { return Way::None(String::new()) };
+        let is_shown = needs_approval || spec.tool.is_callers();
+        if is_shown && call.arguments_json.len() > MAX_SHOWN_BYTES {
+            return Way::None(
+                "The arguments are too large to be shown to the caller; there are at most 512 KiB."
+                    .to_owned(),
+            );
+        }
+        let Value::Object(arguments) = arguments else {
+            return Way::None("The arguments are no JSON object.".to_owned());
+        };
         if spec.tool.is_callers() {
             return Way::Caller;
         }
@@ -146,9 +178,7 @@ impl<'a> Calling<'a> {
         let answer = self.context.answer_to(call, self.turn).await?;
         let Some(Answer::Output { text, images, is_error }) = answer else { return Ok(None) };
         self.started(call).await?;
-        let outcome = CallOutcome::given(text, images, is_error);
-        self.judge(&outcome, call.tool.as_ref())?;
-        Ok(Some(outcome))
+        Ok(Some(CallOutcome::given(text, images, is_error)))
     }
 
     async fn call_server(
@@ -168,10 +198,7 @@ impl<'a> Calling<'a> {
             if repeats.again(self.context, connection, self.turn, refusal).await? {
                 continue;
             }
-            let outcome = called.map_err(|error| Failure::Mcp(Box::new(error)))?;
-            let tool = ToolRef { mcp_server: connection.mcp_server().to_owned(), tool: tool.to_owned() };
-            self.judge(&outcome, Some(&tool))?;
-            return Ok(outcome);
+            return called.map_err(|error| Failure::Mcp(Box::new(error)));
         }
     }
 
@@ -200,15 +227,6 @@ impl<'a> Calling<'a> {
                     not_before = TokioInstant::now() + PROGRESS_EVERY;
                 }
             }
-        }
-    }
-
-    /// Ends the run where a tool has failed and the agent is configured so.
-    fn judge(self, outcome: &CallOutcome, tool: Option<&ToolRef>) -> Result<(), Failure> {
-        let failed = outcome.status != ToolCallStatus::Ok;
-        match (self.context.request.agent.on_tool_error, tool) {
-            (OnToolError::FailRun, Some(tool)) if failed => Err(Failure::ToolFailed(tool.clone())),
-            _ => Ok(()),
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future, stream::FuturesUnordered};
 use tokio::{task::unconstrained, time::sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Failure, RunRequest, Standing, ToolChoice, Violation, audit,
@@ -23,7 +24,7 @@ use super::{
     tools::{Naming, ToolTable},
 };
 use crate::{
-    agent::AgentServer,
+    agent::{AgentServer, OnToolError},
     event::{FinishReason, MAX_DELTA_BYTES, Progress, Report, What},
     id::{ControlToken, RunId},
     mcp::{CallOutcome, Connection, Problem, ToolList},
@@ -46,6 +47,8 @@ pub(super) struct Context {
     pub(super) waits: Waits,
     /// The calls that wait for its caller.
     pub(super) inputs: Arc<Inputs>,
+    /// Cancelled when this process is to end, and waits for its runs.
+    pub(super) closing: CancellationToken,
 }
 
 /// What a run has come to have.
@@ -196,12 +199,17 @@ impl Work {
     fn tool_choice<'a>(&'a self, choice: &ToolChoice) -> model::ToolChoice<'a> {
         match choice {
             ToolChoice::None => model::ToolChoice::None,
-            ToolChoice::Required if self.machine.turn() == 1 => model::ToolChoice::Required,
-            ToolChoice::Tool(tool) if self.machine.turn() == 1 => {
+            ToolChoice::Required if self.is_first_turn() => model::ToolChoice::Required,
+            ToolChoice::Tool(tool) if self.is_first_turn() => {
                 self.tools.name_of(tool).map(model::ToolChoice::Tool).unwrap_or_default()
             }
             ToolChoice::Auto | ToolChoice::Required | ToolChoice::Tool(_) => model::ToolChoice::Auto,
         }
+    }
+
+    /// Whether the model has asked for nothing yet: a run that goes on with open calls had its first turn before.
+    fn is_first_turn(&self) -> bool {
+        self.machine.turn() == 1 && self.machine.calls().is_empty()
     }
 
     /// Asks the model for the next turn.
@@ -264,13 +272,17 @@ impl Work {
         let mut under_way: FuturesUnordered<_> = calls.map(|(at, call)| calling.execute(at, call)).collect();
         let mut next = Next::Wait;
         while let Some(ended) = under_way.next().await {
-            let Ended { at, outcome } = ended?;
+            let Ended { at, outcome, failed } = ended?;
             next = machine.step(match outcome {
                 Some((CallOutcome { status, text, images, .. }, duration)) => {
                     Step::Called { at, status, text, images, duration }
                 }
                 None => Step::Awaiting { at },
             });
+            if let Some(tool) = failed.filter(|_| context.request.agent.on_tool_error == OnToolError::FailRun)
+            {
+                return Err(Failure::ToolFailed(tool));
+            }
         }
         Ok(next)
     }

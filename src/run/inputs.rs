@@ -164,8 +164,16 @@ impl Context {
             self.sink.emit(turn, || What::InputRequired(pending(call.clone(), expire_time).into())).await?;
             Ok((&mut answered).await.ok())
         };
-        if let Ok(answer) = timeout_at(until, asked_and_answered).await {
-            return answer;
+        let closing = self.closing.cancelled();
+        tokio::select! {
+            biased;
+            answer = timeout_at(until, asked_and_answered) => {
+                if let Ok(answer) = answer {
+                    return answer;
+                }
+            }
+            // The run would hold up this process, and another one can go on with it.
+            () = closing => {}
         }
         // From here on no answer is taken; one that was taken at the last moment counts.
         drop(entry);

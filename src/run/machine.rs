@@ -305,13 +305,17 @@ impl Machine {
     ) {
         let first = self.calls.len() - self.outcomes.len();
         let left = MAX_RESULT_BYTES.saturating_sub(self.result_bytes);
-        let text = cut(text, self.bounds.max_tool_result_bytes.min(left));
+        let mut text = cut(text, self.bounds.max_tool_result_bytes.min(left));
         self.result_bytes += text.len();
+        let given = images.len();
         images.retain(|image| {
             let fits = self.result_bytes + image.bytes() <= MAX_RESULT_BYTES;
             self.result_bytes += if fits { image.bytes() } else { 0 };
             fits
         });
+        if images.len() < given {
+            text.push_str(&format!(" [images left out: {}]", given - images.len()));
+        }
         let record = &mut self.calls[first + at];
         record.ended = Some((status, duration));
         let call_id = record.call.call_id.clone();

@@ -61,6 +61,7 @@ pub struct Parts {
 struct State {
     places: Arc<Semaphore>,
     tasks: TaskTracker,
+    closing: CancellationToken,
     ending: CancellationToken,
     live: LiveRuns,
 }
@@ -88,6 +89,7 @@ impl Runner {
         let state = State {
             places: Arc::new(Semaphore::new(parts.limits.max_concurrent_runs)),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
             ending: CancellationToken::new(),
             live: LiveRuns::default(),
         };
@@ -161,6 +163,7 @@ impl Runner {
             control_token: token,
             waits: Waits::default(),
             inputs,
+            closing: state.closing.clone(),
         };
         let (tasks, reader) = (state.tasks.clone(), CancellationToken::new());
         let reading = reader.clone().drop_guard();
@@ -264,8 +267,9 @@ impl Runner {
         future::join_all(listings).await
     }
 
-    /// Admits no more runs.
+    /// Admits no more runs, and has those that wait for their callers' answers end without them.
     pub fn close(&self) {
+        self.1.closing.cancel();
         self.1.places.close();
         self.1.tasks.close();
     }

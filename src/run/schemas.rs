@@ -1,4 +1,4 @@
-//! Compiled schemas of tools' arguments.
+//! Compiled schemas of the arguments of MCP servers' tools. Those of a caller's own tools end with its run.
 //!
 //! To compile one takes longer than a call. What a schema's text compiles to depends on nothing else, so equal texts share
 //! it; who brought the text is not known here.
@@ -15,11 +15,11 @@ use serde_json::value::RawValue;
 use crate::schema::Schema;
 
 /// How many without patterns are kept.
-const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// How many with patterns are kept.
-const MAX_WITH_PATTERNS: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+const MAX_WITH_PATTERNS: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 /// The largest that is kept, in bytes.
-const MAX_BYTES: usize = 16 * 1024;
+const MAX_BYTES: usize = 64 * 1024;
 
 type Kept = Mutex<LruCache<Box<str>, Schema>>;
 

@@ -59,6 +59,11 @@ impl Naming {
         } else {
             format!("{}__{}", tool.mcp_server, tool.tool)
         };
+        Self::fit(name)
+    }
+
+    /// The name, or one that stands for it where providers do not allow it.
+    pub fn fit(name: String) -> String {
         let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_allowed);
         if fits { name } else { fitted(&name) }
     }
@@ -121,29 +126,34 @@ impl ToolTable {
 
     /// The call that a model asks for; it names no tool where the run has none of that name.
     pub(super) fn resolve(&self, asked: AskedCall) -> ToolCall {
-        let AskedCall { call_id, mut name, arguments_json } = asked;
+        let AskedCall { call_id, name, arguments_json } = asked;
         let tool = self.by_name.get(&name).map(|offered| self.specs[offered.at].tool.clone());
-        // A name that is made up may be of any length.
-        name.truncate(name.floor_char_boundary(MAX_NAME));
+        // A name that is made up may be one that the provider does not take back.
+        let name = Naming::fit(name);
         ToolCall { call_id, name, tool, arguments_json }
     }
 }
 
 /// A call's arguments: a JSON object, or nothing for none.
-pub(super) fn arguments(json: &str) -> Option<Map<String, Value>> {
+pub(super) fn arguments(json: &str) -> Option<Value> {
     if json.trim().is_empty() {
-        return Some(Map::new());
+        return Some(Value::Object(Map::new()));
     }
-    serde_json::from_str(json).ok()
+    serde_json::from_str(json).ok().filter(Value::is_object)
 }
 
 /// What of a call's arguments does not fit the tool's schema, as far as that can be said here. A null that the schema does
 /// not know is what models write for an argument that is left out.
 pub(super) fn problems(schema: &Schema, arguments: &Value) -> Vec<String> {
-    let problems = schema.problems(arguments).unwrap_or_default();
-    if problems.is_empty() {
-        return problems;
-    }
+    let problems = match schema.problems(arguments) {
+        Some(problems) if problems.is_empty() => return problems,
+        Some(problems) => problems,
+        None if schema.check().is_ok() => {
+            return vec!["they are too large, or nested too deep, to be held against it".to_owned()];
+        }
+        // What can't be held against the schema here, the tool looks at itself.
+        None => return Vec::new(),
+    };
     let mut without_nulls = arguments.clone();
     leave_out_nulls(&mut without_nulls);
     let fits = schema.problems(&without_nulls).unwrap_or_default().is_empty();
@@ -234,7 +244,7 @@ mod tests {
 
     #[test]
     fn arguments_are_an_object_or_nothing() {
-        assert_eq!(arguments(" "), Some(Map::new()));
+        assert_eq!(arguments(" "), Some(json!({})));
         assert_eq!(arguments(r#"{"a":1}"#).unwrap()["a"], 1);
         for bad in ["[]", "1", "{", "null"] {
             assert_eq!(arguments(bad), None, "{bad}");

@@ -9,12 +9,13 @@ use super::options::schema;
 use crate::{
     agent::Agent,
     grpc::proto,
-    message::ToolRef,
     run::{Violation, Violations},
+    schema::Schema,
     tool::ToolSpec,
 };
 
 const MAX_TOOLS: usize = 128;
+const MAX_SCHEMAS_BYTES: usize = 256 * 1024;
 const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
 const NO_ARGUMENTS: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
 
@@ -26,6 +27,11 @@ pub(super) fn decode(
 ) -> Vec<Arc<ToolSpec>> {
     if tools.len() > MAX_TOOLS {
         violations.push(Violation::field("options.client_tools", "there are at most 128 tools"));
+        return Vec::new();
+    }
+    if tools.iter().map(|tool| tool.input_schema_json.len()).sum::<usize>() > MAX_SCHEMAS_BYTES {
+        let description = "the schemas of all tools have at most 256 KiB together";
+        violations.push(Violation::field("options.client_tools", description));
         return Vec::new();
     }
     let mut names = HashSet::new();
@@ -49,8 +55,7 @@ pub(super) fn decode(
         }
         match arguments(tool.input_schema_json) {
             Ok(schema) => {
-                let reference = ToolRef { mcp_server: String::new(), tool: tool.name.clone() };
-                decoded.push(Arc::new(ToolSpec::new(tool.name, reference, tool.description.into(), schema)));
+                decoded.push(Arc::new(ToolSpec::callers(tool.name, tool.description.into(), schema)));
             }
             Err(why) => violations.push(Violation::field(format!("{field}.input_schema_json"), why)),
         }
@@ -68,14 +73,14 @@ fn name_refusal(name: &str, agent: &Agent) -> Option<&'static str> {
     of_server.then_some("it begins like a tool of one of the agent's MCP servers; choose another name")
 }
 
-fn arguments(json: String) -> Result<Arc<RawValue>, String> {
+fn arguments(json: String) -> Result<Schema, String> {
     let json = if json.is_empty() { NO_ARGUMENTS.to_owned() } else { json };
     let schema = schema(json)?;
     schema.check().map_err(|error| error.to_string())?;
     if !is_for_objects(schema.raw()) {
         return Err("arguments are an object: leave out the schema's `type`, or say \"object\"".to_owned());
     }
-    Ok(schema.raw().clone())
+    Ok(schema)
 }
 
 /// Whether a schema's own `type` lets objects fit; providers refuse another one.

@@ -12,6 +12,8 @@ use crate::{
 };
 
 const MAX_MESSAGES: usize = 10_000;
+const MAX_ID_BYTES: usize = 256;
+const MAX_TOOL_BYTES: usize = 512;
 
 /// A conversation before the input.
 #[derive(Default)]
@@ -123,19 +125,20 @@ impl Decoder<'_> {
     }
 
     fn call(&mut self, field: &str, call: proto::ToolCall) -> Option<ToolCall> {
-        if call.call_id.is_empty() || !self.open.insert(call.call_id.clone()) {
-            self.refuse(format!("{field}.call_id"), "each call has an id of its own");
+        let is_sized = (1..=MAX_ID_BYTES).contains(&call.call_id.len());
+        if !is_sized || !self.open.insert(call.call_id.clone()) {
+            self.refuse(format!("{field}.call_id"), "each call has an id of its own, of at most 256 bytes");
             return None;
         }
-        if call.tool.is_empty() {
-            self.refuse(format!("{field}.tool"), "name the tool");
+        if !(1..=MAX_TOOL_BYTES).contains(&call.tool.len()) {
+            self.refuse(format!("{field}.tool"), "name the tool, in at most 512 bytes");
             return None;
         }
         // A call of a tool that its run did not have names no server, either.
         let is_known =
             !call.mcp_server.is_empty() || self.client_tools.iter().any(|tool| tool.name == call.tool);
         let tool = is_known.then(|| ToolRef { mcp_server: call.mcp_server, tool: call.tool.clone() });
-        let name = tool.as_ref().map_or(call.tool, |tool| self.naming.name(tool));
+        let name = tool.as_ref().map_or_else(|| Naming::fit(call.tool), |tool| self.naming.name(tool));
         Some(ToolCall { call_id: call.call_id, name, tool, arguments_json: call.arguments_json })
     }
 
