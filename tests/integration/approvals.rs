@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use runwright::grpc::proto::{
     ApprovalAnswer, FinishReason, InputAnswer, RunOptions, RunRequest, SubmitRunInputRequest, ToolCallStatus,
-    input_answer::Answer, pending_input::Input, run_event::Event,
+    ToolChoice, ToolChoiceMode, input_answer::Answer, pending_input::Input, run_event::Event, tool_choice,
 };
 use tonic::{Code, Request};
 
@@ -363,6 +363,52 @@ async fn a_tool_that_fails_ends_the_run_of_an_agent_that_wants_it_so() {
     run.submit([deny("call_0", ""), approved]).await.unwrap();
     let failed = run.end().await.unwrap_err();
     assert_eq!(reason(&failed), (Code::Aborted, "TOOL_FAILED".to_owned()));
-    let metadata = decode(&failed).metadata;
-    assert_eq!((&*metadata["mcp_server"], &*metadata["tool"]), ("crm", "fail"));
+    let failed = decode(&failed);
+    assert_eq!((&*failed.metadata["mcp_server"], &*failed.metadata["tool"]), ("crm", "fail"));
+    let calls = failed.progress.unwrap().tool_calls;
+    assert_eq!(calls[1].status(), ToolCallStatus::Error, "how it ended is known");
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_callers_and_loses_nothing() {
+    let scene = Scene::start(WHOAMI, APPROVAL, "").await;
+    let mut run = Reader::start(&scene.service, run_as("a", "alice")).await;
+    run.asked().await;
+    scene.service.stop();
+    let response = run.end().await.unwrap();
+    assert_eq!(response.finish_reason(), FinishReason::AwaitingInput);
+    assert_eq!((pending(&response), open(&response.new_messages)), (vec![("call_0", true)], vec!["call_0"]));
+    assert!(scene.called().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_is_asked_about_arguments_that_can_not_be_shown_whole() {
+    let arguments: &str = Box::leak(format!(r#"{{"a":"{}"}}"#, "x".repeat(512 * 1024)).into_boxed_str());
+    let scene = Scene::start(&[("whoami", arguments)], APPROVAL, "").await;
+    let response = scene.service.run(run_as("a", "alice")).await.unwrap();
+    assert_eq!(response.finish_reason(), FinishReason::Stop);
+    assert!(response.final_output.contains("too large to be shown"), "{}", response.final_output);
+    assert!(scene.called().is_empty());
+}
+
+#[tokio::test]
+async fn a_model_that_was_told_to_call_nothing_calls_nothing() {
+    let scene = Scene::start(&[("whoami", "{}")], "", "").await;
+    let choice = ToolChoice { choice: Some(tool_choice::Choice::Mode(ToolChoiceMode::None.into())) };
+    let options = RunOptions { tool_choice: Some(choice), ..RunOptions::default() };
+    let request = RunRequest { options: Some(options), ..run_as("a", "alice") };
+    let response = scene.service.run(request).await.unwrap();
+    assert_eq!(response.final_output, "No tool may be called in this run.|");
+    assert!(scene.called().is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_the_model_makes_up_goes_back_to_it_in_a_form_that_providers_take() {
+    let scene = Scene::start(&[("functions.who am i", "{}")], "", "").await;
+    let response = scene.service.run(run_as("a", "alice")).await.unwrap();
+    assert!(response.final_output.starts_with("There is no tool"), "{}", response.final_output);
+    let conversation = scene.conversation();
+    let name = conversation.iter().find_map(|message| message["tool_calls"][0]["function"]["name"].as_str());
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    assert!(name.unwrap().bytes().all(allowed), "{name:?}");
 }

@@ -2,7 +2,7 @@
 
 use runwright::grpc::proto::{
     FinishReason, InputAnswer, Message, MessageRole, Part, RunOptions, RunRequest, RunResponse, ToolCall,
-    ToolCallStatus, ToolRef, ToolResult, part, run_event::Event,
+    ToolCallStatus, ToolChoice, ToolChoiceMode, ToolRef, ToolResult, part, run_event::Event, tool_choice,
 };
 use serde_json::json;
 use tonic::{Code, Status};
@@ -370,4 +370,17 @@ async fn a_streamed_run_tells_of_what_it_makes_before_it_asks_the_model() {
         })
         .collect();
     assert_eq!(told, [("call started", 0), ("call completed", 0), ("turn", 1)]);
+}
+
+#[tokio::test]
+async fn a_tool_that_was_forced_is_not_forced_again() {
+    let scene = Scene::start(WHOAMI, APPROVAL, "").await;
+    let choice = ToolChoice { choice: Some(tool_choice::Choice::Mode(ToolChoiceMode::Required.into())) };
+    let options = RunOptions { tool_choice: Some(choice), ..RunOptions::default() };
+    let request = || RunRequest { options: Some(options.clone()), ..run_as("a", "alice") };
+    let first = scene.service.run(request()).await.unwrap();
+    let going = going_on(request(), &[&first.new_messages], [approve("call_0")]);
+    assert_eq!(scene.service.run(going).await.unwrap().finish_reason(), FinishReason::Stop);
+    let choices: Vec<_> = scene.model.seen().iter().map(|(_, body)| body["tool_choice"].clone()).collect();
+    assert_eq!(choices, [json!("required"), json!(null)]);
 }
