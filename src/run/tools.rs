@@ -58,8 +58,7 @@ impl Naming {
         } else {
             format!("{}__{}", tool.mcp_server, tool.tool)
         };
-        let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_allowed);
-        if fits { name } else { fitted(&name) }
+        if fits(&name) { name } else { fitted(&name) }
     }
 }
 
@@ -119,9 +118,11 @@ impl ToolTable {
     /// The call that a model asks for; it names no tool where the run has none of that name.
     pub(super) fn resolve(&self, asked: AskedCall) -> ToolCall {
         let AskedCall { call_id, mut name, arguments_json } = asked;
+        // A name that is made up may be anything: the provider would not take it back, and it stands in a span.
+        if !fits(&name) {
+            name = fitted(&name);
+        }
         let tool = self.by_name.get(&name).map(|offered| self.specs[offered.at].tool.clone());
-        // A name that is made up may be of any length.
-        name.truncate(name.floor_char_boundary(MAX_NAME));
         ToolCall { call_id, name, tool, arguments_json }
     }
 }
@@ -136,6 +137,10 @@ pub(super) fn arguments(json: &str) -> Option<Map<String, Value>> {
 
 fn is_allowed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+fn fits(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 fn fitted(name: &str) -> String {
@@ -192,6 +197,19 @@ mod tests {
         assert_eq!(offered, [&*taken, "whoami"]);
         let asked = AskedCall { call_id: "1".into(), name: taken, arguments_json: "{}".into() };
         assert_eq!(table.resolve(asked).tool, Some(tool("crm", "find.orders")));
+    }
+
+    #[test]
+    fn a_name_that_is_made_up_is_one_that_the_provider_takes_back() {
+        let resolve = |name: &str| {
+            let asked = AskedCall { call_id: "1".into(), name: name.into(), arguments_json: String::new() };
+            ToolTable::default().resolve(asked)
+        };
+        assert_eq!(resolve("made_up").name, "made_up");
+        for odd in ["functions.t", "a b", "\u{1F980}", &"x".repeat(65)] {
+            let call = resolve(odd);
+            assert!(fits(&call.name) && call.tool.is_none(), "{}", call.name);
+        }
     }
 
     #[test]
