@@ -19,12 +19,40 @@ impl<'a> CallIds<'a> {
         Self { request, given: Vec::new() }
     }
 
-    /// The provider's id, if it is a good one and not taken; else a new one.
+    /// The provider's id, if it is a good one and not taken; else a new one. Ids stand in spans, and so have a narrow form.
     pub(super) fn own(&mut self, id: String) -> String {
-        let good = (1..=MAX_ID_BYTES).contains(&id.len());
+        let good = (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(is_allowed);
         let taken = || self.request.has_call(&id) || self.given.contains(&id);
         let id = if good && !taken() { id } else { format!("call_{}", Uuid::now_v7().simple()) };
         self.given.push(id.clone());
         id
+    }
+}
+
+/// Visible ASCII that JSON has no escapes for.
+fn is_allowed(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::asked::Asked;
+
+    #[test]
+    fn an_id_is_the_providers_own_if_its_form_is_narrow() {
+        let asked = Asked::saying("hi");
+        let request = asked.request();
+        let mut ids = CallIds::new(&request);
+        for good in ["call_Ab-9", "functions.t:0", "call|fc_1", "call_1__thought__CiQB+/==", &"x".repeat(256)]
+        {
+            assert_eq!(ids.own(good.to_owned()), good);
+            let again = ids.own(good.to_owned());
+            assert!(again != good && again.starts_with("call_"), "{again}");
+        }
+        for bad in ["", " ", "a b", "a\n", "\0", "\u{FC}", "a\"b", "a\\b", &"x".repeat(257)] {
+            let own = ids.own(bad.to_owned());
+            assert!(own != bad && own.bytes().all(is_allowed), "{own}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderName, Response, StatusCode, header::RETRY_AFTER};
 use hyper::body::Body as HttpBody;
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,6 +23,8 @@ const MAX_REFUSAL_BYTES: usize = 64 * 1024;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// The shortest text that is taken for a part of a key, in bytes.
 const MIN_SECRET_BYTES: usize = 8;
+/// `Retry-After` of the provider behind a gateway: LiteLLM passes it on by this name alone.
+const PROVIDERS_RETRY_AFTER: HeaderName = HeaderName::from_static("llm_provider-retry-after");
 const CUT: &str = "its answer was cut short";
 
 /// A refusal of a request.
@@ -155,7 +157,8 @@ pub(super) async fn refusal(response: Response<impl HttpBody<Data = Bytes>>, sen
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date; a time gone by is zero, a long one is cut to an hour.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let said = headers.get(RETRY_AFTER).or_else(|| headers.get(PROVIDERS_RETRY_AFTER))?;
+    let text = said.to_str().ok()?.trim();
     let delay = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
@@ -170,12 +173,12 @@ async fn details(response: Response<impl HttpBody<Data = Bytes>>) -> Details {
     serde_json::from_slice(&body).map(|Body { error }| error).unwrap_or_default()
 }
 
-/// `error.code`, or else `error.type`, of a refusal's body.
+/// `error.code`, or else `error.type`, of a refusal's body. Nothing but digits is the HTTP status once more.
 fn code(details: &Details) -> Option<String> {
     [&details.code, &details.kind]
         .into_iter()
         .filter_map(Value::as_str)
-        .find(|code| is_code(code))
+        .find(|code| is_code(code) && !code.bytes().all(|byte| byte.is_ascii_digit()))
         .map(str::to_owned)
 }
 
@@ -227,6 +230,10 @@ mod tests {
         let opaque = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_bytes(b"\xff").unwrap())]);
         assert_eq!(retry_after(&opaque, now), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+        let mut behind = HeaderMap::from_iter([(PROVIDERS_RETRY_AFTER, HeaderValue::from_static("8"))]);
+        assert_eq!(retry_after(&behind, now), Some(Duration::from_secs(8)));
+        behind.insert(RETRY_AFTER, HeaderValue::from_static("7"));
+        assert_eq!(retry_after(&behind, now), Some(Duration::from_secs(7)), "the gateway's own comes first");
     }
 
     #[tokio::test]
@@ -237,6 +244,8 @@ mod tests {
             (r#"{"error":{"code":null,"type":"invalid_request_error"}}"#, Some("invalid_request_error")),
             (r#"{"error":{"code":400,"type":"a.b-c"}}"#, Some("a.b-c")),
             (r#"{"error":{"code":"Not A Code","type":"t"}}"#, Some("t")),
+            (r#"{"error":{"code":"400","type":"invalid_request_error"}}"#, Some("invalid_request_error")),
+            (r#"{"error":{"code":"400","type":"None"}}"#, None),
             (r#"{"error":{"message":"m"}}"#, None),
             (r#"{"error":"text"}"#, None),
             (r#"{"code":"top_level"}"#, None),

@@ -64,8 +64,7 @@ impl Naming {
 
     /// The name, or one that stands for it where providers do not allow it.
     pub fn fit(name: String) -> String {
-        let fits = (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_allowed);
-        if fits { name } else { fitted(&name) }
+        if fits(&name) { name } else { fitted(&name) }
     }
 }
 
@@ -127,9 +126,9 @@ impl ToolTable {
     /// The call that a model asks for; it names no tool where the run has none of that name.
     pub(super) fn resolve(&self, asked: AskedCall) -> ToolCall {
         let AskedCall { call_id, name, arguments_json } = asked;
-        let tool = self.by_name.get(&name).map(|offered| self.specs[offered.at].tool.clone());
-        // A name that is made up may be one that the provider does not take back.
+        // A name that is made up may be anything: the provider would not take it back, and it stands in a span.
         let name = Naming::fit(name);
+        let tool = self.by_name.get(&name).map(|offered| self.specs[offered.at].tool.clone());
         ToolCall { call_id, name, tool, arguments_json }
     }
 }
@@ -173,6 +172,10 @@ fn leave_out_nulls(value: &mut Value) {
 
 fn is_allowed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+fn fits(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 fn fitted(name: &str) -> String {
@@ -240,6 +243,19 @@ mod tests {
         assert!(fits(json!({"a": "x", "b": null, "c": {"d": null}})));
         assert!(!fits(json!({"a": null})), "a required one is not there then");
         assert!(!fits(json!({"a": "x", "b": null, "c": {"d": "1"}})));
+    }
+
+    #[test]
+    fn a_name_that_is_made_up_is_one_that_the_provider_takes_back() {
+        let resolve = |name: &str| {
+            let asked = AskedCall { call_id: "1".into(), name: name.into(), arguments_json: String::new() };
+            ToolTable::default().resolve(asked)
+        };
+        assert_eq!(resolve("made_up").name, "made_up");
+        for odd in ["functions.t", "a b", "\u{1F980}", &"x".repeat(65)] {
+            let call = resolve(odd);
+            assert!(fits(&call.name) && call.tool.is_none(), "{}", call.name);
+        }
     }
 
     #[test]

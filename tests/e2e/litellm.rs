@@ -20,7 +20,7 @@ use crate::support::{
 /// Makes a test of a behaviour for each API of LiteLLM that the service speaks.
 macro_rules! through {
     ($behaviour:path) => {
-        through! { $behaviour: openai_chat }
+        through! { $behaviour: openai_chat openai_responses anthropic }
     };
     ($behaviour:path: $($api:ident)+) => {
         $(
@@ -74,9 +74,12 @@ struct Api {
     tells_reasoning: bool,
 }
 
-// One more of these, and its name in `through!`, is another API.
 #[allow(non_upper_case_globals, reason = "tests are named after it")]
 const openai_chat: Api = Api { provider: "openai_chat", path: "/v1", tells_reasoning: true };
+#[allow(non_upper_case_globals, reason = "tests are named after it")]
+const openai_responses: Api = Api { provider: "openai_responses", path: "/v1", tells_reasoning: true };
+#[allow(non_upper_case_globals, reason = "tests are named after it")]
+const anthropic: Api = Api { provider: "anthropic", path: "", tells_reasoning: false };
 
 /// An MCP server, and a service whose models LiteLLM serves, with an agent for each: the `known`, one that LiteLLM does not
 /// know (`unknown`), and the known with a wrong key (`wrong_key`).

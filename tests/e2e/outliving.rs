@@ -33,6 +33,7 @@ async fn outlived(world: World) {
                     control_token: control_token.clone(),
                     per_run_mcp_headers: [(SUBJECT.to_owned(), set(&new))].into(),
                     mcp_headers: None,
+                    per_run_model_headers: [].into(),
                 };
                 agents.update_run_headers(request).await.unwrap();
             }

@@ -1,13 +1,7 @@
 //! Runs that are cancelled at any moment, beside each other: no request ever carries another's headers, and nothing of
 //! them is left.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     body::Body,
@@ -19,6 +13,7 @@ use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
+    dice::Dice,
     mcp_server::{Era, McpServer, Seen, raw, sse},
     run_as, run_with,
     scene::script_config,
@@ -27,30 +22,6 @@ use crate::support::{
 };
 
 const RUNS: usize = 200;
-
-/// Numbers without a pattern, the same ones in each run of the test.
-struct Dice(AtomicU64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(AtomicU64::new(seed))
-    }
-
-    /// A number below `bound` (splitmix64).
-    fn roll(&self, bound: u64) -> u64 {
-        let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    /// Lets others go first, a number of times.
-    async fn dawdle(&self, most: u64) {
-        for _ in 0..self.roll(most) {
-            yield_now().await;
-        }
-    }
-}
 
 /// A server that takes its time, breaks off some answers, and resumes them by an id that holds the token and the request.
 async fn dawdling(era: Era, dice: Arc<Dice>) -> McpServer {

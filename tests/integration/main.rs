@@ -19,6 +19,7 @@ mod conversation;
 mod egress;
 mod errors;
 mod ids;
+mod ill_models;
 mod isolation;
 mod layers;
 mod leak;

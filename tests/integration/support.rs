@@ -1,5 +1,6 @@
 //! What the tests share: the service, a programmable MCP server, a programmable model endpoint, and words for errors.
 
+pub mod dice;
 pub mod error;
 pub mod gate;
 pub mod inputs;

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 use sha2::{Digest, Sha256};
 
 use super::thought::Thought;
@@ -141,8 +141,9 @@ fn shown(image: &Image) -> Block<'_> {
 }
 
 fn called(call: &ToolCall) -> Block<'_> {
-    let object =
-        |text| serde_json::from_str::<&RawValue>(text).ok().filter(|input| input.get().starts_with('{'));
+    // Looked into to the end: the API would refuse a number out of range, or half a surrogate pair.
+    let is_object = |text| serde_json::from_str::<Map<String, Value>>(text).is_ok();
+    let object = |text| serde_json::from_str::<&RawValue>(text).ok().filter(|_| is_object(text));
     // What is no object the model has been told of: the call failed.
     let input = object(call.arguments_json.trim()).or_else(|| object("{}")).unwrap_or(RawValue::NULL);
     Block::Other(Other::ToolUse { id: id(&call.call_id), name: &call.name, input })

@@ -108,8 +108,8 @@ async fn serve(mut connection: Connection, shared: Arc<Shared>) {
     }
 }
 
-/// The next request's JSON.
-async fn read(connection: &mut Connection) -> Option<Value> {
+/// The next request's JSON; `None`: the other side has gone.
+pub async fn read(connection: &mut Connection) -> Option<Value> {
     let mut length = 0;
     loop {
         let mut line = String::new();

@@ -100,7 +100,10 @@ fn ids_that_do_not_fit_are_replaced_alike_in_call_and_result() {
 
 #[test]
 fn arguments_are_an_object_whatever_the_model_wrote() {
-    for arguments in ["", " ", "null", "[1]", "\"{}\"", "{", "{} {}", "{\"a\":}"] {
+    let unreadable = ["{\"a\":1e400}", r#"{"a":"\ud83d"}"#];
+    for arguments in
+        ["", " ", "null", "[1]", "\"{}\"", "{", "{} {}", "{\"a\":}"].into_iter().chain(unreadable)
+    {
         let sent = messages(vec![Message::user("q"), assistant([asks("c", arguments)])]);
         assert_eq!(sent[1]["content"][0]["input"], json!({}), "{arguments}");
     }
