@@ -112,7 +112,10 @@ impl Origin {
         // Boxed, since to connect takes a large future, and most requests find a connection.
         let connected = Box::pin(timeout(self.connect_timeout, self.connect()));
         let connected = connected.await.unwrap_or(Err(SendError::Connect))?;
-        self.send_over(connected, request).await.map_err(|_| SendError::Broken)
+        self.send_over(connected, request).await.map_err(|unanswered| match unanswered {
+            Unanswered::Untaken(_) => SendError::Connect,
+            Unanswered::Broken => SendError::Broken,
+        })
     }
 
     async fn send_over(

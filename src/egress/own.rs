@@ -6,7 +6,7 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
 };
 
@@ -18,6 +18,7 @@ use hyper::{
     client::conn::http1::{self, Connection, SendRequest},
     rt::{Read, Write},
 };
+use tokio::task::unconstrained;
 
 use super::{SendError, origin::Idle};
 
@@ -52,26 +53,39 @@ impl<I: Read + Write + Unpin> Own<I> {
         Ok(Self(Box::new(Halves { requests, work })))
     }
 
-    /// Whether it takes a request now. The other side may have closed it since it was last looked at.
+    /// Whether it takes a request now. The other side may have closed it since it was last looked at: so it is looked at,
+    /// also by a task that has had its share of tokio's time, to which sockets say that nothing has come.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
-        self.work(cx).is_pending() && self.0.requests.is_ready()
+        let mut looked = pin!(unconstrained(poll_fn(|cx| Poll::Ready(self.work(cx).is_pending()))));
+        let is_open = matches!(looked.as_mut().poll(cx), Poll::Ready(true));
+        is_open && self.0.requests.is_ready()
     }
 
     /// Sends a request, and waits for the head of its answer. To drop the future is to close the connection.
     pub(super) async fn send(
-        mut self,
+        self,
         request: Request<Full<Bytes>>,
     ) -> Result<(Self, Response<Incoming>), Unanswered> {
-        let mut answer = std::pin::pin!(self.0.requests.try_send_request(request));
-        let work = &mut self.0.work;
-        let answered = poll_fn(|cx| {
-            // Where it ends, the answer says why.
-            let _ = Pin::new(&mut *work).poll(cx);
-            answer.as_mut().poll(cx)
-        });
-        match answered.await {
-            Ok(response) => Ok((self, response)),
-            Err(mut error) => Err(Unanswered::of(error.take_message())),
+        let Halves { mut requests, work } = *self.0;
+        let mut work = Some(work);
+        let answered = {
+            let mut answer = pin!(requests.try_send_request(request));
+            poll_fn(|cx| {
+                let has_ended = work.as_mut().is_none_or(|work| Pin::new(work).poll(cx).is_ready());
+                let answered = answer.as_mut().poll(cx);
+                if answered.is_ready() || !has_ended {
+                    return answered;
+                }
+                // One that ended before it took the request gives it back only when it is dropped.
+                work = None;
+                answer.as_mut().poll(cx)
+            })
+            .await
+        };
+        match (answered, work) {
+            (Ok(response), Some(work)) => Ok((Self(Box::new(Halves { requests, work })), response)),
+            (Ok(_), None) => Err(Unanswered::Broken),
+            (Err(mut error), _) => Err(Unanswered::of(error.take_message())),
         }
     }
 
@@ -135,5 +149,63 @@ impl OwnBody {
 impl Drop for OwnBody {
     fn drop(&mut self) {
         self.end(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future;
+    use hyper_util::rt::TokioIo;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        task::coop,
+    };
+
+    use super::*;
+
+    fn request() -> Request<Full<Bytes>> {
+        Request::post("/").header("host", "h").body(Full::new(Bytes::from("q"))).unwrap()
+    }
+
+    /// A connection that has been used once, and its other side.
+    async fn used() -> (Own<TokioIo<DuplexStream>>, DuplexStream) {
+        let (ours, mut theirs) = duplex(1024);
+        let own = Own::begin(TokioIo::new(ours)).await.unwrap_or_else(|_| panic!("it begins"));
+        let answer = async {
+            theirs.read_u8().await.unwrap();
+            theirs.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        };
+        let (sent, ()) = future::join(own.send(request()), answer).await;
+        let Ok((mut own, _)) = sent else { panic!("it is answered") };
+        assert!(poll_fn(|cx| Poll::Ready(own.is_ready(cx))).await);
+        (own, theirs)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_gives_the_request_back() {
+        let (own, theirs) = used().await;
+        drop(theirs);
+        let Err(Unanswered::Untaken(untaken)) = own.send(request()).await else { panic!("it is given back") };
+        assert_eq!(untaken.uri(), "/");
+    }
+
+    #[tokio::test]
+    async fn a_closed_connection_is_seen_by_a_task_that_has_had_its_share_of_time() {
+        let (mut own, theirs) = used().await;
+        drop(theirs);
+        while coop::has_budget_remaining() {
+            coop::consume_budget().await;
+            if !coop::has_budget_remaining() {
+                break;
+            }
+        }
+        assert!(!poll_fn(|cx| Poll::Ready(own.is_ready(cx))).await);
+    }
+
+    #[tokio::test]
+    async fn what_comes_unasked_ends_a_connection() {
+        let (mut own, mut theirs) = used().await;
+        theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong").await.unwrap();
+        assert!(!poll_fn(|cx| Poll::Ready(own.is_ready(cx))).await);
     }
 }
