@@ -26,6 +26,7 @@ pub mod scripted;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod tool_schema;
 
 pub use crate::settings::{OutputSchema, ReasoningEffort, Settings};
 #[cfg(test)]

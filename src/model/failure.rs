@@ -26,6 +26,7 @@ const MIN_SECRET_BYTES: usize = 8;
 /// `Retry-After` of the provider behind a gateway: LiteLLM passes it on by this name alone.
 const PROVIDERS_RETRY_AFTER: HeaderName = HeaderName::from_static("llm_provider-retry-after");
 const CUT: &str = "its answer was cut short";
+const REPORTED: &str = "it reported an error instead of an answer";
 
 /// A refusal of a request.
 pub(super) struct Refusal {
@@ -82,9 +83,14 @@ pub(super) fn too_large() -> Error {
     unavailable("its answer is too large")
 }
 
-/// The provider ends its answer before the answer's end.
+/// The provider, or what is between, ends an answer before its end.
 pub(super) fn cut() -> Error {
-    unavailable(CUT)
+    passing(CUT, None)
+}
+
+/// An answer that says itself that the provider fails at the moment.
+pub(super) fn failing() -> Error {
+    passing(REPORTED, None)
 }
 
 /// A request that has no answer.
@@ -115,7 +121,7 @@ pub(super) fn events(error: sse::Error<hyper::Error>) -> Error {
 
 /// An answer, or an event of one, that says itself that it is an error.
 pub(super) fn reported() -> Error {
-    unavailable("it reported an error instead of an answer")
+    unavailable(REPORTED)
 }
 
 /// The answer asks for more tools than are looked at.

@@ -195,6 +195,7 @@ pub(super) fn reported(error: &RawValue) -> Error {
         Some(code @ "billing_error") => rejected(402, code),
         Some(code @ "not_found_error") => rejected(404, code),
         Some(code @ "request_too_large") => rejected(413, code),
+        Some("overloaded_error" | "api_error" | "timeout_error") => failure::failing(),
         _ => failure::reported(),
     }
 }

@@ -44,9 +44,11 @@ impl Plan {
         let may_force = !request.tools.is_empty();
         let forced = may_force && matches!(request.tool_choice, ToolChoice::Required | ToolChoice::Tool(_));
         let may_budget = resumable && !forced && max_tokens > MIN_BUDGET;
-        let thinking = settings
-            .reasoning_effort
-            .and_then(|effort| thinking(takes.thinking, effort, may_budget.then_some(max_tokens)));
+        // The API refuses to think where a tool is forced.
+        let effort =
+            settings.reasoning_effort.map(|effort| if forced { ReasoningEffort::None } else { effort });
+        let thinking =
+            effort.and_then(|effort| thinking(takes.thinking, effort, may_budget.then_some(max_tokens)));
         let thinks = matches!(thinking, Some(Asked::Adaptive { .. } | Asked::Enabled { .. }));
         let sampled = |value: Option<f64>| value.filter(|_| takes.sampling);
         let temperature = sampled(settings.temperature).filter(|_| !thinks).map(|value| value.min(1.0));
@@ -176,6 +178,15 @@ mod tests {
         assert_eq!(with(8000, ToolChoice::Required, true), Some(Asked::Disabled));
         assert_eq!(with(8000, ToolChoice::Tool("t"), true), Some(Asked::Disabled));
         assert_eq!(with(8000, ToolChoice::Auto, false), Some(Asked::Disabled));
+    }
+
+    #[test]
+    fn no_model_is_asked_to_think_where_a_tool_is_forced() {
+        for (model, expected) in [("claude-opus-4-6", Some(Asked::Disabled)), ("claude-opus-5-5", None)] {
+            let settings = Settings { reasoning_effort: Some(ReasoningEffort::High), ..Settings::default() };
+            let plan = plan(model, settings, ToolChoice::Required, true);
+            assert_eq!((plan.thinking, plan.effort), (expected, Some("high")), "{model}");
+        }
     }
 
     #[test]

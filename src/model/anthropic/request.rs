@@ -12,7 +12,7 @@ use super::{
     schema,
 };
 use crate::{
-    model::{Error, OutputSchema, Request, ToolChoice, failure},
+    model::{Error, OutputSchema, Request, ToolChoice, failure, tool_schema},
     tool::{Form, ToolSpec},
 };
 
@@ -115,7 +115,7 @@ impl Tools<'_> {
 
 fn offered(tool: &ToolSpec) -> Result<Box<RawValue>, serde_json::Error> {
     let ToolSpec { name, description, input_schema, .. } = tool;
-    let fitted = schema::for_tool(input_schema)?;
+    let fitted = tool_schema::fitted(input_schema)?;
     to_raw_value(&Offered { name, description, input_schema: fitted.as_deref().unwrap_or(input_schema) })
 }
 

@@ -1,53 +1,16 @@
-//! What the API takes of JSON Schema: for tools nearly all, for answers only what it can hold a model to.
+//! What the API takes of JSON Schema for answers: only what it can hold a model to.
 //!
 //! Source: <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>, "JSON Schema limitations". A schema
 //! with anything else is refused with the whole request, so it is looked at first.
 
 use std::collections::HashMap;
 
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{
-    Map, Value,
-    value::{RawValue, to_raw_value},
-};
+use serde_json::{Value, value::RawValue};
 
 /// The most places of a schema where one of several types may stand.
 const MAX_UNIONS: usize = 16;
 const FORMATS: [&str; 9] =
     ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "uuid"];
-/// Where the API does not take them: alternatives at the top of a tool's arguments.
-const ALTERNATIVES: [&str; 3] = ["anyOf", "oneOf", "allOf"];
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Top<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(default)]
-    any_of: Option<IgnoredAny>,
-    #[serde(default)]
-    one_of: Option<IgnoredAny>,
-    #[serde(default)]
-    all_of: Option<IgnoredAny>,
-}
-
-/// A tool's schema in a form that the API takes, if it does not take it as it is: the type `object`, and no alternatives at
-/// the top. The tool's server still sees to it that arguments fit.
-///
-/// # Errors
-/// It can't be written, which no known schema causes.
-pub(super) fn for_tool(schema: &RawValue) -> Result<Option<Box<RawValue>>, serde_json::Error> {
-    let Ok(top) = serde_json::from_str::<Top<'_>>(schema.get()) else { return Ok(None) };
-    let is_object = top.kind.is_some_and(|kind| kind.get() == r#""object""#);
-    if is_object && top.any_of.is_none() && top.one_of.is_none() && top.all_of.is_none() {
-        return Ok(None);
-    }
-    let Ok(mut fitted) = serde_json::from_str::<Map<String, Value>>(schema.get()) else { return Ok(None) };
-    fitted.retain(|key, _| !ALTERNATIVES.contains(&key.as_str()));
-    fitted.insert("type".to_owned(), "object".into());
-    to_raw_value(&fitted).map(Some)
-}
-
 /// Whether the API can hold a model to a schema.
 pub(super) fn is_guaranteed(schema: &RawValue) -> bool {
     let Ok(root) = serde_json::from_str::<Value>(schema.get()) else { return false };
@@ -111,23 +74,12 @@ fn is_compound(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json, value::to_raw_value};
 
     use super::*;
 
     fn raw(schema: &Value) -> Box<RawValue> {
         to_raw_value(schema).unwrap()
-    }
-
-    #[test]
-    fn a_tools_schema_is_fitted_where_the_api_would_refuse_it() {
-        let fitted = |schema: Value| for_tool(&raw(&schema)).unwrap().map(|raw| raw.get().to_owned());
-        assert_eq!(fitted(json!({"type": "object", "properties": {"a": {"anyOf": []}}})), None);
-        assert_eq!(fitted(json!({})).unwrap(), r#"{"type":"object"}"#);
-        assert_eq!(fitted(json!({"type": ["object"], "x": 1})).unwrap(), r#"{"type":"object","x":1}"#);
-        let alternatives = json!({"type": "object", "anyOf": [{"required": ["a"]}], "properties": {"a": {}}});
-        assert_eq!(fitted(alternatives).unwrap(), r#"{"type":"object","properties":{"a":{}}}"#);
-        assert_eq!(fitted(json!("text")), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart},
-    model::{Error, OutputSchema, ReasoningEffort, Request, ToolChoice, failure},
+    model::{Error, OutputSchema, ReasoningEffort, Request, ToolChoice, failure, tool_schema},
     tool::{Form, ToolSpec},
 };
 
@@ -212,7 +212,9 @@ fn calls(parts: &[AssistantPart]) -> impl Iterator<Item = &ToolCall> {
 
 fn offered(tool: &ToolSpec) -> Result<Box<RawValue>, serde_json::Error> {
     let ToolSpec { name, description, input_schema, .. } = tool;
-    let function = Offered { name, description, parameters: input_schema };
+    let fitted = tool_schema::fitted(input_schema)?;
+    let parameters = fitted.as_deref().unwrap_or(input_schema);
+    let function = Offered { name, description, parameters };
     to_raw_value(&Typed { id: None, kind: "function", what: Function { function } })
 }
 

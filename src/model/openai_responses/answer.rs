@@ -132,6 +132,9 @@ pub(super) fn reported(error: &RawValue) -> Error {
     if codes().any(|code| matches!(code, "rate_limit_exceeded" | "insufficient_quota")) {
         return Error::RateLimited { retry_after: None };
     }
+    if codes().any(|code| code == "server_error") {
+        return failure::failing();
+    }
     let fault = REQUEST_FAULTS.into_iter().find(|fault| codes().any(|code| code == *fault));
     fault.map_or_else(failure::reported, |code| Error::Rejected {
         status: BAD_REQUEST,

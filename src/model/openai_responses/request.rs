@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{extras::Extras, input::Input};
 use crate::{
-    model::{Error, OutputSchema, ReasoningEffort, Request, ToolChoice, failure},
+    model::{Error, OutputSchema, ReasoningEffort, Request, ToolChoice, failure, tool_schema},
     tool::{Form, ToolSpec},
 };
 
@@ -136,7 +136,9 @@ impl Tools<'_> {
 /// A tool. Where `strict` is left out, the API takes it for true and makes optional arguments required.
 fn offered(tool: &ToolSpec) -> Result<Box<RawValue>, serde_json::Error> {
     let ToolSpec { name, description, input_schema, .. } = tool;
-    to_raw_value(&Offered { name, description, parameters: input_schema, strict: false })
+    let fitted = tool_schema::fitted(input_schema)?;
+    let parameters = fitted.as_deref().unwrap_or(input_schema);
+    to_raw_value(&Offered { name, description, parameters, strict: false })
 }
 
 fn choice(choice: ToolChoice<'_>) -> Choice<'_> {

@@ -145,7 +145,6 @@ async fn a_failure_that_lasts_is_given_back_at_once() {
         failure::unavailable("it answered with a redirect, which is never followed"),
         failure::unreadable(),
         failure::too_large(),
-        failure::cut(),
         failure::body(BodyError::TooLarge),
         failure::reported(),
         failure::too_many_calls(),

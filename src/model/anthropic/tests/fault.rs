@@ -71,8 +71,8 @@ async fn an_error_in_the_place_of_an_answer() {
         ("authentication_error", Error::Unauthorized { status: 401 }),
         ("permission_error", Error::Unauthorized { status: 403 }),
         ("rate_limit_error", Error::RateLimited { retry_after: None }),
-        ("overloaded_error", failure::reported()),
-        ("api_error", failure::reported()),
+        ("overloaded_error", failure::failing()),
+        ("api_error", failure::failing()),
         (CANARY, failure::reported()),
     ];
     for (kind, expected) in cases {

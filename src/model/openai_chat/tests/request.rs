@@ -71,7 +71,7 @@ fn a_tools_schema_goes_in_as_it_is() {
     assert!(text.contains(&expected), "{text}");
 
     let described = described("crm", "find", "find", "Finds.");
-    let function = json!({"name": "find", "description": "Finds.", "parameters": {}});
+    let function = json!({"name": "find", "description": "Finds.", "parameters": {"type": "object"}});
     let tools = written(&Asked { tools: vec![described], ..Asked::saying("hi") }, false)["tools"].take();
     assert_eq!(tools, json!([{"type": "function", "function": function}]));
 }

@@ -51,7 +51,7 @@ async fn answers_that_are_errors() {
     let cases = [
         (json!("rate_limit_exceeded"), Error::RateLimited { retry_after: None }),
         (json!("insufficient_quota"), Error::RateLimited { retry_after: None }),
-        (json!("server_error"), failure::reported()),
+        (json!("server_error"), failure::failing()),
         (json!("vector_store_timeout"), failure::reported()),
         (json!(CANARY), failure::reported()),
         (json!(null), failure::reported()),
