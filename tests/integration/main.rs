@@ -16,6 +16,7 @@ mod caller_headers;
 mod catalog;
 mod client_tools;
 mod conversation;
+mod docs;
 mod egress;
 mod errors;
 mod ids;
