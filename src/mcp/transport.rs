@@ -37,6 +37,9 @@ use super::{
     slot::Exchange,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How many answers may wait for rmcp's service loop; those that post wait, too, then.
 const MAX_WAITING: usize = 16;
 /// The id of the start that rmcp's transport is given. Those of rmcp's own requests are numbers.
