@@ -62,11 +62,7 @@ pub(super) async fn read(
         return Err(Fault::Malformed("it is neither JSON nor an event stream"));
     }
     let body = read_body(response, backend.max_body_bytes()).await?;
-    let calling = matches!(request.request, ClientRequest::CallToolRequest(_));
-    let mut answer = match calling.then(|| tool_result(&body)).flatten() {
-        Some(answer) => answer,
-        None => parse(&body)?,
-    };
+    let mut answer = parse_answer(&request.request, &body)?;
     if listing && let Some(page) = tools::keep_usable(&mut answer) {
         sending.exchange.note_page(page);
     }
@@ -136,6 +132,12 @@ async fn read_body(response: Response<Body>, max: usize) -> Result<bytes::Bytes,
     })
 }
 
+/// Reads what may be the answer to a request.
+pub(super) fn parse_answer(request: &ClientRequest, body: &[u8]) -> Result<ServerJsonRpcMessage, Fault> {
+    let calling = matches!(request, ClientRequest::CallToolRequest(_));
+    calling.then(|| tool_result(body)).flatten().map_or_else(|| parse(body), Ok)
+}
+
 fn parse(body: &[u8]) -> Result<ServerJsonRpcMessage, Fault> {
     serde_json::from_slice(body).map_err(|_| Fault::Malformed("it is no JSON-RPC message"))
 }
@@ -156,7 +158,10 @@ fn tool_result(body: &[u8]) -> Option<ServerJsonRpcMessage> {
 }
 
 /// Holds an answer against the request that it came for.
-fn for_request(mut answer: ServerJsonRpcMessage, id: &RequestId) -> Result<ServerJsonRpcMessage, Fault> {
+pub(super) fn for_request(
+    mut answer: ServerJsonRpcMessage,
+    id: &RequestId,
+) -> Result<ServerJsonRpcMessage, Fault> {
     let answered = match &mut answer {
         ServerJsonRpcMessage::Response(response) => &response.id,
         ServerJsonRpcMessage::Error(error) => &*error.id.get_or_insert_with(|| id.clone()),

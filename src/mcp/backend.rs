@@ -28,7 +28,7 @@ use sse_stream::{Error as SseError, Sse};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Fault, answer, dozing, plain_call,
+    Fault, answer, dozing, plain_request,
     registration::{Era, Registration},
     slot::{Exchange, Filled, Slot},
     streamed::{self, Interrupted},
@@ -61,8 +61,8 @@ struct State {
     /// The session id that the server gave when the client was opened.
     session: OnceLock<Arc<str>>,
     interrupted: Interrupted,
-    /// The revision that the server speaks, where it was found out by a client of the identity before.
-    known: Option<ProtocolVersion>,
+    /// The revision that the server speaks, where it was found out before: by a client of the identity, or by this one.
+    known: OnceLock<ProtocolVersion>,
 }
 
 /// A request to be sent: what it carries and how long it may take.
@@ -81,6 +81,7 @@ impl Backend {
         slot: &Arc<Slot>,
         known: Option<ProtocolVersion>,
     ) -> Self {
+        let known = known.map(OnceLock::from).unwrap_or_default();
         let state = State { known, ..State::default() };
         Self { registration: registration.clone(), slot: slot.clone(), state: Arc::new(state) }
     }
@@ -88,6 +89,11 @@ impl Backend {
     /// Whether the server gave a session id when the client was opened.
     pub(super) fn has_session(&self) -> bool {
         self.state.session.get().is_some()
+    }
+
+    /// Notes the revision that the server speaks. From now on it is not asked for.
+    pub(super) fn note_revision(&self, revision: ProtocolVersion) {
+        let _ = self.state.known.set(revision);
     }
 
     /// The largest body or event that is read.
@@ -161,16 +167,24 @@ impl Backend {
         })
     }
 
-    /// Posts a plain call of revision 2026-07-28, which rmcp does not send itself.
-    pub(super) async fn call(
+    /// Posts a request of revision 2026-07-28 that rmcp does not send itself. It is answered from here if the answer is
+    /// known.
+    pub(super) async fn post_plain(
         &self,
-        exchange: &Arc<Exchange>,
         message: &ClientJsonRpcMessage,
     ) -> Result<StreamableHttpPostResponse, Fault> {
-        let sending = self.sending(Some(exchange.clone()), self.registration.config.timeouts.call)?;
-        let body = plain_call::body(message).ok_or(Fault::Malformed("our own request"))?;
-        let post = pin!(self.post(&sending, message, body, None, plain_call::headers(message)));
+        if let Some(answer) = self.known_answer(message) {
+            return Ok(answer);
+        }
+        let sending = self.sending(exchange(message), self.limit(message))?;
+        let body = plain_request::body(message).ok_or(Fault::Malformed("our own request"))?;
+        let post = pin!(self.post(&sending, message, body, None, plain_request::headers(message)));
         sending.bounded(post).await
+    }
+
+    /// What a server of a known revision answers to the start.
+    fn known_answer(&self, message: &ClientJsonRpcMessage) -> Option<StreamableHttpPostResponse> {
+        self.state.known.get().and_then(|revision| dozing::answer(revision, message))
     }
 
     async fn post(
@@ -231,8 +245,7 @@ impl StreamableHttpClient for Backend {
         _auth: Option<String>,
         protocol: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, StreamableHttpError<Fault>> {
-        let known = self.state.known.as_ref();
-        if let Some(answer) = known.and_then(|revision| dozing::answer(revision, &message)) {
+        if let Some(answer) = self.known_answer(&message) {
             return Ok(answer);
         }
         let exchange = exchange(&message);

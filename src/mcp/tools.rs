@@ -295,6 +295,22 @@ pub(super) fn keep_usable(message: &mut ServerJsonRpcMessage) -> Option<PageNote
     Some(PageNotes { dropped, listed: list.tools.iter().map(|tool| tool.name.to_string()).collect() })
 }
 
+/// Whether an answer lists a tool that may have arguments that are sent as headers.
+pub(super) fn lists_mirroring(message: &ServerJsonRpcMessage) -> bool {
+    let ServerJsonRpcMessage::Response(response) = message else { return false };
+    let ServerResult::ListToolsResult(list) = &response.result else { return false };
+    list.tools.iter().any(|tool| tool.input_schema.iter().any(|(key, value)| is_mirroring(key, value)))
+}
+
+fn is_mirroring(key: &str, value: &Value) -> bool {
+    key == "x-mcp-header"
+        || match value {
+            Value::Object(fields) => fields.iter().any(|(key, value)| is_mirroring(key, value)),
+            Value::Array(values) => values.iter().any(|value| is_mirroring("", value)),
+            _ => false,
+        }
+}
+
 fn take_out_unusable(result: &mut Value) -> Dropped {
     let mut dropped = Dropped::default();
     let Some(tools) = result.get_mut("tools").and_then(Value::as_array_mut) else { return dropped };

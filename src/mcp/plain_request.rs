@@ -1,4 +1,5 @@
-//! A plain `tools/call` of revision 2026-07-28, as it goes over HTTP: one whose headers mirror none of its arguments.
+//! Requests of revision 2026-07-28 as they go over HTTP where rmcp does not send them: `server/discover`, `tools/list`, and
+//! a plain `tools/call`, which is one whose headers mirror none of its arguments.
 //!
 //! rmcp turns a request into a JSON value, to look for what is mirrored and to merge what a request may have of `_meta` in
 //! two places. A plain call has nothing of the one and one of the other, so it is written at once.
@@ -10,7 +11,7 @@ use rmcp::model::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// The headers. The tool's name can stand in one.
+/// The headers. A called tool's name can stand in one.
 pub(super) fn headers(
     message: &ClientJsonRpcMessage,
 ) -> impl IntoIterator<Item = (HeaderName, HeaderValue)> + use<> {
@@ -20,16 +21,32 @@ pub(super) fn headers(
     let name = call(message).and_then(|(_, call)| HeaderValue::from_str(&call.params.name).ok());
     [
         (PROTOCOL_VERSION, Some(HeaderValue::from_static("2026-07-28"))),
-        (METHOD, Some(HeaderValue::from_static("tools/call"))),
+        (METHOD, method(message).map(HeaderValue::from_static)),
         (NAME, name),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
 }
 
-/// The body; `None`: it is no call.
+/// The body; `None`: it is not to be written.
 pub(super) fn body(message: &ClientJsonRpcMessage) -> Option<Vec<u8>> {
-    let (id, call) = call(message)?;
+    match call(message) {
+        Some((id, call)) => call_body(id, call),
+        None => serde_json::to_vec(message).ok(),
+    }
+}
+
+fn method(message: &ClientJsonRpcMessage) -> Option<&'static str> {
+    let ClientJsonRpcMessage::Request(request) = message else { return None };
+    match request.request {
+        ClientRequest::DiscoverRequest(_) => Some("server/discover"),
+        ClientRequest::ListToolsRequest(_) => Some("tools/list"),
+        ClientRequest::CallToolRequest(_) => Some("tools/call"),
+        _ => None,
+    }
+}
+
+fn call_body(id: &RequestId, call: &CallToolRequest) -> Option<Vec<u8>> {
     let params = Params {
         meta: call.extensions.get(),
         name: &call.params.name,
