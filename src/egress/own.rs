@@ -47,6 +47,7 @@ impl Unanswered {
 
 impl<I: Read + Write + Unpin> Own<I> {
     /// Begins to speak over a connection.
+    #[allow(clippy::disallowed_methods, reason = "this is the place")]
     pub(super) async fn begin(io: I) -> Result<Self, SendError> {
         let halves = http1::handshake(io).await.map_err(|_| SendError::Connect)?;
         let (requests, work) = halves;

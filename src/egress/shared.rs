@@ -25,6 +25,7 @@ pub(super) struct Shared(SendRequest<Full<Bytes>>);
 
 impl Shared {
     /// Begins to speak over a connection. A task of its own does the work.
+    #[allow(clippy::disallowed_methods, reason = "this is the place")]
     pub(super) async fn begin(io: impl Read + Write + Unpin + Send + 'static) -> Result<Self, SendError> {
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
