@@ -84,7 +84,11 @@ const MODEL_CASES: [ModelCase; 10] = [
     },
     ModelCase { tries: 3, ..case(|| at(refusal(500), "0"), Code::Unavailable, "MODEL_UNAVAILABLE", "500") },
     case(redirect, Code::Unavailable, "MODEL_UNAVAILABLE", "redirect"),
-    case(|| raw(StatusCode::OK, "text/html", CANARY), Code::Unavailable, "MODEL_UNAVAILABLE", ""),
+    // Once whole, and three times streamed, as a stream that ends too early.
+    ModelCase {
+        tries: 2,
+        ..case(|| raw(StatusCode::OK, "text/html", CANARY), Code::Unavailable, "MODEL_UNAVAILABLE", "")
+    },
     // Three times whole, and once streamed, since a piece was passed on.
     ModelCase { tries: 2, ..case(ended, Code::Unavailable, "MODEL_UNAVAILABLE", "") },
 ];
