@@ -1,7 +1,7 @@
 //! What an MCP server's HTTP answer means.
 //!
 //! A JSON body must answer the request that it came for: its id is compared, and an error without an id is given the
-//! request's, because rmcp would drop it and wait on. In an SSE answer rmcp looks for the id itself.
+//! request's, because rmcp would drop it and wait on. In an SSE answer that is handed to rmcp it looks for the id itself.
 
 use std::pin::pin;
 

@@ -1,10 +1,10 @@
 //! Clients that nobody uses for a while.
 //!
-//! An open rmcp client is two tasks and six channels, each with room for 32 messages of half a kilobyte from its start, over
-//! 100 KiB in all. A server that gave it no session knows nothing of it. So a kept client that is idle for [`DOZE_AFTER`]
-//! is closed, and what stays is what requests had to find out: the revision that the server speaks, and its tools. The
-//! next run of the identity opens a client as usual, but that the backend answers `server/discover`, or `initialize`, by
-//! itself from what is known: nothing is sent.
+//! An open rmcp client is a task and its channels, each with room for 32 messages of half a kilobyte from its start: some
+//! 26 KiB, and with the task of rmcp's transport some 80. A server that gave it no session knows nothing of it. So a kept
+//! client that is idle for [`DOZE_AFTER`] is closed, and what stays is what requests had to find out: the revision that the
+//! server speaks, and its tools. The next run of the identity opens a client as usual, but that the backend answers
+//! `server/discover`, or `initialize`, by itself from what is known: nothing is sent.
 //!
 //! What stays belongs to one identity, as the client did, and is given up when the client would have been.
 

@@ -2,7 +2,7 @@
 //!
 //! Such a request is broken off where nobody waits for it any more: that is how a server that has no sessions learns it.
 //! An answer that comes as a stream is read from here, too. What stands in it besides the answer is for nobody: servers of
-//! these revisions make no requests, and progress is taken out before. Only where a stream breaks off in a place from where
+//! this revision make no requests, and progress is taken out before. Only where a stream breaks off in a place from where
 //! it may be resumed, rmcp's transport is given what is left of it: the id of its last event.
 
 use std::{sync::Arc, time::Duration};

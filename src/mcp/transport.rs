@@ -2,7 +2,7 @@
 //!
 //! rmcp's own transport is a task that knows sessions, streams and what headers mirror of a call's arguments. Each message
 //! is handed to it and each answer back, which takes longer than all the rest that rmcp does for a call; and the task with
-//! its channels takes a fifth of what an open client does. A server that has no sessions needs little of it: to discover it,
+//! its channels takes two thirds of the memory of an open client. A server that has no sessions needs little of it: to discover it,
 //! to list its tools, and a plain call (`Exchange::calling`) are posted from here ([`plain_post`]). So for such a server
 //! rmcp's transport is there only from when it is needed:
 //!
