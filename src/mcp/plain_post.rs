@@ -47,7 +47,7 @@ pub(super) struct Begun {
 
 /// What a stream came to.
 enum Streamed {
-    Answer(ServerJsonRpcMessage, Events),
+    Answer(Box<ServerJsonRpcMessage>, Events),
     /// What is left of it.
     Interrupted(Events),
 }
@@ -80,7 +80,7 @@ async fn post_unless_abandoned(
     let (answer, rest) = match backend.post_plain(&message).await.map_err(Error::Client)? {
         StreamableHttpPostResponse::Json(answer, _) => (answer, None),
         StreamableHttpPostResponse::Sse(events, _) => match read(events, request).await? {
-            Streamed::Answer(answer, rest) => (answer, Some(rest)),
+            Streamed::Answer(answer, rest) => (*answer, Some(rest)),
             Streamed::Interrupted(left) => {
                 let left = StreamableHttpPostResponse::Sse(left, None);
                 return hand_on(left, message, exchange, posting).await;
@@ -123,7 +123,7 @@ async fn read(mut events: Events, request: &JsonRpcRequest<ClientRequest>) -> Re
         let end = match events.next().await {
             Some(Ok(event)) => {
                 if let Some(answer) = answer_in(&event, request)? {
-                    return Ok(Streamed::Answer(answer, events));
+                    return Ok(Streamed::Answer(Box::new(answer), events));
                 }
                 last.id = event.id.or(last.id);
                 last.retry = event.retry.or(last.retry);
