@@ -79,7 +79,12 @@ impl Server {
     /// A tool that fails.
     pub fn failing(self) -> Tool {
         match self {
-            everything => Tool { name: "get-sum", arguments: json!({ "a": "x" }), result: "expected number" },
+            everything => Tool {
+                name: "get-resource-reference",
+                // It fits the schema, so that the tool itself refuses it.
+                arguments: json!({ "resourceId": -1 }),
+                result: "Must be a finite positive integer",
+            },
             _ => Tool { name: "fail", arguments: json!({}), result: "out of order" },
         }
     }
