@@ -78,7 +78,8 @@ impl<'a> Assembly<'a> {
         Self { model, slots: Vec::new(), stop: None, usage: None, has_reasoned: false, size: 0 }
     }
 
-    /// Takes the whole answer, which ends it. Its items count where none came before; gives the text that is new.
+    /// Takes the whole answer, which ends it. Its items count where none of their kind came before, and its calls also as
+    /// far as they say more of those that came; gives the text that is new.
     ///
     /// # Errors
     /// It is an error, can't be read, or is too large.
@@ -86,11 +87,15 @@ impl<'a> Assembly<'a> {
         self.stop = Some(response.stop()?);
         self.usage = response.usage();
         let mut text = String::new();
-        if self.slots.is_empty() {
-            for (index, raw) in (0..).zip(response.output.into_iter().flatten()) {
-                if let Some(item) = Item::read(raw)? {
-                    text += &self.begin(Some(index), item, true)?;
-                }
+        let came: Vec<_> = self.slots.iter().map(|slot| discriminant(&slot.item.what)).collect();
+        for (index, raw) in (0..).zip(response.output.into_iter().flatten()) {
+            let Some(item) = Item::read(raw)? else { continue };
+            if !came.contains(&discriminant(&item.what)) {
+                text += &self.begin(Some(index), item, true)?;
+            } else if matches!(item.what, What::Call { .. })
+                && self.slots.iter().any(|slot| slot.item.is_surely(&item))
+            {
+                self.put(Some(index), Some(item), true)?;
             }
         }
         Ok(text)

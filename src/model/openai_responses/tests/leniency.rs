@@ -321,3 +321,24 @@ async fn usage_is_read_if_it_can_be() {
         assert_eq!(streamed(&[end]).await.unwrap().usage, expected, "{usage}");
     }
 }
+
+#[tokio::test]
+async fn what_only_the_last_event_tells_of_is_not_lost_and_nothing_is_told_twice() {
+    let call = |id: &str, arguments: &str| json!({"type": "function_call", "id": format!("fc_{id}"), "call_id": id, "name": "find", "arguments": arguments});
+    let last = |items: Value| json!({"type": "response.completed", "response": {"status": "completed", "output": items}});
+    let said =
+        json!({"type": "message", "id": "m", "content": [{"type": "output_text", "text": "Let me see."}]});
+
+    let answer =
+        streamed(&[text("Let me see."), last(json!([said, call("a", "{}"), call("b", "")]))]).await.unwrap();
+    assert_eq!(
+        (answer.text(), calls(&answer)),
+        ("Let me see.".to_owned(), vec![["a", "find", "{}"], ["b", "find", ""]])
+    );
+
+    let added = json!({"type": "response.output_item.added", "output_index": 0, "item": call("a", "")});
+    for events in [vec![added.clone()], vec![added.clone(), added]] {
+        let events = [events, vec![last(json!([call("a", r#"{"x":1}"#)]))]].concat();
+        assert_eq!(calls(&streamed(&events).await.unwrap()), [["a", "find", r#"{"x":1}"#]]);
+    }
+}
