@@ -1,7 +1,7 @@
 //! Tools that are called only if the caller approves: what a streamed run waits for, what it takes for an answer, and how
 //! the wait ends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runwright::grpc::proto::{
     ApprovalAnswer, FinishReason, InputAnswer, RunOptions, RunRequest, SubmitRunInputRequest, ToolCallStatus,
@@ -219,7 +219,10 @@ async fn a_process_that_was_busy_till_after_the_end_still_says_what_the_run_wait
         run.asked().await;
     }
     // All is on this thread, and nothing of it gets its turn: the end of the waits comes with that of the run.
-    std::thread::sleep(timeout);
+    let over = Instant::now() + timeout;
+    while Instant::now() < over {
+        std::hint::spin_loop();
+    }
     let response = run.end().await.unwrap();
     assert_eq!((response.finish_reason(), response.pending.len()), (FinishReason::AwaitingInput, 128));
 }

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, time::Duration};
 use runwright::grpc::proto::{HeaderSet, RunRequest};
 
 /// The longest that a test waits for anything: far more than it takes, and only reached when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for something that must happen.
 pub async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
