@@ -2,8 +2,11 @@
 
 mod accept;
 mod admin;
+mod arriving;
 mod boundary;
 mod config;
+mod connections;
+mod counted;
 mod gathered;
 
 use std::{
@@ -22,13 +25,9 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
-use tonic::transport::{
-    Server,
-    server::{Router, TcpIncoming},
-};
+use tonic::{service::Routes, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
-use tower::layer::util::{Identity, Stack};
+use tower::Layer;
 use tracing::info;
 
 use crate::{
@@ -41,29 +40,23 @@ use crate::{
     run::Runner,
 };
 use accept::Accepting;
-use boundary::BoundaryLayer;
+use boundary::{Boundary, BoundaryLayer};
 pub use config::Config;
+use connections::Connections;
 use gathered::Gathered;
 
-/// Calls of one connection that may be cancelled before they were seen here; one more ends the connection, and all runs
-/// on it. The library's 20 is less than a busy caller, or a mesh, may give up at once; each costs its headers.
-const MAX_UNSEEN_RESETS: usize = 1024;
+/// Calls other than runs that one connection may have under way beside all the runs that there may be.
+const MAX_OTHER_CALLS: usize = 256;
 /// The services whose health is told; the empty name is the process.
 const SERVICES: [&str; 3] = ["", "runwright.v1.AgentService", "runwright.v1.CatalogService"];
 /// How long runs that are ended may take to tell their servers, and connections to take the last bytes. Together they
 /// are under a second: the process ends by then, whatever connection is open.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
-/// A client that has vanished is noticed after both together.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the process can't go on.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// The gRPC server failed.
-    #[error("the gRPC server failed: {0}")]
-    Grpc(#[from] tonic::transport::Error),
     /// The admin server failed.
     #[error("the admin server failed: {0}")]
     Admin(#[source] io::Error),
@@ -95,33 +88,34 @@ pub async fn serve(
     mut signals: impl Stream<Item = ()> + Unpin,
 ) -> Result<(), Error> {
     let ready = Arc::new(AtomicBool::new(true));
-    let (health, router) = router(&runner).await?;
-    let goaway = CancellationToken::new();
-    let connections = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)).map_ok(Gathered::new);
-    let incoming = Accepting::new(connections);
-    let serving = router.serve_with_incoming_shutdown(incoming, goaway.clone().cancelled_owned());
-    let mut grpc: JoinHandle<Result<(), Error>> = tokio::spawn(async { Ok(serving.await?) });
+    let (health, calls) = calls(&runner).await?;
+    let max_calls = runner.parts().limits.max_concurrent_runs.saturating_add(MAX_OTHER_CALLS);
+    let max_calls = max_calls.try_into().unwrap_or(u32::MAX);
+    let connections = Arc::new(Connections::new(calls, max_calls, config.max_connection_age));
+    let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)).map_ok(Gathered::new);
+    let serving = connections.clone();
+    let mut grpc = tokio::spawn(async move { serving.serve(Accepting::new(incoming)).await });
     let admin_router = admin::router(ready.clone());
     let mut admin: JoinHandle<Result<(), Error>> =
         tokio::spawn(async { axum::serve(listeners.admin, admin_router).await.map_err(Error::Admin) });
 
     tokio::select! {
         () = next(&mut signals) => {}
-        ended = &mut grpc => return ended?,
+        ended = &mut grpc => return Ok(ended?),
         ended = &mut admin => return ended?,
     }
     ready.store(false, Ordering::Relaxed);
+    runner.close();
+    connections.leave();
     drain(config, &runner, &health, next(&mut signals)).await;
-    goaway.cancel();
-    // tonic waits for every connection, a silent one too, for ever.
-    let _ = timeout(FLUSH_TIMEOUT, grpc).await;
+    // A connection may have a call that never ends, and a client that never goes.
+    let _ = timeout(FLUSH_TIMEOUT, connections.close()).await;
     admin.abort();
     Ok(())
 }
 
-type Layered = Stack<BoundaryLayer, Identity>;
-
-async fn router(runner: &Runner) -> Result<(HealthReporter, Router<Layered>), Error> {
+/// All services behind the boundary, and who says how healthy they are.
+async fn calls(runner: &Runner) -> Result<(HealthReporter, Boundary<Routes>), Error> {
     let limits = runner.parts().limits;
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
@@ -129,17 +123,12 @@ async fn router(runner: &Runner) -> Result<(HealthReporter, Router<Layered>), Er
         .max_decoding_message_size(limits.max_request_bytes);
     let catalog = CatalogServiceServer::new(CatalogHandlers::new(runner.clone()))
         .max_decoding_message_size(limits.max_request_bytes);
-    let router = Server::builder()
-        .http2_max_pending_accept_reset_streams(Some(MAX_UNSEEN_RESETS))
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(BoundaryLayer)
-        .add_service(agents)
+    let routes = Routes::new(agents)
         .add_service(catalog)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
-    Ok((health, router))
+    Ok((health, BoundaryLayer.layer(routes.prepare())))
 }
 
 /// Reflection over the contract and over `google.rpc`, so that grpcurl decodes an error's details.
@@ -165,7 +154,6 @@ async fn next(signals: &mut (impl Stream<Item = ()> + Unpin)) {
 
 /// Takes no more runs, and waits for the live ones; those that take too long, or longer than until `hurry`, are ended.
 async fn drain(config: &Config, runner: &Runner, health: &HealthReporter, hurry: impl Future<Output = ()>) {
-    runner.close();
     set_health(health, ServingStatus::NotServing).await;
     info!(live_runs = runner.live_runs(), "Shutting down: no more runs are taken, live ones go on");
     let why = tokio::select! {

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{credential::Source, server::Config};
 
-const KEYS: [&str; 4] = ["listen", "admin_listen", "drain_timeout", "digest_key"];
+const KEYS: [&str; 5] = ["listen", "admin_listen", "max_connection_age", "drain_timeout", "digest_key"];
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 /// The shortest key of digests, in bytes.
 const MIN_DIGEST_KEY_BYTES: usize = 16;
 
@@ -23,6 +24,7 @@ pub fn decode(root: &Fields<'_>, run_timeout: Duration) -> Config {
     Config {
         listen: fields.or("listen", address, LISTEN),
         admin_listen: fields.or("admin_listen", address, ADMIN_LISTEN),
+        max_connection_age: fields.or("max_connection_age", units::duration, MAX_CONNECTION_AGE),
         drain_timeout: fields.or("drain_timeout", units::duration, run_timeout),
         digest_key: fields.optional("digest_key", digest_key),
     }

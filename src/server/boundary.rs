@@ -1,9 +1,9 @@
 //! What stands between HTTP/2 and the handlers.
 //!
 //! Coming in, the caller's deadline is stamped: tonic's own timer for `grpc-timeout` sits outside of all layers, ends a
-//! unary call without details, and does not end a stream at all. Going out, the two errors that tonic's codec makes by
-//! itself are made ours: a request over the size limit, which it calls OUT_OF_RANGE, and one that is no protobuf, which
-//! it calls INTERNAL. A handler's panic, which would only break the stream, is an error of ours, too.
+//! unary call without details, and does not end a stream at all. Going out, the three errors that tonic's codec makes by
+//! itself are made ours: a request over the size limit, which it calls OUT_OF_RANGE, one that is no protobuf, which
+//! it calls INTERNAL, and one that does not arrive, which it calls UNKNOWN. A handler's panic, which would only break the stream, is an error of ours, too.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -81,6 +81,9 @@ fn codec_error(headers: &HeaderMap) -> Option<fn(RequestId) -> Error> {
     let code = Code::from_bytes(headers.get("grpc-status")?.as_bytes());
     match code {
         Code::OutOfRange => Some(|request_id| Error::refused(request_id, Failure::RequestTooLarge)),
+        Code::Unknown if !headers.contains_key("grpc-status-details-bin") => {
+            Some(|request_id| Error::refused(request_id, Failure::Timeout))
+        }
         Code::Internal if !headers.contains_key("grpc-status-details-bin") => Some(|request_id| {
             let violation = Violation::field("", "the request's bytes are no message of this method");
             Error::refused(request_id, Failure::Invalid(violation.into()))

@@ -11,6 +11,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where `/livez` and `/readyz` are served.
     pub admin_listen: SocketAddr,
+    /// How old a connection for gRPC becomes, more or less, before it is told to go; calls under way go on.
+    pub max_connection_age: Duration,
     /// How long live runs may go on after SIGTERM.
     pub drain_timeout: Duration,
     /// The key of the digests of header values; `None`: a random one for this process.

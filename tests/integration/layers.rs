@@ -53,7 +53,15 @@ const RULES: [(&str, &[&str]); 22] = [
     ),
     (
         "server",
-        &["hyper_util", "rmcp", "crate::config", "crate::app", "crate::mcp", "crate::model", "crate::egress"],
+        &[
+            "hyper_util::client",
+            "rmcp",
+            "crate::config",
+            "crate::app",
+            "crate::mcp",
+            "crate::model",
+            "crate::egress",
+        ],
     ),
     (
         "telemetry",

@@ -3,6 +3,7 @@
 pub mod dice;
 pub mod error;
 pub mod gate;
+pub mod http2;
 pub mod inputs;
 pub mod leak;
 pub mod logs;

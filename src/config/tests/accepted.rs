@@ -18,6 +18,7 @@ server:
   listen: 127.0.0.1:50052
   admin_listen: "[::1]:9465"
   drain_timeout: 9m
+  max_connection_age: 1h
   digest_key: 0123456789abcdef
 limits: { max_concurrent_runs: 9000, run_timeout: 11m, max_request_bytes: 3MiB }
 kept_clients: { max: 8000, idle: 4m, age: 2h }
@@ -100,6 +101,7 @@ fn a_whole_document_fills_every_field() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50052");
     assert_eq!(config.server.admin_listen.to_string(), "[::1]:9465");
     assert_eq!(config.server.drain_timeout, seconds(540));
+    assert_eq!(config.server.max_connection_age, seconds(3600));
     assert_eq!(config.server.digest_key.as_ref().map(shown).as_deref(), Some("0123456789abcdef"));
     assert_eq!(config.limits.max_concurrent_runs, 9000);
     assert_eq!(config.limits.run_timeout, seconds(660));
@@ -182,6 +184,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
     assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:9464");
     assert_eq!(config.server.drain_timeout, seconds(420), "as run_timeout");
+    assert_eq!(config.server.max_connection_age, seconds(1800));
     assert!(config.server.digest_key.is_none());
     assert_eq!(config.limits, crate::run::Limits { run_timeout: seconds(420), ..Default::default() });
     assert_eq!(config.kept_clients, crate::mcp::KeptClients::default());

@@ -1,0 +1,136 @@
+//! A connection's live runs, counted.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+use tonic::body::Body;
+use tower::Service;
+
+use super::arriving::Arriving;
+
+/// How the paths of the calls begin that are runs, or control one.
+const COUNTED: &str = "/runwright.v1.AgentService/";
+
+/// The runs of one connection that are live, and calls that control them.
+#[derive(Default)]
+pub(super) struct Runs {
+    live: AtomicUsize,
+    none: Notify,
+}
+
+/// The services as one connection's calls meet them.
+#[derive(Clone)]
+pub(super) struct Counted<S> {
+    service: S,
+    runs: Arc<Runs>,
+}
+
+/// One of the calls, as long as it is under way.
+struct Live(Arc<Runs>);
+
+/// An answer that is on its way.
+pub(super) struct Answering<F> {
+    answer: F,
+    live: Option<Live>,
+}
+
+/// The body of an answer; the call is over when it is dropped.
+struct Answer {
+    body: Body,
+    _live: Live,
+}
+
+impl Runs {
+    /// Waits until no run is live.
+    pub(super) async fn none_is_live(&self) {
+        while self.live.load(Ordering::Relaxed) > 0 {
+            self.none.notified().await;
+        }
+    }
+
+    fn enter(self: &Arc<Self>) -> Live {
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Live(self.clone())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if self.0.live.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.none.notify_one();
+        }
+    }
+}
+
+impl<S> Counted<S> {
+    pub(super) fn new(service: S, runs: Arc<Runs>) -> Self {
+        Self { service, runs }
+    }
+}
+
+impl<S> Service<Request<Incoming>> for Counted<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Unpin,
+{
+    type Response = S::Response;
+    type Error = Infallible;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let live = request.uri().path().starts_with(COUNTED).then(|| self.runs.enter());
+        let request = request.map(|body| Body::new(Arriving::new(body)));
+        Answering { answer: self.service.call(request), live }
+    }
+}
+
+impl<F> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<Body>, Infallible>> + Unpin,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx))?;
+        Poll::Ready(Ok(match self.live.take() {
+            Some(live) => answer.map(|body| Body::new(Answer { body, _live: live })),
+            None => answer,
+        }))
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = <Body as http_body::Body>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
