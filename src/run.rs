@@ -35,7 +35,7 @@ pub use inputs::{Answer, Kind};
 pub use limits::Limits;
 pub use model_headers::{AskedModel, ModelHeaders, RequestedForModels};
 pub use request::{Bounds, RunRequest, ToolChoice};
-pub use runner::{Mode, Parts, Runner, ServerTools};
+pub use runner::{Mode, Parts, Place, Runner, ServerTools};
 pub use schemas::Schemas;
 pub use sets::{ForServers, Replacement, Sets};
 pub use tools::Naming;

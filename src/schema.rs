@@ -113,6 +113,11 @@ impl Schema {
         self.compiled().as_ref().map(drop).map_err(Clone::clone)
     }
 
+    /// Whether it is compiled already.
+    pub fn is_compiled(&self) -> bool {
+        self.0.compiled.get().is_some()
+    }
+
     /// What of a value does not fit, at most five places of it, each in at most 200 bytes, such as `at /customer/id: 12
     /// is not of type "string"`. Empty where it fits; none where this schema can't be validated against, or would cost
     /// too much with a value this large.
