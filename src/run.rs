@@ -7,7 +7,9 @@
 
 mod audit;
 mod authorization;
+mod begun;
 mod calls;
+mod choice;
 mod driver;
 mod error;
 mod handle;

@@ -49,7 +49,7 @@ struct Described {
 /// The status of an error.
 pub fn status(error: &Error) -> Status {
     let mut described = describe(&error.failure);
-    let started = error.progress().map(|progress| progress.tool_calls.len());
+    let started = error.progress().map(|progress| progress.begun);
     described.metadata.push(("request_id", error.request_id.to_string()));
     described.metadata.push(("admitted", error.is_admitted().to_string()));
     described.metadata.extend(error.run_id().map(|run_id| ("run_id", run_id.to_string())));

@@ -39,6 +39,8 @@ pub(super) struct Machine {
     awaiting: Vec<ToolCall>,
     /// The results that went into the last message of the history, beside those that it had.
     resumed: Vec<ToolResult>,
+    /// The calls that were answered without being made, by their places among all, with why; those that were told are out.
+    refused: Vec<(usize, &'static str)>,
     result_bytes: usize,
     final_output: String,
     structured_output: Option<String>,
@@ -134,6 +136,7 @@ impl Machine {
             outcomes: Vec::new(),
             awaiting: Vec::new(),
             resumed: Vec::new(),
+            refused: Vec::new(),
             result_bytes: 0,
             final_output: String::new(),
             structured_output: None,
@@ -189,6 +192,17 @@ impl Machine {
     /// The run's calls so far, in the model's order.
     pub(super) fn calls(&self) -> &[ToolCallRecord] {
         &self.calls
+    }
+
+    /// How many calls there were before those of this turn.
+    pub(super) fn calls_before_turn(&self) -> usize {
+        self.calls.len() - self.outcomes.len()
+    }
+
+    /// The calls that were answered without being made since this was asked last, and the answers.
+    pub(super) fn take_refused(&mut self) -> Vec<(ToolCallRecord, &'static str)> {
+        let refused = std::mem::take(&mut self.refused);
+        refused.into_iter().map(|(at, why)| (self.calls[at].clone(), why)).collect()
     }
 
     /// The calls that wait for their caller.
@@ -289,8 +303,10 @@ impl Machine {
     }
 
     /// Answers the turn's calls from a place on without making them.
-    fn refuse(&mut self, from: usize, why: &str) {
+    fn refuse(&mut self, from: usize, why: &'static str) {
+        let first = self.calls_before_turn();
         for at in from..self.outcomes.len() {
+            self.refused.push((first + at, why));
             self.called(at, ToolCallStatus::Error, why.to_owned(), Vec::new(), Duration::ZERO);
         }
     }
@@ -303,7 +319,7 @@ impl Machine {
         mut images: Vec<Image>,
         duration: Duration,
     ) {
-        let first = self.calls.len() - self.outcomes.len();
+        let first = self.calls_before_turn();
         let left = MAX_RESULT_BYTES.saturating_sub(self.result_bytes);
         let mut text = cut(text, self.bounds.max_tool_result_bytes.min(left));
         self.result_bytes += text.len();

@@ -16,6 +16,7 @@ use tracing::Instrument;
 use super::{
     Answer, Error, Failure, Limits, Plan, Replacement, Run, RunRequest, Schemas, Violations,
     authorization::Waits,
+    begun::Begun,
     driver::{Context, drive},
     handle::{Doing, Sink, Work},
     inputs::Inputs,
@@ -184,6 +185,7 @@ impl Runner {
             control_token: token,
             waits: Waits::default(),
             inputs,
+            begun: Begun::default(),
             closing: state.closing.clone(),
         };
         let (tasks, reader) = (state.tasks.clone(), CancellationToken::new());

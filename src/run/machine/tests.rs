@@ -168,6 +168,13 @@ fn of_very_many_calls_the_first_are_made_and_all_are_answered() {
     let Some(Message::Tool { results }) = machine.messages().last() else { panic!() };
     let errors: Vec<bool> = results.iter().map(|result| result.is_error).collect();
     assert_eq!(errors, [[false; 128].as_slice(), &[true; 2]].concat());
+    let refused = machine.take_refused();
+    let told: Vec<_> =
+        refused.iter().map(|(record, why)| (&*record.call.call_id, record.ended, *why)).collect();
+    let ended = Some((ToolCallStatus::Error, Duration::ZERO));
+    let why = "The tool was not run: an answer may ask for at most 128 calls.";
+    assert_eq!(told, [("128", ended, why), ("129", ended, why)]);
+    assert_eq!(machine.take_refused(), [], "they are told once");
 }
 
 #[test]
