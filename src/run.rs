@@ -27,6 +27,7 @@ mod schemas;
 mod sets;
 mod stop;
 mod tools;
+mod unlisted;
 mod violation;
 
 pub use authorization::OnUnauthorized;

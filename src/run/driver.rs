@@ -23,6 +23,7 @@ use super::{
     runner::Parts,
     stop::Stop,
     tools::{Naming, ToolTable},
+    unlisted,
 };
 use crate::{
     agent::{AgentServer, OnToolError},
@@ -173,7 +174,10 @@ impl Work {
         });
         for (server, listed) in future::try_join_all(listings).await? {
             match listed {
-                Ok(list) => self.tools.add(server, &list, naming, context.request.allowed_tools.as_ref()),
+                Ok(list) => {
+                    unlisted::tell(agent, server, &list);
+                    self.tools.add(server, &list, naming, context.request.allowed_tools.as_ref());
+                }
                 Err(error) => {
                     let (mcp_server, reason) = (server.name.clone(), error.problem.to_string());
                     self.unavailable.push(error);

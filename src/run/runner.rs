@@ -23,6 +23,7 @@ use super::{
     live::{Live, LiveRuns},
     model_headers::{self, AskedModel},
     stop::Stop,
+    unlisted,
 };
 use crate::{
     agent::Agent,
@@ -283,6 +284,9 @@ impl Runner {
             Some(async move {
                 let listed = timeout_at(deadline, list(&connection)).await;
                 let tools = listed.unwrap_or_else(|_| Err(mcp::Error::late(&server.name)));
+                if let Ok(list) = &tools {
+                    unlisted::tell(agent, server, list);
+                }
                 connection.close(deadline + FAREWELL).await;
                 ServerTools { mcp_server: server.name.clone(), tools }
             })
