@@ -159,7 +159,7 @@ impl Work {
                     ));
                 }
                 Next::Finish(reason) => return Ok(reason),
-                Next::Invalid => return Err(Failure::OutputInvalid),
+                Next::Invalid(misfits) => return Err(Failure::OutputInvalid { misfits }),
             }
         }
     }

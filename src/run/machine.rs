@@ -103,8 +103,8 @@ pub(super) enum Next {
     Wait,
     /// The run is over.
     Finish(FinishReason),
-    /// The run has failed: its answer does not fit the schema.
-    Invalid,
+    /// The run has failed: its answer does not fit the schema, in these places.
+    Invalid(Vec<String>),
 }
 
 /// What a run has come to.
@@ -264,7 +264,7 @@ impl Machine {
                 self.messages.push(Message::user(output::repair(&problem)));
                 self.ask()
             }
-            Err(_) => Next::Invalid,
+            Err(_) => Next::Invalid(output::misfits(schema, &self.final_output)),
         }
     }
 

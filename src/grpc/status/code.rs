@@ -33,7 +33,7 @@ fn code_of(failure: &Failure) -> Code {
             model::Error::RateLimited { .. } | model::Error::Unavailable(_) => Code::Unavailable,
         },
         Failure::Overloaded { .. } | Failure::ShuttingDown => Code::Unavailable,
-        Failure::CredentialsTimeout(_) | Failure::OutputInvalid => Code::FailedPrecondition,
+        Failure::CredentialsTimeout(_) | Failure::OutputInvalid { .. } => Code::FailedPrecondition,
         Failure::Timeout => Code::DeadlineExceeded,
         Failure::Cancelled(_) | Failure::CallerGone | Failure::StreamStalled | Failure::ToolFailed(_) => {
             Code::Aborted

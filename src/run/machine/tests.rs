@@ -278,14 +278,16 @@ fn an_answer_that_does_not_fit_may_be_mended_once() {
 
     let mut machine = asking_within(BOUNDS, Some(INTEGER));
     assert_eq!(machine.step(answered("1.5", vec![], Stop::End)), Next::Ask);
-    assert_eq!(machine.step(answered("1.5", vec![], Stop::End)), Next::Invalid);
+    let misfits = vec!["the root (/type)".to_owned()];
+    assert_eq!(machine.step(answered("1.5", vec![], Stop::End)), Next::Invalid(misfits));
 }
 
 #[test]
 fn an_answer_is_not_mended_beyond_the_runs_bounds() {
     for bounds in [Bounds { max_turns: 1, ..BOUNDS }, Bounds { max_total_tokens: Some(5), ..BOUNDS }] {
         let mut machine = asking_within(bounds, Some(INTEGER));
-        assert_eq!(machine.step(answered("twelve", vec![], Stop::End)), Next::Invalid);
+        let misfits = vec!["it is no JSON (line 1, column 2)".to_owned()];
+        assert_eq!(machine.step(answered("twelve", vec![], Stop::End)), Next::Invalid(misfits));
     }
     // What was cut short is not held against the schema.
     let mut machine = asking_within(BOUNDS, Some(INTEGER));
