@@ -46,7 +46,11 @@ pub(super) fn run_request(
     let mut options = request.options.unwrap_or_default();
     let ignore_unused = options.ignore_unused_headers;
     let requested = headers(request.per_run_mcp_headers, request.mcp_headers, ignore_unused);
-    let (plan, mut violations) = plan(&agent, &runner.parts().servers, &requested);
+    let mut of_model = Violations::default();
+    let model = Options { agent: &agent, violations: &mut of_model }.model(mem::take(&mut options.model));
+    let asked = AskedModel { agent: &agent, model: &model, ignore_unused };
+    let model_headers = ModelHeaders::new(raw_sets(request.per_run_model_headers), &asked, &mut of_model);
+    let (plan, mut violations) = plan(&agent, &runner.parts().servers, &requested, model_headers.size());
     let client_tools = client_tools::decode(
         mem::take(&mut options.client_tools),
         schemas.client_tools,
@@ -63,7 +67,6 @@ pub(super) fn run_request(
     check_labels(&request.labels, &mut violations);
 
     let mut decoder = Options { agent: &agent, violations: &mut violations };
-    let model = decoder.model(mem::take(&mut options.model));
     let bounds = decoder.bounds(&options);
     let output = decoder.output(schemas.output);
     let settings = decoder.settings(&options, output.as_ref());
@@ -72,8 +75,7 @@ pub(super) fn run_request(
     let allowed_tools = decoder.allowed_tools(options.allowed_tools);
     let tool_choice = decoder.tool_choice(options.tool_choice, allowed_tools.as_ref(), &client_tools);
     let on_unauthorized = decoder.on_unauthorized(options.on_unauthorized);
-    let asked = AskedModel { agent: &agent, model: &model, ignore_unused };
-    let model_headers = ModelHeaders::new(raw_sets(request.per_run_model_headers), &asked, &mut violations);
+    violations.append(of_model);
     if !violations.is_empty() {
         return Err(refuse(Failure::Invalid(violations)));
     }

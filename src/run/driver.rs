@@ -227,7 +227,7 @@ impl Work {
             tools: self.tools.specs(),
             tool_choice: context.request.tool_choice.in_turn(self.is_first_turn(), &self.tools),
             settings: &context.request.settings,
-            headers: &context.request.model_headers.of(&context.request.model),
+            headers: &context.request.model_headers.send(&context.request.model),
             outgoing: &outgoing,
             deadline: context.request.deadline,
         };

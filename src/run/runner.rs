@@ -14,14 +14,14 @@ use tokio_util::{
 use tracing::Instrument;
 
 use super::{
-    Answer, Error, Failure, Limits, Plan, Replacement, Run, RunRequest, Schemas, Violations,
+    Answer, Error, Failure, Limits, Plan, Replacement, Run, RunRequest, Schemas, Violation, Violations,
     authorization::Waits,
     begun::Begun,
     driver::{Context, drive},
     handle::{Doing, Sink, Work},
     inputs::Inputs,
     live::{Live, LiveRuns},
-    model_headers::{self, AskedModel},
+    model_headers::AskedModel,
     stop::Stop,
     unlisted,
 };
@@ -229,19 +229,16 @@ impl Runner {
     ) -> Result<BTreeMap<String, Applied>, Failure> {
         let live = self.live(run_id, control_token)?;
         let asked = AskedModel { agent: &live.agent, model: &live.model, ignore_unused: false };
-        let mut violations = Violations::default();
-        let names_models = !replacement.for_models.is_empty();
-        let for_models = model_headers::check(replacement.for_models, &asked, &mut violations);
-        let for_servers = replacement.for_servers;
-        if !for_servers.is_empty() || !names_models {
-            live.headers.replace(&live.agent, &self.0.servers, for_servers, violations)
-        } else if violations.is_empty() {
-            Ok(())
-        } else {
-            Err(violations)
+        let Replacement { for_servers, for_models } = replacement;
+        if for_servers.is_empty() && for_models.is_empty() {
+            let description =
+                "name the sets to replace, here, in `mcp_headers` or in `per_run_model_headers`";
+            return Err(Failure::Invalid(Violation::field("per_run_mcp_headers", description).into()));
         }
-        .map_err(Failure::Invalid)?;
-        live.model_headers.replace(for_models);
+        let with_servers = |violations, bytes| {
+            live.headers.replace(&live.agent, &self.0.servers, for_servers, violations, bytes)
+        };
+        live.model_headers.replace(for_models, &asked, with_servers).map_err(Failure::Invalid)?;
         Ok(live.headers.applied(&self.0.digest_key))
     }
 
