@@ -12,12 +12,10 @@ use crate::{
         AssistantPart, Image, Message, ToolCall, ToolCallRecord, ToolCallStatus, ToolResult, Usage,
         sort_results,
     },
-    model::Stop,
+    model::{MAX_CALLS, Stop},
     schema::Schema,
 };
 
-/// The most tool calls of one answer that are made.
-const MAX_CALLS_A_TURN: usize = 128;
 /// The most bytes of tool results in a run, images included; what goes beyond is cut.
 const MAX_RESULT_BYTES: usize = 32 * 1024 * 1024;
 
@@ -289,8 +287,8 @@ impl Machine {
             self.push_results();
             return Next::Finish(reason);
         }
-        self.refuse(MAX_CALLS_A_TURN, "The tool was not run: an answer may ask for at most 128 calls.");
-        Next::Call(calls.into_iter().take(MAX_CALLS_A_TURN).collect())
+        self.refuse(MAX_CALLS, "The tool was not run: an answer may ask for at most 128 calls.");
+        Next::Call(calls.into_iter().take(MAX_CALLS).collect())
     }
 
     /// What comes after a call: the next turn, when there is a result for each.
