@@ -10,12 +10,11 @@ use tonic::Code;
 
 use crate::support::{
     error::decode,
-    gate::Gate,
     mcp_server::{Era, McpServer, empty},
     model_server::{ModelServer, calls, has_result, says},
-    no_run_left, run_with,
-    scene::{answering, reason},
-    service::{Service, asking_config, whoami_config},
+    run_with,
+    scene::{Full, answering, reason},
+    service::{Service, asking_config},
 };
 
 /// A model that asks for `whoami` for ever; each answer takes 5 tokens.
@@ -252,15 +251,8 @@ async fn a_result_is_cut_at_the_agents_limit_with_a_mark() {
 
 #[tokio::test]
 async fn a_request_that_there_is_no_place_for_is_refused_unread_and_a_bad_one_gives_its_place_back() {
-    let gate = Gate::closed();
-    let server = McpServer::slow(Era::Modern, &gate).await;
-    let yaml = format!("{}limits: {{ max_concurrent_runs: 1 }}\n", whoami_config(&server.url()));
-    let service = Service::start(&yaml).await;
-    let first = tokio::spawn({
-        let mut agents = service.agents.clone();
-        async move { agents.run(run_with("a", [])).await }
-    });
-    gate.entered(1).await;
+    let full = Full::start().await;
+    let service = &full.service;
     let tool = ClientTool { name: "t".into(), input_schema_json: "[]".into(), ..ClientTool::default() };
     let bad = || {
         run(RunOptions {
@@ -278,9 +270,7 @@ async fn a_request_that_there_is_no_place_for_is_refused_unread_and_a_bad_one_gi
             assert_eq!(decode(&status).metadata["admitted"], "false");
         }
     }
-    gate.open();
-    first.await.unwrap().unwrap();
-    no_run_left(&service).await;
+    let service = full.clear().await;
     for _ in 0..2 {
         let status = service.run(bad()).await.unwrap_err();
         assert_eq!(reason(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
