@@ -176,8 +176,10 @@ pub struct Progress {
     pub usage: Usage,
     /// The number of answered model requests.
     pub turns: u32,
-    /// The tool calls that have begun, in the model's order.
+    /// The tool calls that the model asked for, in its order; of a run that failed, those that have begun or ended.
     pub tool_calls: Vec<ToolCallRecord>,
+    /// How many tool calls have begun: were sent to an MCP server, or handed to the caller.
+    pub begun: usize,
     /// What each MCP server was sent, by name.
     pub applied_headers: BTreeMap<String, Applied>,
 }

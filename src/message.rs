@@ -146,6 +146,9 @@ pub struct Usage {
 }
 
 impl Image {
+    /// The media types that all providers take.
+    pub const MEDIA_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+
     /// Its size where it is held, in bytes; 0 where it is behind a URL.
     pub fn bytes(&self) -> usize {
         match &self.source {

@@ -36,6 +36,10 @@ pub use endpoint::{CONNECT_TIMEOUT, Config as EndpointConfig};
 pub use outage::{Outage, Prospect};
 pub use retry::Retrying;
 
+/// The most tool calls of an answer. One with more is none; of so many calls that a conversation has open at its end, no more
+/// are made.
+pub const MAX_CALLS: usize = 128;
+
 /// A model behind some provider's API.
 pub trait Model: Send + Sync {
     /// The provider, as OpenTelemetry's `gen_ai.provider.name` has it.

@@ -7,7 +7,9 @@
 
 mod audit;
 mod authorization;
+mod begun;
 mod calls;
+mod choice;
 mod driver;
 mod error;
 mod handle;
@@ -25,6 +27,7 @@ mod schemas;
 mod sets;
 mod stop;
 mod tools;
+mod unlisted;
 mod violation;
 
 pub use authorization::OnUnauthorized;
@@ -35,7 +38,7 @@ pub use inputs::{Answer, Kind};
 pub use limits::Limits;
 pub use model_headers::{AskedModel, ModelHeaders, RequestedForModels};
 pub use request::{Bounds, RunRequest, ToolChoice};
-pub use runner::{Mode, Parts, Runner, ServerTools};
+pub use runner::{Mode, Parts, Place, Runner, ServerTools};
 pub use schemas::Schemas;
 pub use sets::{ForServers, Replacement, Sets};
 pub use tools::Naming;

@@ -113,10 +113,36 @@ impl Schema {
         self.compiled().as_ref().map(drop).map_err(Clone::clone)
     }
 
+    /// Whether it is compiled already.
+    pub fn is_compiled(&self) -> bool {
+        self.0.compiled.get().is_some()
+    }
+
     /// What of a value does not fit, at most five places of it, each in at most 200 bytes, such as `at /customer/id: 12
     /// is not of type "string"`. Empty where it fits; none where this schema can't be validated against, or would cost
     /// too much with a value this large.
     pub fn problems(&self, value: &Value) -> Option<Vec<String>> {
+        let unknown = || "it does not fit the schema, and is too large to find out where".to_owned();
+        self.found(value, problems::told, unknown)
+    }
+
+    /// Where a value does not fit, at most five places, each with the keyword of the schema that says so, such as
+    /// `/customer/id (/properties/customer/properties/id/type)`: JSON Pointers, escaped, each cut to 100 bytes. Nothing
+    /// of the value is in them: a name that the schema does not have is `*`.
+    pub fn misfits(&self, value: &Value) -> Vec<String> {
+        let names = document::names(&self.0.raw);
+        let unknown = || "it is too large to find out where".to_owned();
+        let found = self.found(value, |error| problems::place(error, value, &names), unknown);
+        found.unwrap_or_else(|| vec!["it is too large, or nested too deep".to_owned()])
+    }
+
+    /// What `tell` makes of what does not fit.
+    fn found(
+        &self,
+        value: &Value,
+        tell: impl Fn(&ValidationError<'_>) -> String,
+        unknown: impl FnOnce() -> String,
+    ) -> Option<Vec<String>> {
         let compiled = self.compiled().as_ref().ok()?;
         let places = places(value);
         let steps = compiled.cost.steps.saturating_mul(places as u64);
@@ -128,16 +154,10 @@ impl Schema {
             return Some(Vec::new());
         }
         if steps > MAX_COLLECTED_STEPS {
-            return Some(vec!["it does not fit the schema, and is too large to find out where".to_owned()]);
+            return Some(vec![unknown()]);
         }
-        Some(
-            compiled
-                .validator
-                .iter_errors(value)
-                .take(MAX_PROBLEMS)
-                .map(|error| problems::told(&error))
-                .collect(),
-        )
+        let errors = compiled.validator.iter_errors(value).take(MAX_PROBLEMS);
+        Some(errors.map(|error| tell(&error)).collect())
     }
 
     /// Whether OpenAI's strict mode takes it: each object is closed and all its properties are required, and no keyword is

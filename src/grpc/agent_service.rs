@@ -7,7 +7,8 @@ use tonic::Request;
 use tracing::Instrument;
 
 use super::{
-    decode, encode, metadata,
+    decode::{self, Schemas},
+    encode, metadata,
     proto::{self, agent_service_server::AgentService},
     rpc::Rpc,
     status::{Item, Reply},
@@ -27,15 +28,22 @@ impl AgentHandlers {
         Self(runner)
     }
 
-    fn start(
+    /// Starts a run. Its place is taken first: who is refused for there is none waits for nothing that a request takes.
+    async fn start(
         &self,
         request: Request<proto::RunRequest>,
         correlation: Correlation,
         mode: Mode,
     ) -> Result<Run, Error> {
+        let refuse = |failure| Error::refused(correlation.request_id.clone(), failure);
+        let place = self.0.admit().map_err(refuse)?;
         let deadline = metadata::deadline(request.extensions());
-        let request = decode::run_request(request.into_inner(), &self.0, correlation, deadline)?;
-        self.0.start(request, mode)
+        let mut request = request.into_inner();
+        let agent = self.0.agent(&request.agent).map_err(refuse)?;
+        let schemas = Schemas::take(&mut request);
+        self.0.compile(&schemas.all()).await;
+        let request = decode::run_request(request, schemas, agent, &self.0, correlation, deadline)?;
+        self.0.start(place, request, mode)
     }
 }
 
@@ -46,7 +54,7 @@ impl AgentService for AgentHandlers {
     async fn run(&self, request: Request<proto::RunRequest>) -> Reply<proto::RunResponse> {
         let rpc = Rpc::begin("runwright.v1.AgentService/Run", &request)?;
         let work = async {
-            let mut run = self.start(request, rpc.correlation.clone(), Mode::Unary)?;
+            let mut run = self.start(request, rpc.correlation.clone(), Mode::Unary).await?;
             run.outcome().await.map(encode::report)
         };
         let result = work.instrument(rpc.span().lines().clone()).await;
@@ -55,8 +63,8 @@ impl AgentService for AgentHandlers {
 
     async fn run_streamed(&self, request: Request<proto::RunRequest>) -> Reply<Self::RunStreamedStream> {
         let rpc = Rpc::begin("runwright.v1.AgentService/RunStreamed", &request)?;
-        let run =
-            rpc.span().lines().in_scope(|| self.start(request, rpc.correlation.clone(), Mode::Streamed));
+        let starting = self.start(request, rpc.correlation.clone(), Mode::Streamed);
+        let run = starting.instrument(rpc.span().lines().clone()).await;
         let events = run.map(|run| stream::events(run, rpc.span().clone()));
         rpc.begin_stream(events.map(|events| Box::pin(events) as Self::RunStreamedStream))
     }

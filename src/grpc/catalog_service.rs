@@ -56,7 +56,7 @@ impl CatalogHandlers {
         let agent = self.0.agent(&request.agent)?;
         let requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
         let parts = self.0.parts();
-        let (plan, violations) = plan(&agent, &parts.servers, &requested);
+        let (plan, violations) = plan(&agent, &parts.servers, &requested, 0);
         let applied =
             plan.iter().map(|(server, sent)| (server.clone(), credential::applied(sent, &parts.digest_key)));
         Ok(proto::ExplainHeadersResponse {
@@ -74,7 +74,7 @@ impl CatalogHandlers {
         let agent = self.0.agent(&request.agent)?;
         let mut requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
         requested.asked.clone_from(&request.mcp_servers);
-        let (plan, mut violations) = plan(&agent, &self.0.parts().servers, &requested);
+        let (plan, mut violations) = plan(&agent, &self.0.parts().servers, &requested, 0);
         decode::check_servers("mcp_servers", &request.mcp_servers, &agent, &mut violations);
         if !violations.is_empty() {
             return Err(Failure::Invalid(violations));

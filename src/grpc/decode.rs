@@ -5,6 +5,7 @@ mod client_tools;
 mod images;
 mod messages;
 mod options;
+mod schemas;
 
 use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
@@ -21,29 +22,41 @@ use crate::{
 };
 use messages::Conversation;
 use options::Options;
+pub(super) use schemas::Schemas;
 
 const MAX_LABELS: usize = 16;
 const MAX_LABEL_BYTES: usize = 256;
 const TIMEOUT: &str = "it is longer than nothing; leave it out for the agent's limit";
 const INPUT_TIMEOUT: &str = "it is not negative; leave it out to wait as long as the run may take";
 
-/// A request for a run. `callers` is the caller's own deadline.
+/// A request for a run of an agent, without its schemas, which should be compiled by now. `callers` is the caller's own
+/// deadline.
 ///
 /// # Errors
-/// There is no such agent, or fields are wrong.
+/// Fields are wrong.
 pub(super) fn run_request(
     request: proto::RunRequest,
+    schemas: Schemas,
+    agent: Arc<Agent>,
     runner: &Runner,
     correlation: Correlation,
     callers: Option<CallDeadline>,
 ) -> Result<RunRequest, Error> {
     let refuse = |failure| Error::refused(correlation.request_id.clone(), failure);
-    let agent = runner.agent(&request.agent).map_err(refuse)?;
     let mut options = request.options.unwrap_or_default();
     let ignore_unused = options.ignore_unused_headers;
     let requested = headers(request.per_run_mcp_headers, request.mcp_headers, ignore_unused);
-    let (plan, mut violations) = plan(&agent, &runner.parts().servers, &requested);
-    let client_tools = client_tools::decode(mem::take(&mut options.client_tools), &agent, &mut violations);
+    let mut of_model = Violations::default();
+    let model = Options { agent: &agent, violations: &mut of_model }.model(mem::take(&mut options.model));
+    let asked = AskedModel { agent: &agent, model: &model, ignore_unused };
+    let model_headers = ModelHeaders::new(raw_sets(request.per_run_model_headers), &asked, &mut of_model);
+    let (plan, mut violations) = plan(&agent, &runner.parts().servers, &requested, model_headers.size());
+    let client_tools = client_tools::decode(
+        mem::take(&mut options.client_tools),
+        schemas.client_tools,
+        &agent,
+        &mut violations,
+    );
     let naming = Naming::of(&agent, !client_tools.is_empty());
     let Conversation { messages: history, open } =
         messages::decode(request.messages, naming, &client_tools, &mut violations);
@@ -54,17 +67,15 @@ pub(super) fn run_request(
     check_labels(&request.labels, &mut violations);
 
     let mut decoder = Options { agent: &agent, violations: &mut violations };
-    let model = decoder.model(mem::take(&mut options.model));
     let bounds = decoder.bounds(&options);
-    let output = decoder.output(mem::take(&mut options.output_schema_json));
+    let output = decoder.output(schemas.output);
     let settings = decoder.settings(&options, output.as_ref());
     let timeout = decoder.duration("timeout", options.timeout, false, TIMEOUT);
     let input_timeout = decoder.duration("input_timeout", options.input_timeout, true, INPUT_TIMEOUT);
     let allowed_tools = decoder.allowed_tools(options.allowed_tools);
     let tool_choice = decoder.tool_choice(options.tool_choice, allowed_tools.as_ref(), &client_tools);
     let on_unauthorized = decoder.on_unauthorized(options.on_unauthorized);
-    let asked = AskedModel { agent: &agent, model: &model, ignore_unused };
-    let model_headers = ModelHeaders::new(raw_sets(request.per_run_model_headers), &asked, &mut violations);
+    violations.append(of_model);
     if !violations.is_empty() {
         return Err(refuse(Failure::Invalid(violations)));
     }

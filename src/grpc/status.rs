@@ -49,7 +49,7 @@ struct Described {
 /// The status of an error.
 pub fn status(error: &Error) -> Status {
     let mut described = describe(&error.failure);
-    let started = error.progress().map(|progress| progress.tool_calls.len());
+    let started = error.progress().map(|progress| progress.begun);
     described.metadata.push(("request_id", error.request_id.to_string()));
     described.metadata.push(("admitted", error.is_admitted().to_string()));
     described.metadata.extend(error.run_id().map(|run_id| ("run_id", run_id.to_string())));
@@ -93,10 +93,14 @@ fn describe(failure: &Failure) -> Described {
             mcp_failure(error, format!("nobody brought fresh headers in time; {error}"))
         }
         Failure::Model { model, error } => model_failure(model, error),
-        Failure::OutputInvalid => Described::new(
-            "the model's answer does not fit `options.output_schema_json`, also after it was asked to mend it if the run's \
-             limits allowed that",
-        ),
+        Failure::OutputInvalid { misfits } => {
+            let misfits = misfits.join("; ");
+            Described::new(format!(
+                "the model's answer does not fit `options.output_schema_json`, also after it was asked to mend it if the \
+                 run's limits allowed that: {misfits}"
+            ))
+            .with("misfits", misfits)
+        }
         Failure::ToolFailed(tool) => tool_failure(tool),
         Failure::Overloaded { retry_after } => {
             Described::new("this instance runs as many agents as it may; try again").retry_after(*retry_after)

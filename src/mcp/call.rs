@@ -45,6 +45,8 @@ pub(super) struct Calling<'a> {
     pub(super) outgoing: Outgoing,
     /// Who listens to its progress.
     pub(super) listener: Option<Listener>,
+    /// Is called before the call is sent.
+    pub(super) sends: &'a (dyn Fn() + Sync),
 }
 
 impl CallOutcome {
@@ -78,6 +80,11 @@ impl CallOutcome {
         Self { status, text, images: Vec::new(), fault: None, refusal: None }
     }
 
+    /// Whether the call may have reached the server, as far as it was sent.
+    pub fn may_have_arrived(&self) -> bool {
+        !self.fault.as_ref().is_some_and(Fault::is_unsent)
+    }
+
     /// A call that the caller itself answered.
     pub fn given(text: String, images: Vec<Image>, is_error: bool) -> Self {
         Self { images, ..Self::answered(text, is_error) }
@@ -94,12 +101,13 @@ pub(super) async fn call(
     tool: &Tool,
     calling: &Calling<'_>,
 ) -> CallOutcome {
-    let Calling { arguments, outgoing, listener, .. } = calling;
+    let Calling { arguments, outgoing, listener, sends, .. } = calling;
     let exchange = Exchange::calling(outgoing.clone(), config.timeouts.call, tool.is_plain());
     let mut params = CallToolRequestParams::new(tool.name.clone()).with_arguments((*arguments).clone());
     let mut listed_again = false;
     let mut rounds = 0;
     loop {
+        sends();
         match send(client, caller, &exchange, params.clone(), listener.as_ref()).await {
             Ok(ServerResult::InputRequiredResult(asked)) if rounds < MAX_ROUNDS => {
                 rounds += 1;
@@ -175,9 +183,11 @@ mod tests {
     fn a_call_that_was_broken_off_may_have_run() {
         let broken_off = CallOutcome::failed(Fault::Vacated, true);
         assert_eq!(broken_off.status, ToolCallStatus::Unknown);
+        assert!(broken_off.may_have_arrived());
         assert!(broken_off.text.contains("may or may not have run"), "{}", broken_off.text);
         let unsent = CallOutcome::failed(Fault::NoLease, true);
         assert_eq!(unsent.status, ToolCallStatus::Error);
+        assert!(!unsent.may_have_arrived());
         assert!(unsent.text.contains("was not run"), "{}", unsent.text);
     }
 }

@@ -121,7 +121,8 @@ impl Connection {
     ///
     /// `progress` is told how far the call has come, if the server tells it. Only the newest waits there to be read, so a
     /// slow reader misses some. The channel's first value means nothing, nor does one that comes after the call's end. The
-    /// call has no more time for it: its timeout is for the answer.
+    /// call has no more time for it: its timeout is for the answer. `sends` is called before the call is sent; opening and
+    /// listing come before that.
     ///
     /// # Errors
     /// The server refused the run's credential with 401, or a registered one is not to be had.
@@ -131,11 +132,12 @@ impl Connection {
         arguments: &Map<String, Value>,
         parent: &Span,
         progress: Option<&watch::Sender<ToolProgress>>,
+        sends: &(dyn Fn() + Sync),
     ) -> Result<CallOutcome, Error> {
         let span = trace::tools_call(self.mcp_server(), tool, &self.correlation.request_id, parent);
         let outgoing = self.correlation.outgoing(&span);
         let listener = progress.map(|told| Listener::new(told.clone(), &self.headers));
-        let result = self.call_as(Calling { tool, arguments, outgoing, listener }).await;
+        let result = self.call_as(Calling { tool, arguments, outgoing, listener, sends }).await;
         match &result {
             Ok(outcome) if outcome.fault.is_some() => span.record("error.type", "mcp_error"),
             Err(Error { problem: Problem::Unauthorized(..), .. }) => span.record("error.type", "401"),

@@ -12,8 +12,6 @@ mod tests;
 
 /// The most images of a result that the model is shown.
 const MAX_IMAGES: usize = 16;
-/// The media types of images that all providers take.
-const IMAGE_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 /// What a server's answer to `tools/call` comes to, without the secrets that the server was sent.
 pub(super) fn outcome(result: ServerResult, sent: &RunHeaders) -> CallOutcome {
@@ -72,7 +70,7 @@ fn block(block: ContentBlock, sent: &RunHeaders, images: &mut Vec<Image>) -> Str
 
 /// An image, if it is one of those that models are shown. One that holds a secret is not: nothing can be taken out of it.
 fn image(mime_type: &str, base64: &str, sent: &RunHeaders) -> Option<Image> {
-    let media_type = IMAGE_TYPES.into_iter().find(|known| known.eq_ignore_ascii_case(mime_type))?;
+    let media_type = Image::MEDIA_TYPES.into_iter().find(|known| known.eq_ignore_ascii_case(mime_type))?;
     let data = STANDARD.decode(base64).ok().filter(|data| !data.is_empty())?;
     if sent.finds(base64) || sent.finds(&data) {
         return None;

@@ -170,6 +170,6 @@ async fn call(
 ) -> CallOutcome {
     let arguments: Map<String, Value> = serde_json::from_value(arguments).unwrap();
     let span = Correlation::incoming(RequestId::generate(), &HeaderMap::new()).span;
-    let calling = connection.call(tool, &arguments, &span, progress);
+    let calling = connection.call(tool, &arguments, &span, progress, &|| ());
     tokio::time::timeout(Duration::from_secs(60), calling).await.expect("the call ends").unwrap()
 }

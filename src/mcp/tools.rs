@@ -2,12 +2,13 @@
 
 use std::{
     borrow::Cow,
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use memchr::memmem;
+use parking_lot::Mutex;
 use rmcp::model::{
     ClientRequest, CustomResult, ListToolsRequest, ListToolsResult, PaginatedRequestParams,
     ServerJsonRpcMessage, ServerResult, Tool as WireTool,
@@ -41,6 +42,8 @@ pub struct ToolList {
     pub tools: Vec<Tool>,
     /// The others: the first 256, and where there are more, one without a name that says how many.
     pub dropped: Vec<DroppedTool>,
+    /// The agents for which it was looked at. Scrubbed lists share it.
+    known_to: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A tool of an MCP server.
@@ -198,11 +201,22 @@ impl Pages {
         if goes_on {
             dropped.push(DroppedTool::new("", "the list goes on beyond its bounds"));
         }
-        Listed { list: ToolList { tools: self.tools, dropped }, ttl: self.ttl }
+        Listed { list: ToolList::new(self.tools, dropped), ttl: self.ttl }
     }
 }
 
 impl ToolList {
+    /// A list that nobody has looked at.
+    pub fn new(tools: Vec<Tool>, dropped: Vec<DroppedTool>) -> Self {
+        Self { tools, dropped, known_to: Arc::default() }
+    }
+
+    /// Whether this is the first look at it for an agent: what is to be said of the list is said then.
+    pub fn is_new_to(&self, agent: &str) -> bool {
+        let mut known_to = self.known_to.lock();
+        !known_to.contains(agent) && known_to.insert(agent.to_owned())
+    }
+
     /// The list without what holds a secret. A tool whose name does is dropped, for it could not be called by another.
     pub(super) fn scrubbed(&self, scrubber: &Scrubber) -> Self {
         let (named, usable): (Vec<_>, Vec<_>) =
@@ -214,7 +228,8 @@ impl ToolList {
             DroppedTool { name, reason: tool.reason.clone() }
         });
         let tools = usable.into_iter().map(|tool| tool.scrubbed(scrubber));
-        Self { tools: tools.collect(), dropped: dropped.chain(named).collect() }
+        let dropped = dropped.chain(named).collect();
+        Self { tools: tools.collect(), dropped, known_to: self.known_to.clone() }
     }
 }
 

@@ -1,11 +1,19 @@
 //! Ids of tool calls, which providers and their imitations make with more or less care.
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Request;
 
 /// The longest id of a call that is taken over, in bytes.
 const MAX_ID_BYTES: usize = 256;
+
+/// An id in place of one that a provider does not take, the same for the same always: the prefix, and 32 hexadecimal digits.
+pub(super) fn instead_of(id: &str, prefix: &str) -> String {
+    let digest = Sha256::digest(id);
+    let half = digest.iter().take(16).fold(0_u128, |half, byte| half << 8 | u128::from(*byte));
+    format!("{prefix}{half:032x}")
+}
 
 /// Gives the calls of an answer ids that no other call of the conversation has.
 pub(super) struct CallIds<'a> {

@@ -1,5 +1,5 @@
-//! The audit record of a run: which headers each server was sent, which layer each came from, and its value's digest. Never
-//! a value.
+//! The audit record of a run: which headers each server was sent, which layer each came from, and its value's digest; and
+//! what of its caller's a model's provider was sent. Never a value.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tracing::{Level, enabled, info};
 
 use super::RunRequest;
 use crate::{
-    headers::{Applied, DigestKey, Layer},
+    headers::{Applied, DigestKey, HeaderSet, Layer},
     id::RunId,
 };
 
@@ -42,12 +42,19 @@ pub(super) fn record(request: &RunRequest, run_id: RunId, key: &DigestKey) {
         .filter(|(_, sets)| !sets.is_empty())
         .collect();
     let Ok(mcp_headers) = serde_json::to_string(&sent) else { return };
+    let mut to_models: BTreeMap<String, Vec<Set>> = BTreeMap::new();
+    for (model, headers) in request.model_headers.sent() {
+        to_models.entry(model).or_default().push(of_caller(&headers, key));
+    }
+    let model_headers = Some(to_models).filter(|sets| !sets.is_empty());
+    let model_headers = model_headers.and_then(|sets| serde_json::to_string(&sets).ok());
     info!(
         target: TARGET,
         run_id = %run_id,
         request_id = %request.correlation.request_id,
         agent = request.agent.name,
         mcp_headers,
+        model_headers,
         "The headers that a run has sent"
     );
 }
@@ -59,6 +66,19 @@ fn set(applied: Applied) -> Set {
         digest: header.digest,
     });
     Set { headers: headers.collect(), removed: applied.removed }
+}
+
+/// A set that a run's caller brought for a model's provider. What is configured with the model is no part of it.
+fn of_caller(set: &HeaderSet, key: &DigestKey) -> Set {
+    let headers = set.headers().iter().map(|header| Header {
+        name: header.name.as_str().to_owned(),
+        layer: "run_model",
+        digest: key.value_digest(&header.name, &header.value),
+    });
+    let removed = set.removed().iter().map(|name| name.as_str().to_owned());
+    let mut set = Set { headers: headers.collect(), removed: removed.collect() };
+    set.headers.sort_by(|a, b| a.name.cmp(&b.name));
+    set
 }
 
 fn layer(layer: Layer) -> &'static str {

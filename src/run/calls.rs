@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     pin::pin,
+    slice,
     time::{Duration, Instant},
 };
 
@@ -18,6 +19,7 @@ use crate::{
     event::{MAX_RESULT_BYTES, ToolProgress, What},
     mcp::{CallOutcome, Connection},
     message::{ToolCall, ToolCallRecord, ToolCallStatus, ToolRef},
+    schema::Schema,
     trace::{self, Span},
 };
 
@@ -56,6 +58,8 @@ enum Way<'a> {
 /// What an MCP server is asked.
 #[derive(Clone, Copy)]
 struct Request<'a> {
+    /// The call's place among all of the run's.
+    place: usize,
     call_id: &'a str,
     tool: &'a str,
     arguments: &'a Map<String, Value>,
@@ -68,6 +72,8 @@ pub(super) struct Calling<'a> {
     pub(super) tools: &'a ToolTable,
     pub(super) connections: &'a HashMap<String, Connection>,
     pub(super) turn: u32,
+    /// How many calls the run had before those of this turn.
+    pub(super) first: usize,
 }
 
 impl<'a> Calling<'a> {
@@ -80,12 +86,13 @@ impl<'a> Calling<'a> {
         }
         let mut began = Instant::now();
         let mut asked = None;
-        let outcome = match self.way(&call) {
+        let place = self.first + at;
+        let outcome = match self.way(&call, self.schema(&call).await) {
             Way::None(why) => {
                 self.started(&call).await?;
                 CallOutcome::refused(why)
             }
-            Way::Caller => match self.ask_caller(&call).await? {
+            Way::Caller => match self.ask_caller(&call, place).await? {
                 Some(outcome) => {
                     asked.clone_from(&call.tool);
                     outcome
@@ -95,7 +102,7 @@ impl<'a> Calling<'a> {
             Way::Server { connection, tool, arguments, needs_approval } => {
                 // A denial holds, too, where nobody would have asked any more.
                 let asks = needs_approval || self.context.request.answers.contains_key(&call.call_id);
-                let word = if asks { self.approval(&call).await? } else { Some(Ok(())) };
+                let word = if asks { self.approval(&call, place).await? } else { Some(Ok(())) };
                 let Some(word) = word else { return Ok(Ended::awaiting(at)) };
                 // How long the caller took is not the tool's time.
                 began = Instant::now();
@@ -103,7 +110,7 @@ impl<'a> Calling<'a> {
                 match word {
                     Ok(()) => {
                         asked.clone_from(&call.tool);
-                        let request = Request { call_id: &call.call_id, tool, arguments: &arguments };
+                        let request = Request { place, call_id: &call.call_id, tool, arguments: &arguments };
                         self.call_server(connection, request, &span).await?
                     }
                     Err(why) => CallOutcome::refused(why),
@@ -121,9 +128,18 @@ impl<'a> Calling<'a> {
         Ok(Ended { at, outcome: Some((outcome, duration)), failed })
     }
 
+    /// What the arguments of a call are to fit, compiled, if the run has its tool.
+    async fn schema(self, call: &ToolCall) -> Option<Schema> {
+        let (spec, _) = self.tools.find(call)?;
+        let schemas = &self.context.runner.schemas;
+        let schema = spec.compiled.clone().unwrap_or_else(|| schemas.of(&spec.input_schema));
+        schemas.compile(slice::from_ref(&schema)).await;
+        Some(schema)
+    }
+
     /// What is to be done with a call. A tool that the run does not offer, or arguments that do not fit, reach nobody.
-    fn way(self, call: &ToolCall) -> Way<'a> {
-        let Some((spec, needs_approval)) = self.tools.find(call) else {
+    fn way(self, call: &ToolCall, schema: Option<Schema>) -> Way<'a> {
+        let Some(((spec, needs_approval), schema)) = self.tools.find(call).zip(schema) else {
             return Way::None(format!("There is no tool `{}`.", call.name));
         };
         if spec.tool.is_callers() && self.context.request.answers.contains_key(&call.call_id) {
@@ -136,8 +152,6 @@ impl<'a> Calling<'a> {
         if self.context.request.tool_choice == ToolChoice::None && self.turn > 0 {
             return Way::None("No tool may be called in this run.".to_owned());
         }
-        let schema =
-            spec.compiled.clone().unwrap_or_else(|| self.context.runner.schemas.of(&spec.input_schema));
         let problems = tools::problems(&schema, &arguments);
         if !problems.is_empty() {
             return Way::None(format!("The arguments do not fit the tool's schema: {}", problems.join("; ")));
@@ -162,8 +176,8 @@ impl<'a> Calling<'a> {
     }
 
     /// Waits for the caller's word. `None`: there is none in time; else that the tool may be called, or why it may not.
-    async fn approval(self, call: &ToolCall) -> Result<Option<Result<(), String>>, Failure> {
-        let answer = self.context.answer_to(call, self.turn).await?;
+    async fn approval(self, call: &ToolCall, place: usize) -> Result<Option<Result<(), String>>, Failure> {
+        let answer = self.context.answer_to(call, place, self.turn).await?;
         Ok(answer.map(|answer| match answer {
             Answer::Approved => Ok(()),
             Answer::Denied(reason) if !reason.is_empty() => {
@@ -174,8 +188,8 @@ impl<'a> Calling<'a> {
     }
 
     /// Has the caller run a tool of its own.
-    async fn ask_caller(self, call: &ToolCall) -> Result<Option<CallOutcome>, Failure> {
-        let answer = self.context.answer_to(call, self.turn).await?;
+    async fn ask_caller(self, call: &ToolCall, place: usize) -> Result<Option<CallOutcome>, Failure> {
+        let answer = self.context.answer_to(call, place, self.turn).await?;
         let Some(Answer::Output { text, images, is_error }) = answer else { return Ok(None) };
         self.started(call).await?;
         Ok(Some(CallOutcome::given(text, images, is_error)))
@@ -187,13 +201,20 @@ impl<'a> Calling<'a> {
         request: Request<'_>,
         span: &Span,
     ) -> Result<CallOutcome, Failure> {
-        let Request { call_id, tool, arguments } = request;
+        let Request { place, call_id, tool, arguments } = request;
+        let begun = &self.context.begun;
+        let sends = || begun.note(place);
+        let mut was_sent = false;
         let listens = self.context.sink.is_stream();
         let (tell, mut told) = listens.then(|| watch::channel(ToolProgress::default())).unzip();
         let mut repeats = Repeats::default();
         loop {
-            let called = connection.call(tool, arguments, span, tell.as_ref());
+            let called = connection.call(tool, arguments, span, tell.as_ref(), &sends);
             let called = self.with_progress(called, &mut told, call_id).await?;
+            was_sent |= called.as_ref().is_ok_and(CallOutcome::may_have_arrived);
+            if !was_sent && called.is_ok() {
+                begun.take_back(place);
+            }
             let refusal = called.as_ref().map_or_else(Some, |outcome| outcome.refusal.as_deref());
             if repeats.again(self.context, connection, self.turn, refusal).await? {
                 continue;

@@ -12,8 +12,9 @@ use tokio::{task::unconstrained, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Failure, RunRequest, Standing, ToolChoice, Violation, audit,
+    Error, Failure, RunRequest, Standing, audit,
     authorization::{Repeats, Waits},
+    begun::Begun,
     calls::{Calling, Ended},
     handle::Sink,
     inputs::{Inputs, pending},
@@ -22,13 +23,14 @@ use super::{
     runner::Parts,
     stop::Stop,
     tools::{Naming, ToolTable},
+    unlisted,
 };
 use crate::{
     agent::{AgentServer, OnToolError},
     event::{FinishReason, MAX_DELTA_BYTES, Progress, Report, What},
     id::{ControlToken, RunId},
-    mcp::{CallOutcome, Connection, Problem, ToolList},
-    message::{AssistantPart, ToolCall},
+    mcp::{self, CallOutcome, Connection, Problem, ToolList},
+    message::{AssistantPart, ToolCall, ToolCallRecord},
     model::{self, Answer, AnswerPart, Model, Outage, Piece, Request},
     trace::{self, Span},
 };
@@ -47,6 +49,8 @@ pub(super) struct Context {
     pub(super) waits: Waits,
     /// The calls that wait for its caller.
     pub(super) inputs: Arc<Inputs>,
+    /// The calls that have begun.
+    pub(super) begun: Begun,
     /// Cancelled when this process is to end, and waits for its runs.
     pub(super) closing: CancellationToken,
 }
@@ -56,7 +60,8 @@ struct Work {
     machine: Machine,
     tools: ToolTable,
     connections: HashMap<String, Connection>,
-    unavailable: Vec<String>,
+    /// Why optional servers can't be used.
+    unavailable: Vec<mcp::Error>,
 }
 
 /// Performs a run, from its first event to its end.
@@ -142,6 +147,7 @@ impl Work {
         self.open(context).await?;
         let mut next = self.machine.step(Step::Opened);
         loop {
+            self.tell_refused(context).await?;
             next = match next {
                 Next::Ask => self.ask(context).await?,
                 Next::Call(calls) => self.call(context, calls).await?,
@@ -153,7 +159,7 @@ impl Work {
                     ));
                 }
                 Next::Finish(reason) => return Ok(reason),
-                Next::Invalid => return Err(Failure::OutputInvalid),
+                Next::Invalid(misfits) => return Err(Failure::OutputInvalid { misfits }),
             }
         }
     }
@@ -168,43 +174,19 @@ impl Work {
         });
         for (server, listed) in future::try_join_all(listings).await? {
             match listed {
-                Ok(list) => self.tools.add(server, &list, naming, context.request.allowed_tools.as_ref()),
-                Err(reason) => {
-                    let mcp_server = server.name.clone();
-                    self.unavailable.push(mcp_server.clone());
+                Ok(list) => {
+                    unlisted::tell(agent, server, &list);
+                    self.tools.add(server, &list, naming, context.request.allowed_tools.as_ref());
+                }
+                Err(error) => {
+                    let (mcp_server, reason) = (server.name.clone(), error.problem.to_string());
+                    self.unavailable.push(error);
                     context.sink.emit(0, || What::McpServerUnavailable { mcp_server, reason }).await?;
                 }
             }
         }
         self.tools.add_clients(&context.request.client_tools);
-        self.check_tool_choice(&context.request.tool_choice)
-    }
-
-    /// A tool that the model is to ask for must be there.
-    fn check_tool_choice(&self, choice: &ToolChoice) -> Result<(), Failure> {
-        let (field, description) = match choice {
-            ToolChoice::Tool(tool) if self.tools.name_of(tool).is_none() => {
-                ("options.tool_choice.tool", "the run has no such tool; see CatalogService.ListTools")
-            }
-            // Providers refuse to be asked for that.
-            ToolChoice::Required if self.tools.specs().is_empty() => {
-                ("options.tool_choice.mode", "the run has no tool; see CatalogService.ListTools")
-            }
-            _ => return Ok(()),
-        };
-        Err(Failure::Invalid(Violation::field(field, description).into()))
-    }
-
-    /// Which tools the model is to ask for in this turn.
-    fn tool_choice<'a>(&'a self, choice: &ToolChoice) -> model::ToolChoice<'a> {
-        match choice {
-            ToolChoice::None => model::ToolChoice::None,
-            ToolChoice::Required if self.is_first_turn() => model::ToolChoice::Required,
-            ToolChoice::Tool(tool) if self.is_first_turn() => {
-                self.tools.name_of(tool).map(model::ToolChoice::Tool).unwrap_or_default()
-            }
-            ToolChoice::Auto | ToolChoice::Required | ToolChoice::Tool(_) => model::ToolChoice::Auto,
-        }
+        context.request.tool_choice.check(&self.tools, &self.unavailable)
     }
 
     /// Whether the model has asked for nothing yet: a run that goes on with open calls had its first turn before.
@@ -243,9 +225,9 @@ impl Work {
             history: self.machine.history(),
             turn,
             tools: self.tools.specs(),
-            tool_choice: self.tool_choice(&context.request.tool_choice),
+            tool_choice: context.request.tool_choice.in_turn(self.is_first_turn(), &self.tools),
             settings: &context.request.settings,
-            headers: &context.request.model_headers.of(&context.request.model),
+            headers: &context.request.model_headers.send(&context.request.model),
             outgoing: &outgoing,
             deadline: context.request.deadline,
         };
@@ -264,10 +246,30 @@ impl Work {
         Err(failure(model::Error::Unavailable(Outage::lasting("the answer was cut"))))
     }
 
+    /// Tells the run's reader of the calls that the machine has answered without making them.
+    async fn tell_refused(&mut self, context: &Context) -> Result<(), Failure> {
+        let turn = self.machine.turn();
+        for (record, why) in self.machine.take_refused() {
+            if !context.sink.is_stream() {
+                continue;
+            }
+            let started = ToolCallRecord { call: record.call.clone(), ended: None };
+            context.sink.emit(turn, || What::ToolCallStarted(started.into())).await?;
+            let completed = || What::ToolCallCompleted {
+                call: record.into(),
+                result_text: why.to_owned(),
+                truncated: false,
+            };
+            context.sink.emit(turn, completed).await?;
+        }
+        Ok(())
+    }
+
     /// Makes a turn's calls, all at once.
     async fn call(&mut self, context: &Context, calls: Vec<ToolCall>) -> Result<Next, Failure> {
         let Self { machine, tools, connections, .. } = self;
-        let calling = Calling { context, tools, connections, turn: machine.turn() };
+        let (turn, first) = (machine.turn(), machine.calls_before_turn());
+        let calling = Calling { context, tools, connections, turn, first };
         let calls = calls.into_iter().enumerate();
         let mut under_way: FuturesUnordered<_> = calls.map(|(at, call)| calling.execute(at, call)).collect();
         let mut next = Next::Wait;
@@ -289,10 +291,17 @@ impl Work {
 
     fn conclude(self, context: &Context, result: Result<FinishReason, Failure>) -> Result<Report, Error> {
         let request = &context.request;
+        let begun = context.begun.places();
+        // Of a run that has failed it is asked what may have been done: not by a call that only waited.
+        let failed = result.is_err();
+        let tells =
+            |(at, call): &(usize, &ToolCallRecord)| !failed || call.ended.is_some() || begun.contains(at);
+        let calls = self.machine.calls().iter().enumerate().filter(tells);
         let progress = Progress {
             usage: self.machine.usage(),
             turns: self.machine.turns(),
-            tool_calls: self.machine.calls().to_vec(),
+            tool_calls: calls.map(|(_, call)| call.clone()).collect(),
+            begun: begun.len(),
             applied_headers: request.headers.sent_last(&context.runner.digest_key),
         };
         let request_id = request.correlation.request_id.clone();
@@ -312,7 +321,11 @@ impl Work {
                     pending,
                     progress,
                     new_messages,
-                    unavailable_mcp_servers: self.unavailable,
+                    unavailable_mcp_servers: self
+                        .unavailable
+                        .into_iter()
+                        .map(|error| error.mcp_server)
+                        .collect(),
                 })
             }
             Err(failure) => {
@@ -340,7 +353,7 @@ async fn list(
     context: &Context,
     server: &AgentServer,
     connection: &Connection,
-) -> Result<Result<Arc<ToolList>, String>, Failure> {
+) -> Result<Result<Arc<ToolList>, mcp::Error>, Failure> {
     let mut repeats = Repeats::default();
     let listed = loop {
         let listed = connection.tools().await;
@@ -351,7 +364,7 @@ async fn list(
     match listed {
         Ok(list) => Ok(Ok(list)),
         Err(error) if !server.required && !matches!(error.problem, Problem::Unauthorized(..)) => {
-            Ok(Err(error.problem.to_string()))
+            Ok(Err(error))
         }
         Err(error) => Err(Failure::Mcp(Box::new(error))),
     }

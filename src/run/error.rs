@@ -68,7 +68,10 @@ pub enum Failure {
         error: model::Error,
     },
     /// The answer does not fit the schema that it was to fit.
-    OutputInvalid,
+    OutputInvalid {
+        /// Some of the places where it does not; see `Schema::misfits`.
+        misfits: Vec<String>,
+    },
     /// A tool failed, and the agent's runs end then.
     ToolFailed(ToolRef),
     /// There are too many runs in this process.
@@ -148,7 +151,7 @@ impl Failure {
             Self::RequestTooLarge => "REQUEST_TOO_LARGE",
             Self::Mcp(error) => mcp_reason(&error.problem),
             Self::Model { error, .. } => model_reason(error),
-            Self::OutputInvalid => "OUTPUT_INVALID",
+            Self::OutputInvalid { .. } => "OUTPUT_INVALID",
             Self::ToolFailed(_) => "TOOL_FAILED",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Timeout => "RUN_TIMEOUT",

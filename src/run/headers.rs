@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use http::HeaderName;
 
-use super::{Violation, ViolationKind, Violations};
+use super::{Violation, ViolationKind, Violations, model_headers};
 use crate::{
     agent::{Agent, AgentServer},
     credential::{Planned, Source},
@@ -45,8 +45,13 @@ const MAX_SERVERS: usize = 256;
 pub type Plan = BTreeMap<String, Planned>;
 
 /// Checks a request's headers and merges them over what is registered. The plan has what is right; the violations are
-/// all of what is not.
-pub fn plan(agent: &Agent, servers: &Servers, requested: &Requested) -> (Plan, Violations) {
+/// all of what is not. `for_models`: the bytes of what the run sends to models' providers, which count towards the same limit.
+pub fn plan(
+    agent: &Agent,
+    servers: &Servers,
+    requested: &Requested,
+    for_models: usize,
+) -> (Plan, Violations) {
     let mut check =
         Check { agent, servers, violations: Violations::default(), bytes: 0, refused: Vec::new() };
     let all = check.for_all_servers(&requested.all);
@@ -60,7 +65,7 @@ pub fn plan(agent: &Agent, servers: &Servers, requested: &Requested) -> (Plan, V
             by_server.insert(server.as_str(), set);
         }
     }
-    check.whole_run();
+    check.whole_run(for_models);
     check.required(&requested.asked, &all, &by_server);
     let violations = check.violations;
     let all = all.map(Source::Fixed);
@@ -139,10 +144,10 @@ impl Check<'_> {
         set
     }
 
-    fn whole_run(&mut self) {
-        if self.bytes > rules::MAX_RUN_BYTES {
-            let description = Refusal::RunTooLarge.to_string();
-            self.violations.push(Violation::field("per_run_mcp_headers", description));
+    fn whole_run(&mut self, for_models: usize) {
+        if self.bytes + for_models > rules::MAX_RUN_BYTES {
+            let field = if for_models > self.bytes { model_headers::FIELD } else { "per_run_mcp_headers" };
+            self.violations.push(Violation::field(field, Refusal::RunTooLarge.to_string()));
         }
     }
 

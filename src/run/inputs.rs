@@ -147,9 +147,14 @@ impl Drop for Entry<'_> {
 }
 
 impl Context {
-    /// The caller's answer to a call: what came with the request, or else what a streamed run is told while it waits.
-    /// `None`: there is none in time.
-    pub(super) async fn answer_to(&self, call: &ToolCall, turn: u32) -> Result<Option<Answer>, Failure> {
+    /// The caller's answer to a call, the one at this place among all of the run's: what came with the request, or else what a
+    /// streamed run is told while it waits. `None`: there is none in time.
+    pub(super) async fn answer_to(
+        &self,
+        call: &ToolCall,
+        place: usize,
+        turn: u32,
+    ) -> Result<Option<Answer>, Failure> {
         if let Some(answer) = self.request.answers.get(&call.call_id) {
             return Ok(Some(answer.clone()));
         }
@@ -157,11 +162,16 @@ impl Context {
         if !self.sink.is_stream() || until <= Instant::now() {
             return Ok(None);
         }
-        let (entry, mut answered) = self.inputs.wait(&call.call_id, Kind::of(call));
+        let kind = Kind::of(call);
+        let (entry, mut answered) = self.inputs.wait(&call.call_id, kind);
         let left = until.saturating_duration_since(Instant::now());
         let expire_time = SystemTime::now().checked_add(left);
         let asked_and_answered = async {
             self.sink.emit(turn, || What::InputRequired(pending(call.clone(), expire_time).into())).await?;
+            if kind == Kind::ClientTool {
+                // The caller may run it from here on.
+                self.begun.note(place);
+            }
             Ok((&mut answered).await.ok())
         };
         let closing = self.closing.cancelled();

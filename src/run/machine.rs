@@ -12,12 +12,10 @@ use crate::{
         AssistantPart, Image, Message, ToolCall, ToolCallRecord, ToolCallStatus, ToolResult, Usage,
         sort_results,
     },
-    model::Stop,
+    model::{MAX_CALLS, Stop},
     schema::Schema,
 };
 
-/// The most tool calls of one answer that are made.
-const MAX_CALLS_A_TURN: usize = 128;
 /// The most bytes of tool results in a run, images included; what goes beyond is cut.
 const MAX_RESULT_BYTES: usize = 32 * 1024 * 1024;
 
@@ -39,6 +37,8 @@ pub(super) struct Machine {
     awaiting: Vec<ToolCall>,
     /// The results that went into the last message of the history, beside those that it had.
     resumed: Vec<ToolResult>,
+    /// The calls that were answered without being made, by their places among all, with why; those that were told are out.
+    refused: Vec<(usize, &'static str)>,
     result_bytes: usize,
     final_output: String,
     structured_output: Option<String>,
@@ -101,8 +101,8 @@ pub(super) enum Next {
     Wait,
     /// The run is over.
     Finish(FinishReason),
-    /// The run has failed: its answer does not fit the schema.
-    Invalid,
+    /// The run has failed: its answer does not fit the schema, in these places.
+    Invalid(Vec<String>),
 }
 
 /// What a run has come to.
@@ -134,6 +134,7 @@ impl Machine {
             outcomes: Vec::new(),
             awaiting: Vec::new(),
             resumed: Vec::new(),
+            refused: Vec::new(),
             result_bytes: 0,
             final_output: String::new(),
             structured_output: None,
@@ -189,6 +190,17 @@ impl Machine {
     /// The run's calls so far, in the model's order.
     pub(super) fn calls(&self) -> &[ToolCallRecord] {
         &self.calls
+    }
+
+    /// How many calls there were before those of this turn.
+    pub(super) fn calls_before_turn(&self) -> usize {
+        self.calls.len() - self.outcomes.len()
+    }
+
+    /// The calls that were answered without being made since this was asked last, and the answers.
+    pub(super) fn take_refused(&mut self) -> Vec<(ToolCallRecord, &'static str)> {
+        let refused = std::mem::take(&mut self.refused);
+        refused.into_iter().map(|(at, why)| (self.calls[at].clone(), why)).collect()
     }
 
     /// The calls that wait for their caller.
@@ -250,7 +262,7 @@ impl Machine {
                 self.messages.push(Message::user(output::repair(&problem)));
                 self.ask()
             }
-            Err(_) => Next::Invalid,
+            Err(_) => Next::Invalid(output::misfits(schema, &self.final_output)),
         }
     }
 
@@ -275,8 +287,8 @@ impl Machine {
             self.push_results();
             return Next::Finish(reason);
         }
-        self.refuse(MAX_CALLS_A_TURN, "The tool was not run: an answer may ask for at most 128 calls.");
-        Next::Call(calls.into_iter().take(MAX_CALLS_A_TURN).collect())
+        self.refuse(MAX_CALLS, "The tool was not run: an answer may ask for at most 128 calls.");
+        Next::Call(calls.into_iter().take(MAX_CALLS).collect())
     }
 
     /// What comes after a call: the next turn, when there is a result for each.
@@ -289,8 +301,10 @@ impl Machine {
     }
 
     /// Answers the turn's calls from a place on without making them.
-    fn refuse(&mut self, from: usize, why: &str) {
+    fn refuse(&mut self, from: usize, why: &'static str) {
+        let first = self.calls_before_turn();
         for at in from..self.outcomes.len() {
+            self.refused.push((first + at, why));
             self.called(at, ToolCallStatus::Error, why.to_owned(), Vec::new(), Duration::ZERO);
         }
     }
@@ -303,7 +317,7 @@ impl Machine {
         mut images: Vec<Image>,
         duration: Duration,
     ) {
-        let first = self.calls.len() - self.outcomes.len();
+        let first = self.calls_before_turn();
         let left = MAX_RESULT_BYTES.saturating_sub(self.result_bytes);
         let mut text = cut(text, self.bounds.max_tool_result_bytes.min(left));
         self.result_bytes += text.len();

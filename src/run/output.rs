@@ -19,6 +19,14 @@ pub(super) fn check(schema: &Schema, answer: &str) -> Result<String, String> {
     }
 }
 
+/// Where an answer does not fit, for its caller: nothing of the answer is in it. See [`Schema::misfits`].
+pub(super) fn misfits(schema: &Schema, answer: &str) -> Vec<String> {
+    match serde_json::from_str(bare(answer)) {
+        Ok(value) => schema.misfits(&value),
+        Err(error) => vec![format!("it is no JSON (line {}, column {})", error.line(), error.column())],
+    }
+}
+
 /// What the model is asked when its answer does not fit.
 pub(super) fn repair(problem: &str) -> String {
     format!(

@@ -62,7 +62,7 @@ enum Fault {
 fn fault_of(failure: &Failure) -> Fault {
     match failure {
         Failure::Internal(_) => Fault::Internal,
-        Failure::Model { .. } | Failure::OutputInvalid | Failure::ToolFailed(_) => Fault::Upstream,
+        Failure::Model { .. } | Failure::OutputInvalid { .. } | Failure::ToolFailed(_) => Fault::Upstream,
         Failure::Mcp(error) => match error.problem {
             mcp::Problem::Unauthorized(..) | mcp::Problem::Forbidden(..) => Fault::Caller,
             mcp::Problem::Unavailable(_) | mcp::Problem::CredentialSource(_) | mcp::Problem::Protocol(_) => {

@@ -4,21 +4,26 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future;
 use tokio::{
-    sync::{Semaphore, TryAcquireError},
+    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
     time::{Instant, timeout, timeout_at},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tracing::Instrument;
 
 use super::{
-    Answer, Error, Failure, Limits, Plan, Replacement, Run, RunRequest, Schemas, Violations,
+    Answer, Error, Failure, Limits, Plan, Replacement, Run, RunRequest, Schemas, Violation, Violations,
     authorization::Waits,
+    begun::Begun,
     driver::{Context, drive},
     handle::{Doing, Sink, Work},
     inputs::Inputs,
     live::{Live, LiveRuns},
-    model_headers::{self, AskedModel},
+    model_headers::AskedModel,
     stop::Stop,
+    unlisted,
 };
 use crate::{
     agent::Agent,
@@ -26,6 +31,7 @@ use crate::{
     id::{ControlToken, RunId},
     mcp::{self, Connection, RunHeaders, SentOfRun, Servers, ToolList},
     model::Model,
+    schema::Schema,
     trace::{self, Correlation},
 };
 
@@ -75,6 +81,13 @@ pub enum Mode {
     Streamed,
 }
 
+/// A place among the runs of this process. Dropping it gives it back, with nothing done.
+pub struct Place {
+    _place: OwnedSemaphorePermit,
+    /// A shutdown waits for it.
+    _tracked: TaskTrackerToken,
+}
+
 /// A server's tools for a caller, or why there are none.
 pub struct ServerTools {
     /// The server's registered name.
@@ -110,23 +123,33 @@ impl Runner {
         agent.ok_or_else(|| Failure::AgentNotFound(name.chars().take(64).collect()))
     }
 
+    /// Takes a place for a run, before its request is read: that takes time, and a schema in it more than a refusal may.
+    ///
+    /// # Errors
+    /// There are too many runs, or this process is ending.
+    pub fn admit(&self) -> Result<Place, Failure> {
+        // Before the place is taken: a shutdown that comes between waits for this run.
+        let tracked = self.1.tasks.token();
+        let place = self.1.places.clone().try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::NoPermits => Failure::Overloaded { retry_after: RETRY_AFTER },
+            TryAcquireError::Closed => Failure::ShuttingDown,
+        })?;
+        Ok(Place { _place: place, _tracked: tracked })
+    }
+
+    /// Has schemas of a request compiled: see [`Schemas::compile`].
+    pub async fn compile(&self, schemas: &[Schema]) {
+        self.0.schemas.compile(schemas).await;
+    }
+
     /// Starts a run: from here on it comes to exactly one end, and is told to stop when the [`Run`] is dropped.
     ///
     /// # Errors
-    /// There are too many runs, or this process is ending. Nothing was asked of any upstream.
-    pub fn start(&self, mut request: RunRequest, mode: Mode) -> Result<Run, Error> {
+    /// A fault of ours. Nothing was asked of any upstream.
+    pub fn start(&self, place: Place, mut request: RunRequest, mode: Mode) -> Result<Run, Error> {
         let request_id = request.correlation.request_id.clone();
-        let refuse = |failure| Error::refused(request_id.clone(), failure);
-        let fault = |what| refuse(Failure::incident(what, &request_id));
+        let fault = |what| Error::refused(request_id.clone(), Failure::incident(what, &request_id));
         let Self(parts, state) = self;
-        // Before the place is taken: a shutdown that comes between waits for this run.
-        let tracked = state.tasks.token();
-        let place = state.places.clone().try_acquire_owned().map_err(|error| {
-            refuse(match error {
-                TryAcquireError::NoPermits => Failure::Overloaded { retry_after: RETRY_AFTER },
-                TryAcquireError::Closed => Failure::ShuttingDown,
-            })
-        })?;
         let model = parts.models.get(&request.model).cloned();
         let model = model.ok_or_else(|| fault("the run's model is not there"))?;
         // A unary caller cancels its own RPC.
@@ -163,6 +186,7 @@ impl Runner {
             control_token: token,
             waits: Waits::default(),
             inputs,
+            begun: Begun::default(),
             closing: state.closing.clone(),
         };
         let (tasks, reader) = (state.tasks.clone(), CancellationToken::new());
@@ -173,7 +197,7 @@ impl Runner {
             if tasks.is_closed() {
                 tasks.spawn(async move { timeout(READ_TIMEOUT, reader.cancelled()).await });
             }
-            drop((live, place, tracked));
+            drop((live, place));
             result
         };
         let doing: Doing = Box::pin(work.instrument(lines));
@@ -205,19 +229,16 @@ impl Runner {
     ) -> Result<BTreeMap<String, Applied>, Failure> {
         let live = self.live(run_id, control_token)?;
         let asked = AskedModel { agent: &live.agent, model: &live.model, ignore_unused: false };
-        let mut violations = Violations::default();
-        let names_models = !replacement.for_models.is_empty();
-        let for_models = model_headers::check(replacement.for_models, &asked, &mut violations);
-        let for_servers = replacement.for_servers;
-        if !for_servers.is_empty() || !names_models {
-            live.headers.replace(&live.agent, &self.0.servers, for_servers, violations)
-        } else if violations.is_empty() {
-            Ok(())
-        } else {
-            Err(violations)
+        let Replacement { for_servers, for_models } = replacement;
+        if for_servers.is_empty() && for_models.is_empty() {
+            let description =
+                "name the sets to replace, here, in `mcp_headers` or in `per_run_model_headers`";
+            return Err(Failure::Invalid(Violation::field("per_run_mcp_headers", description).into()));
         }
-        .map_err(Failure::Invalid)?;
-        live.model_headers.replace(for_models);
+        let with_servers = |violations, bytes| {
+            live.headers.replace(&live.agent, &self.0.servers, for_servers, violations, bytes)
+        };
+        live.model_headers.replace(for_models, &asked, with_servers).map_err(Failure::Invalid)?;
         Ok(live.headers.applied(&self.0.digest_key))
     }
 
@@ -260,6 +281,9 @@ impl Runner {
             Some(async move {
                 let listed = timeout_at(deadline, list(&connection)).await;
                 let tools = listed.unwrap_or_else(|_| Err(mcp::Error::late(&server.name)));
+                if let Ok(list) = &tools {
+                    unlisted::tell(agent, server, list);
+                }
                 connection.close(deadline + FAREWELL).await;
                 ServerTools { mcp_server: server.name.clone(), tools }
             })

@@ -6,11 +6,12 @@
 //! Patterns are what compiled schemas are large with: those of one take up to 4 MiB, and while they are matched as much
 //! again. So fewer of the schemas that have some are kept.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism};
 
 use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::schema::Schema;
 
@@ -20,6 +21,8 @@ const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 const MAX_WITH_PATTERNS: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 /// The largest that is kept, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
+/// The most bytes that are compiled where they are needed, those of all schemas at once: some 0.2 ms.
+const MAX_BYTES_AT_ONCE: usize = 4 * 1024;
 
 type Kept = Mutex<LruCache<Box<str>, Schema>>;
 
@@ -27,6 +30,8 @@ type Kept = Mutex<LruCache<Box<str>, Schema>>;
 pub struct Schemas {
     plain: Kept,
     with_patterns: Kept,
+    /// How many requests' schemas may be compiled at once on threads of their own: what serves everybody has the other cores.
+    compiling: Arc<Semaphore>,
 }
 
 impl Schemas {
@@ -44,12 +49,54 @@ impl Schemas {
         kept.put(raw.get().into(), schema.clone());
         schema
     }
+
+    /// Has schemas compiled that were not: here where that is quick, else on another thread, so that nobody else waits for
+    /// it. Whether they can be used, they say themselves then.
+    pub async fn compile(&self, schemas: &[Schema]) {
+        let waiting: Vec<Schema> = schemas.iter().filter(|schema| !schema.is_compiled()).cloned().collect();
+        if is_quick(&waiting) {
+            check(&waiting);
+        } else {
+            // Seldom, and so not in every caller's future.
+            Box::pin(self.compile_elsewhere(waiting)).await;
+        }
+    }
+
+    async fn compile_elsewhere(&self, schemas: Vec<Schema>) {
+        let turn = self.compiling.clone().acquire_owned().await;
+        let compiled = spawn_blocking(move || {
+            check(&schemas);
+            // It goes on, and has its turn, also where nobody waits for it any more.
+            drop(turn);
+        });
+        // What panicked there panics again where it is asked for.
+        let _ = compiled.await;
+    }
 }
 
 impl Default for Schemas {
     fn default() -> Self {
         let kept = |most| Mutex::new(LruCache::new(most));
-        Self { plain: kept(MAX_KEPT), with_patterns: kept(MAX_WITH_PATTERNS) }
+        let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            plain: kept(MAX_KEPT),
+            with_patterns: kept(MAX_WITH_PATTERNS),
+            compiling: Arc::new(Semaphore::new((cores / 2).max(1))),
+        }
+    }
+}
+
+/// Whether schemas are compiled in no time. One without patterns and references takes as long as it is.
+fn is_quick(schemas: &[Schema]) -> bool {
+    let bytes: usize = schemas.iter().map(|schema| schema.raw().get().len()).sum();
+    let is_plain = |json: &str| !may_have_patterns(json) && !json.contains("ef\"");
+    bytes <= MAX_BYTES_AT_ONCE && schemas.iter().all(|schema| is_plain(schema.raw().get()))
+}
+
+/// Compiles them. What is wrong with one, it keeps.
+fn check(schemas: &[Schema]) {
+    for schema in schemas {
+        let _ = schema.check();
     }
 }
 
@@ -60,6 +107,8 @@ fn may_have_patterns(json: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn raw(text: String) -> Arc<RawValue> {
@@ -84,6 +133,27 @@ mod tests {
             texts.iter().for_each(|text| drop(schemas.of(text)));
             assert!(texts[1..].iter().all(|text| is_kept(&schemas, text)), "{schema}");
             assert!(!is_kept(&schemas, &texts[0]), "{schema}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_is_compiled_on_another_thread_and_the_rest_at_once() {
+        let schemas = Schemas::default();
+        let large = format!(r#"{{"title":"{}"}}"#, "x".repeat(MAX_BYTES_AT_ONCE));
+        for (text, at_once) in [
+            (r#"{"type":"object"}"#, true),
+            (r#"{"pattern":"a{1000}"}"#, false),
+            (r##"{"$ref":"#/$defs/a","$defs":{"a":{}}}"##, false),
+            (&large, false),
+            // It can't be used, and says so as fast as others.
+            ("[]", true),
+        ] {
+            let schema = [Schema::new(raw(text.to_owned()))];
+            let polled = schemas.compile(&schema).now_or_never();
+            assert_eq!((polled.is_some(), schema[0].is_compiled()), (at_once, at_once), "{text}");
+            schemas.compile(&schema).await;
+            assert!(schema[0].is_compiled(), "{text}");
+            assert!(schemas.compile(&schema).now_or_never().is_some(), "{text}");
         }
     }
 

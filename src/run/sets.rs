@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The most sets that a run may come to send to one server: it remembers them, to scrub what that gives back.
-const MAX_SENT: usize = 256;
+pub(super) const MAX_SENT: usize = 256;
 
 /// What a run sends to each of its servers, and what its caller asked for. It holds secrets: there is no `Debug`.
 pub struct Sets {
@@ -74,7 +74,7 @@ impl Sets {
     }
 
     /// Replaces the sets of the servers that are named; `mcp_headers` those of all. What results is held against all rules;
-    /// `others` is what else is wrong with the request.
+    /// `others` is what else is wrong with the request, and `for_models` are the bytes of what models' providers are sent.
     ///
     /// # Errors
     /// It breaks them. Nothing is replaced.
@@ -84,14 +84,9 @@ impl Sets {
         servers: &Servers,
         replacement: ForServers,
         others: Violations,
+        for_models: usize,
     ) -> Result<(), Violations> {
-        if replacement.is_empty() {
-            let description =
-                "name the sets to replace, here, in `mcp_headers` or in `per_run_model_headers`";
-            let mut violations = others;
-            violations.push(Violation::field("per_run_mcp_headers", description));
-            return Err(violations);
-        }
+        let is_empty = replacement.is_empty();
         let ForServers { requested: given, replaces_all } = replacement;
         let mut current = self.requested.lock();
         let mut requested = current.clone();
@@ -100,9 +95,9 @@ impl Sets {
         if replaces_all {
             requested.all = given.all;
         }
-        let (plan, mut violations) = plan(agent, servers, &requested);
-        violations.extend(others.into_kept());
-        if self.by_server.values().any(|headers| headers.times_sent() >= MAX_SENT) {
+        let (plan, mut violations) = plan(agent, servers, &requested, for_models);
+        violations.append(others);
+        if !is_empty && self.by_server.values().any(|headers| headers.times_sent() >= MAX_SENT) {
             let description = "the run has sent too many sets to one server; start another run";
             violations.push(Violation::field("per_run_mcp_headers", description));
         }

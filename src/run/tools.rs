@@ -227,7 +227,7 @@ mod tests {
         let approval = Approval::Never;
         let server = AgentServer { name: "crm".into(), required: true, tools: None, approval, headers };
         let mut table = ToolTable::default();
-        table.add(&server, &ToolList { tools, dropped: Vec::new() }, naming, None);
+        table.add(&server, &ToolList::new(tools, Vec::new()), naming, None);
         let offered: Vec<&str> = table.specs().iter().map(|spec| &*spec.name).collect();
         assert_eq!(offered, [&*taken, "whoami"]);
         let asked = AskedCall { call_id: "1".into(), name: taken, arguments_json: "{}".into() };

@@ -84,9 +84,10 @@ impl Violations {
         &self.kept
     }
 
-    /// Those that are kept, to be told with others.
-    pub fn into_kept(self) -> Vec<Violation> {
-        self.kept
+    /// Adds what else is wrong.
+    pub fn append(&mut self, others: Self) {
+        self.left_out += others.left_out;
+        self.extend(others.kept);
     }
 
     /// How many there are, beside those that are kept.

@@ -3,6 +3,8 @@
 //! What decides where a `$ref` leads is made plain here, so that [`super::graph`] and the validator can't read it in two
 //! ways: the root's own `$id` is taken off, and a schema with further documents in it is refused.
 
+use std::{collections::HashSet, mem};
+
 use jsonschema::Draft;
 use serde_json::{Value, value::RawValue};
 
@@ -43,6 +45,28 @@ impl Document {
             make_local(&mut root, &id);
         }
         Ok(Self { root, draft })
+    }
+}
+
+/// All names in a schema, whatever they are the names of.
+pub(super) fn names(raw: &RawValue) -> HashSet<String> {
+    let mut names = HashSet::new();
+    if let Ok(mut root) = serde_json::from_str(raw.get()) {
+        take_names(&mut root, &mut names);
+    }
+    names
+}
+
+fn take_names(value: &mut Value, names: &mut HashSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (name, mut value) in mem::take(object) {
+                take_names(&mut value, names);
+                names.insert(name);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| take_names(value, names)),
+        _ => {}
     }
 }
 

@@ -1,8 +1,11 @@
 //! What does not fit, in words.
 
-use std::fmt::{self, Write};
+use std::{
+    collections::HashSet,
+    fmt::{self, Write},
+};
 
-use jsonschema::ValidationError;
+use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::Value;
 
 /// The most bytes of one problem.
@@ -18,6 +21,30 @@ pub(super) fn told(error: &ValidationError<'_>) -> String {
     let at = error.instance_path().as_str();
     let at = if at.is_empty() { "the root".to_owned() } else { cut(MAX_PLACE_BYTES, &at) };
     cut(MAX_BYTES, &format_args!("at {at}: {}", why(error)))
+}
+
+/// Where in a value something is wrong, and by which keyword of the schema, without a word of the value: of its names those
+/// in `names` may be told.
+pub(super) fn place(error: &ValidationError<'_>, root: &Value, names: &HashSet<String>) -> String {
+    let (mut at, mut here) = (String::new(), Some(root));
+    for segment in error.instance_path().as_str().split('/').skip(1) {
+        let name = segment.replace("~1", "/").replace("~0", "~");
+        // A name may be nothing but digits, too.
+        let may_be_told = matches!(here, Some(Value::Array(_))) || names.contains(&name);
+        at.push('/');
+        at.push_str(if may_be_told { segment } else { "*" });
+        here = match here {
+            Some(Value::Array(values)) => name.parse().ok().and_then(|index: usize| values.get(index)),
+            Some(Value::Object(object)) => object.get(&name),
+            _ => None,
+        };
+    }
+    if let ValidationErrorKind::Required { property: Value::String(lacking) } = error.kind() {
+        at.push('/');
+        at.push_str(&lacking.replace('~', "~0").replace('/', "~1"));
+    }
+    let at = if at.is_empty() { "the root".to_owned() } else { cut(MAX_PLACE_BYTES, &at.escape_debug()) };
+    format!("{at} ({})", cut(MAX_PLACE_BYTES, &error.schema_path().as_str().escape_debug()))
 }
 
 /// What is wrong, without where.

@@ -271,15 +271,19 @@ async fn a_run_that_is_cancelled_waits_no_more() {
         no_run_left(&scene.service).await;
         let mut run = Reader::start(&scene.service, run_as("a", "alice")).await;
         run.asked().await;
-        let expected = if shutdown {
+        let (code, expected) = if shutdown {
             scene.service.stop();
             scene.service.stop();
-            "SHUTTING_DOWN"
+            (Code::Unavailable, "SHUTTING_DOWN")
         } else {
             run.cancel().await;
-            "RUN_CANCELLED"
+            (Code::Aborted, "RUN_CANCELLED")
         };
-        assert_eq!(reason(&run.end().await.unwrap_err()), (Code::Aborted, expected.to_owned()));
+        let ended = run.end().await.unwrap_err();
+        assert_eq!(reason(&ended), (code, expected.to_owned()));
+        let decoded = decode(&ended);
+        assert_eq!(decoded.metadata["tool_calls_started"], "0", "it only waited");
+        assert_eq!(decoded.progress.unwrap().tool_calls, []);
         assert_eq!(scene.called(), []);
     }
 }
@@ -339,6 +343,27 @@ async fn an_approval_holds_for_the_call_that_is_sent_again_with_fresh_headers() 
     assert!(matches!(run.asked().await.input, Some(Input::Credentials(_))));
     run.bring("new").await;
     assert_eq!(run.end().await.unwrap().final_output, "Bearer new|");
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_fresh_headers_before_it_is_sent_has_not_begun() {
+    // The token that it has when it was approved is not even let in.
+    let server = McpServer::with_hook(Era::Modern, |seen| async move {
+        (seen.header("authorization") == "Bearer stale").then(|| unauthorized("Bearer"))
+    })
+    .await;
+    let scene = Scene::with(server, WHOAMI, APPROVAL, "").await;
+    let mut run = Reader::start(&scene.service, waiting(run_as("a", "alice"))).await;
+    run.asked().await;
+    run.bring("stale").await;
+    run.submit([approve("call_0")]).await.unwrap();
+    assert!(matches!(run.asked().await.input, Some(Input::Credentials(_))));
+    scene.service.stop();
+    scene.service.stop();
+    let ended = run.end().await.unwrap_err();
+    assert_eq!(reason(&ended), (Code::Unavailable, "SHUTTING_DOWN".to_owned()));
+    assert_eq!(decode(&ended).metadata["tool_calls_started"], "0");
+    assert_eq!(scene.called(), []);
 }
 
 #[tokio::test]

@@ -269,3 +269,17 @@ async fn a_script_calls_tools_of_the_caller_too_and_another_run_goes_on_in_it() 
     assert_eq!((second.finish_reason(), &*second.final_output), (FinishReason::Stop, "found, Bearer alice"));
     assert_eq!(second.turns, 1);
 }
+
+#[tokio::test]
+async fn a_call_that_was_handed_to_the_caller_has_begun() {
+    let scene = Scene::start(&[("look_up", "{}")], "", "").await;
+    let mut run = Reader::start(&scene.service, with_tools(run_as("a", "alice"), &["look_up"])).await;
+    run.asked().await;
+    scene.service.stop();
+    scene.service.stop();
+    let ended = run.end().await.unwrap_err();
+    assert_eq!(reason(&ended), (Code::Aborted, "SHUTTING_DOWN".to_owned()), "the caller may have run it");
+    let decoded = decode(&ended);
+    assert_eq!(decoded.metadata["tool_calls_started"], "1");
+    assert_eq!(decoded.progress.unwrap().tool_calls[0].tool, "look_up");
+}

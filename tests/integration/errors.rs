@@ -13,6 +13,7 @@ use crate::support::{
     gate::Gate,
     mcp_server::{Era, McpServer},
     no_run_left, run_with,
+    scene::Full,
     service::{Service, whoami_config},
 };
 
@@ -135,15 +136,8 @@ async fn bytes_that_are_no_message_are_an_invalid_request() {
 
 #[tokio::test]
 async fn one_run_too_many_is_refused_and_taken_when_there_is_room() {
-    let gate = Gate::closed();
-    let server = McpServer::slow(Era::Modern, &gate).await;
-    let yaml = format!("{}limits: {{ max_concurrent_runs: 1 }}\n", whoami_config(&server.url()));
-    let service = Service::start(&yaml).await;
-    let first = tokio::spawn({
-        let mut agents = service.agents.clone();
-        async move { agents.run(run_with("a", [])).await }
-    });
-    gate.entered(1).await;
+    let full = Full::start().await;
+    let (server, service) = (&full.server, &full.service);
     let asked = server.seen().len();
     let unary = service.run(run_with("a", [])).await.unwrap_err();
     let (events, streamed) = service.events(run_with("a", [])).await;
@@ -154,10 +148,7 @@ async fn one_run_too_many_is_refused_and_taken_when_there_is_room() {
         assert!(Duration::try_from(delay).unwrap() > Duration::ZERO);
     }
     assert_eq!(server.seen().len(), asked, "a refused run asks nobody");
-    gate.open();
-    first.await.unwrap().unwrap();
-    no_run_left(&service).await;
-    service.run(run_with("a", [])).await.unwrap();
+    full.clear().await.run(run_with("a", [])).await.unwrap();
 }
 
 /// A run that hangs in a tool and has little time, unary and streamed: it ends with our own report.

@@ -2,15 +2,18 @@
 //! results that are too long.
 
 use runwright::grpc::proto::{
-    FinishReason, RunOptions, RunRequest, RunResponse, ToolCallStatus, part::Part, run_event::Event,
+    ClientTool, FinishReason, RunOptions, RunRequest, RunResponse, ToolCall, ToolCallStatus, part::Part,
+    run_event::Event,
 };
 use serde_json::{Value, json};
+use tonic::Code;
 
 use crate::support::{
-    mcp_server::{Era, McpServer},
+    error::decode,
+    mcp_server::{Era, McpServer, empty},
     model_server::{ModelServer, calls, has_result, says},
     run_with,
-    scene::answering,
+    scene::{Full, answering, reason},
     service::{Service, asking_config},
 };
 
@@ -244,4 +247,115 @@ async fn a_result_is_cut_at_the_agents_limit_with_a_mark() {
         })
         .collect();
     assert_eq!(results, [expected]);
+}
+
+#[tokio::test]
+async fn a_request_that_there_is_no_place_for_is_refused_unread_and_a_bad_one_gives_its_place_back() {
+    let full = Full::start().await;
+    let service = &full.service;
+    let tool = ClientTool { name: "t".into(), input_schema_json: "[]".into(), ..ClientTool::default() };
+    let bad = || {
+        run(RunOptions {
+            output_schema_json: "[]".into(),
+            client_tools: vec![tool.clone()],
+            ..RunOptions::default()
+        })
+    };
+    let none = RunRequest { agent: "none".into(), ..run_with("a", []) };
+    for request in [bad(), none] {
+        let unary = service.run(request.clone()).await.unwrap_err();
+        let (_, streamed) = service.events(request).await;
+        for status in [unary, streamed.unwrap_err()] {
+            assert_eq!(reason(&status), (Code::Unavailable, "OVERLOADED".to_owned()));
+            assert_eq!(decode(&status).metadata["admitted"], "false");
+        }
+    }
+    let service = full.clear().await;
+    for _ in 0..2 {
+        let status = service.run(bad()).await.unwrap_err();
+        assert_eq!(reason(&status), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
+        let decoded = decode(&status);
+        let fields = ["options.client_tools[0].input_schema_json", "options.output_schema_json"];
+        assert_eq!((decoded.fields(), &*decoded.metadata["admitted"]), (fields.to_vec(), "false"));
+        assert_eq!(service.runner.live_runs(), 0);
+    }
+    service.run(run_with("a", [])).await.unwrap();
+}
+
+/// The calls that a stream says have started, and those that have completed, by id.
+async fn told(service: &Service, request: RunRequest) -> (Vec<ToolCall>, Vec<ToolCall>, RunResponse) {
+    let (events, end) = service.events(request).await;
+    end.unwrap();
+    let (mut started, mut completed, mut response) = (Vec::new(), Vec::new(), None);
+    for event in events {
+        match event.event.unwrap() {
+            Event::ToolCallStarted(call) => started.push(call),
+            Event::ToolCallCompleted(ended) => {
+                let call = ended.tool_call.unwrap();
+                assert!(started.iter().any(|started| started.call_id == call.call_id));
+                let refused = call.status() == ToolCallStatus::Error;
+                assert!(!refused || !ended.result_text.is_empty(), "why, as the model is told");
+                completed.push(call);
+            }
+            Event::RunCompleted(ended) => response = Some(ended),
+            _ => {}
+        }
+    }
+    (started, completed, response.unwrap())
+}
+
+#[tokio::test]
+async fn a_stream_tells_of_each_call_that_its_response_has_though_it_was_not_made() {
+    let crm = McpServer::start(Era::Modern).await;
+    for (tool, arguments, options, expected) in [
+        ("whoami", "{}", RunOptions { max_turns: 2, ..RunOptions::default() }, FinishReason::TurnLimit),
+        (
+            "whoami",
+            "{}",
+            RunOptions { max_tool_calls: 1, ..RunOptions::default() },
+            FinishReason::ToolCallLimit,
+        ),
+        (
+            "whoami",
+            "{}",
+            RunOptions { max_total_tokens: 5, ..RunOptions::default() },
+            FinishReason::RunTokenLimit,
+        ),
+        ("nothing", "{}", RunOptions { max_turns: 2, ..RunOptions::default() }, FinishReason::TurnLimit),
+        ("whoami", "[]", RunOptions { max_turns: 2, ..RunOptions::default() }, FinishReason::TurnLimit),
+    ] {
+        let model = ModelServer::start(move |_| async move { calls(tool, arguments) }).await;
+        let service = service(&model, &crm, "").await;
+        let (started, completed, response) = told(&service, run(options)).await;
+        assert_eq!(response.finish_reason(), expected);
+        assert_eq!(response.tool_calls.last().unwrap().status(), ToolCallStatus::Error);
+        assert_eq!(completed, response.tool_calls, "{tool} {arguments} {expected:?}");
+        let ids = |calls: &[ToolCall]| calls.iter().map(|call| call.call_id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&started), ids(&response.tool_calls));
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_reached_nobody_keeps_no_run_from_being_sent_again() {
+    let crm = McpServer::start(Era::Modern).await;
+    for (tool, arguments, code, begun) in [
+        ("whoami", "{}", Code::Aborted, "1"),
+        ("nothing", "{}", Code::Unavailable, "0"),
+        ("whoami", "[]", Code::Unavailable, "0"),
+    ] {
+        // A redirect is a failure that is not tried again.
+        let model = ModelServer::start(move |body| {
+            let gone = empty(axum::http::StatusCode::TEMPORARY_REDIRECT);
+            std::future::ready(if has_result(&body) { gone } else { calls(tool, arguments) })
+        })
+        .await;
+        let service = service(&model, &crm, "").await;
+        let (_, streamed) = service.events(run_with("a", [])).await;
+        for status in [service.run(run_with("a", [])).await.unwrap_err(), streamed.unwrap_err()] {
+            assert_eq!(reason(&status), (code, "MODEL_UNAVAILABLE".to_owned()), "{tool} {arguments}");
+            let decoded = decode(&status);
+            assert_eq!(decoded.metadata["tool_calls_started"], begun, "{tool} {arguments}");
+            assert_eq!(decoded.progress.unwrap().tool_calls.len(), 1, "how it ended is told");
+        }
+    }
 }

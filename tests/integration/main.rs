@@ -56,6 +56,7 @@ mod spans;
 mod streams;
 mod structured_output;
 mod token_sources;
+mod unlisted_tools;
 mod updates;
 mod upstream_errors;
 mod violations;

@@ -2,7 +2,7 @@
 
 use futures_util::future;
 use runwright::grpc::proto::{HeaderSet, RunOptions, RunRequest, UpdateRunHeadersRequest, run_event::Event};
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::support::{
@@ -326,4 +326,125 @@ async fn runs_at_once_never_mix_their_keys() {
         let user = body["messages"][0]["content"].as_str().unwrap();
         assert_eq!(headers["authorization"], format!("Bearer {user}"));
     }
+}
+
+/// A set of about so many KiB.
+fn of_kib(kib: usize) -> HeaderSet {
+    let headers = (0..kib / 8).map(|n| (format!("x-{n}"), "x".repeat(8 * 1024))).collect();
+    HeaderSet { headers, remove: Vec::new() }
+}
+
+#[tokio::test]
+async fn what_a_run_brings_for_model_and_servers_has_one_limit() {
+    let world = World::start().await;
+    let with_crm = |model, crm| {
+        let mut request = bringing([("main", of_kib(model))]);
+        request.per_run_mcp_headers = [("crm".to_owned(), of_kib(crm))].into();
+        request
+    };
+    for (model, crm, field) in [
+        (40, 32, Some("per_run_model_headers")),
+        (32, 40, Some("per_run_mcp_headers")),
+        (32, 24, None),
+        (24, 32, None),
+    ] {
+        let ended = world.service.run(with_crm(model, crm)).await;
+        match field {
+            Some(field) => assert_eq!(decode(&ended.unwrap_err()).fields(), [field], "{model} {crm}"),
+            None => drop(ended.unwrap()),
+        }
+    }
+    assert_eq!(world.main.seen().len(), 4);
+}
+
+#[tokio::test]
+async fn the_limit_holds_for_what_an_update_comes_to() {
+    let gate = Gate::closed();
+    let world = World::over(calling_once().await, McpServer::slow(Era::Modern, &gate).await).await;
+    let mut request = bringing([("main", of_kib(24))]);
+    request.per_run_mcp_headers = [("crm".to_owned(), of_kib(32))].into();
+    let run = Reader::start(&world.service, request).await;
+    gate.entered(1).await;
+    let update = |model: Option<usize>, crm: Option<usize>| {
+        let set = |name: &str, kib: Option<usize>| kib.map(|kib| (name.to_owned(), of_kib(kib)));
+        UpdateRunHeadersRequest {
+            per_run_model_headers: set("main", model).into_iter().collect(),
+            per_run_mcp_headers: set("crm", crm).into_iter().collect(),
+            ..UpdateRunHeadersRequest::default()
+        }
+    };
+    for (model, crm, field) in [
+        (Some(40), None, Some("per_run_model_headers")),
+        (None, Some(48), Some("per_run_mcp_headers")),
+        (Some(40), Some(40), Some("per_run_mcp_headers")),
+        (Some(8), Some(48), None),
+        (None, Some(8), None),
+        (Some(48), None, None),
+        (None, None, Some("per_run_mcp_headers")),
+    ] {
+        let updated = run.update(update(model, crm)).await;
+        match field {
+            Some(field) => assert_eq!(decode(&updated.unwrap_err()).fields(), [field], "{model:?} {crm:?}"),
+            None => drop(updated.unwrap()),
+        }
+    }
+    gate.open();
+    run.end().await.unwrap();
+}
+
+/// What the audit record of the one run says of headers for models.
+fn audited(logs: &logs::Logs) -> Option<Value> {
+    let text = logs.text();
+    let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let record = lines.find(|line| line["target"] == "runwright::audit").unwrap();
+    record["model_headers"].as_str().map(|sets| serde_json::from_str(sets).unwrap())
+}
+
+#[tokio::test]
+async fn what_was_sent_for_a_caller_is_in_the_audit_record_and_no_value() {
+    let gate = Gate::closed();
+    let world = World::over(calling_once().await, McpServer::slow(Era::Modern, &gate).await).await;
+    let (logs, _guard) = logs::catch();
+    let (first, second) = (canary("first"), canary("second"));
+    let set = HeaderSet { remove: vec!["X-Team".into()], ..key(&first) };
+    let run = Reader::start(&world.service, bringing([("main", set)])).await;
+    gate.entered(1).await;
+    let update = |value: &str| UpdateRunHeadersRequest {
+        per_run_model_headers: [("main".to_owned(), headers([("x-org", value), ("Authorization", value)]))]
+            .into(),
+        ..UpdateRunHeadersRequest::default()
+    };
+    // The first of these is never sent.
+    run.update(update("never-sent")).await.unwrap();
+    run.update(update(&second)).await.unwrap();
+    gate.open();
+    run.end().await.unwrap();
+    let sets = audited(&logs).unwrap();
+    let [before, after] = &sets["main"].as_array().unwrap()[..] else { panic!("{sets}") };
+    let named = |set: &Value| -> Vec<(String, String)> {
+        let text = |header: &Value, key: &str| header[key].as_str().unwrap().to_owned();
+        let headers = set["headers"].as_array().unwrap().iter();
+        headers
+            .map(|header| {
+                assert_eq!(text(header, "digest").len(), 16);
+                (text(header, "name"), text(header, "layer"))
+            })
+            .collect()
+    };
+    let of_model = |name: &str| (name.to_owned(), "run_model".to_owned());
+    assert_eq!((named(before), &before["removed"]), (vec![of_model("authorization")], &json!(["x-team"])));
+    assert_eq!(named(after), [of_model("authorization"), of_model("x-org")]);
+    assert_ne!(before["headers"][0]["digest"], after["headers"][0]["digest"]);
+    let mut sinks = Sinks::default();
+    sinks.add("the log", logs.text());
+    assert_no_leak(&first, &sinks);
+    assert_no_leak(&second, &sinks);
+}
+
+#[tokio::test]
+async fn a_run_that_brings_nothing_for_its_model_has_nothing_of_it_in_its_record() {
+    let world = World::start().await;
+    let (logs, _guard) = logs::catch();
+    world.service.run(bringing([("main", HeaderSet::default())])).await.unwrap();
+    assert_eq!(audited(&logs), None);
 }

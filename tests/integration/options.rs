@@ -2,7 +2,7 @@
 
 use runwright::grpc::proto::{
     ListAgentsRequest, ReasoningEffort, RunOptions, RunRequest, ToolChoice, ToolChoiceMode, ToolRef,
-    tool_choice::Choice,
+    run_event::Event, tool_choice::Choice,
 };
 use serde_json::{Value, json};
 use tonic::Code;
@@ -375,4 +375,29 @@ async fn a_tool_that_agent_or_request_leave_out_is_refused_with_the_request() {
     for options in [fail, other] {
         assert_eq!(world.refused(&options).await.fields(), ["options.tool_choice.tool"], "{options:?}");
     }
+}
+
+#[tokio::test]
+async fn a_tool_of_an_optional_server_that_is_down_can_not_be_asked_for_and_the_caller_did_nothing_wrong() {
+    let model = calling_once().await;
+    let yaml = asking_config(&model.base_url(), &[("crm", "http://127.0.0.1:9/mcp")])
+        .replace("[crm]", "[{ name: crm, required: false }]");
+    let service = Service::start(&yaml).await;
+    for options in [choosing(Choice::Tool(tool("crm", "whoami"))), mode(ToolChoiceMode::Required)] {
+        let (events, end) = service.events(run(&options)).await;
+        assert!(events.iter().any(|event| matches!(event.event, Some(Event::McpServerUnavailable(_)))));
+        for status in [service.run(run(&options)).await.unwrap_err(), end.unwrap_err()] {
+            let decoded = decode(&status);
+            assert_eq!((status.code(), &*decoded.reason), (Code::Unavailable, "MCP_UNAVAILABLE"));
+            assert_eq!((&*decoded.metadata["mcp_server"], decoded.fields().len()), ("crm", 0));
+            assert_eq!(
+                (&*decoded.metadata["admitted"], &*decoded.metadata["tool_calls_started"]),
+                ("true", "0")
+            );
+        }
+    }
+    assert!(model.seen().is_empty());
+    // Without such a choice the run goes on.
+    let response = service.run(run(&mode(ToolChoiceMode::Auto))).await.unwrap();
+    assert_eq!((response.unavailable_mcp_servers, &*response.final_output), (vec!["crm".to_owned()], "done"));
 }

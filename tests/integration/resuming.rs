@@ -293,9 +293,17 @@ async fn an_open_call_that_nobody_would_be_asked_about_needs_a_word_all_the_same
         assert_eq!(response.unwrap().final_output, "The call was not approved.|");
     }
     assert_eq!(scene.called(), [], "a denial holds");
+    // Else who may bring a conversation could have any tool called, with the registered credentials.
+    let asked = scene.model.seen().len();
     let approved = going_on(run_as("a", "alice"), &[&messages], [approve("c")]);
-    assert_eq!(scene.service.run(approved).await.unwrap().final_output, "it failed|");
-    assert_eq!(scene.called().len(), 1);
+    for refused in both(&scene, &approved).await {
+        let refused = refused.unwrap_err();
+        assert_eq!(reason(&refused), (Code::InvalidArgument, "INVALID_REQUEST".to_owned()));
+        let decoded = decode(&refused);
+        assert_eq!((decoded.fields(), &*decoded.metadata["admitted"]), (vec!["answers[0]"], "false"));
+        assert!(decoded.violations()[0].description.contains("approved: false"), "{refused:?}");
+    }
+    assert_eq!((scene.called().len(), scene.model.seen().len()), (0, asked));
 }
 
 #[tokio::test]

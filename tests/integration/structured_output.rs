@@ -153,6 +153,8 @@ async fn an_answer_that_is_not_mended_fails_the_run_and_is_told_nowhere() {
         let decoded = decode(&status);
         assert_eq!((status.code(), &*decoded.reason), (Code::FailedPrecondition, "OUTPUT_INVALID"));
         assert_eq!(decoded.metadata["admitted"], "true");
+        assert_eq!(decoded.metadata["misfits"], "/age (/properties/age/type)");
+        assert!(status.message().contains(&decoded.metadata["misfits"]), "{status:?}");
         let progress = decoded.progress.unwrap();
         assert_eq!((progress.turns, progress.usage.unwrap().model_requests), (2, 2));
         assert_eq!(world.bodies().len(), 2, "it is asked to mend it once");
@@ -165,6 +167,57 @@ async fn an_answer_that_is_not_mended_fails_the_run_and_is_told_nowhere() {
         let found = std::panic::catch_unwind(|| assert_no_leak(&secret, &asked));
         assert!(found.is_err(), "the model itself was shown its answer, so it would be found");
     }
+}
+
+#[tokio::test]
+async fn where_an_answer_does_not_fit_is_told_without_a_word_of_it() {
+    let secret = canary("name");
+    for (schema, answer, misfits) in [
+        (SCHEMA, "{}".to_owned(), "/age (/required)"),
+        (SCHEMA, "[7]".to_owned(), "the root (/type)"),
+        (SCHEMA, json!({ "age": 7, &*secret: 1 }).to_string(), "the root (/additionalProperties)"),
+        (SCHEMA, format!("{{\n\"age\": ?{secret}"), "it is no JSON (line 2, column 8)"),
+        (
+            r#"{"additionalProperties": {"items": {"type": "integer"}}}"#,
+            json!({ &*secret: [7, "x"] }).to_string(),
+            "/*/1 (/additionalProperties/items/type)",
+        ),
+        // A name of digits is no index.
+        (
+            r#"{"additionalProperties": false, "patternProperties": {"": false}}"#,
+            json!({ "4111": 1 }).to_string(),
+            "/* (/patternProperties/)",
+        ),
+        (
+            r#"{"properties": {"a/b\n": {"enum": [1]}, "c": {"minimum": 3}}}"#,
+            json!({ "a/b\n": secret, "c": 2 }).to_string(),
+            r"/a~1b\n (/properties/a~1b\n/enum); /c (/properties/c/minimum)",
+        ),
+    ] {
+        let world = World::answering(vec![answer]).await;
+        for streamed in [false, true] {
+            let status = world.run(schema, streamed).await.unwrap_err();
+            assert_eq!(decode(&status).metadata["misfits"], misfits, "{schema}");
+            let mut sinks = Sinks::default();
+            sinks.add_status("the status", &status);
+            assert_no_leak(&secret, &sinks);
+        }
+    }
+}
+
+#[tokio::test]
+async fn very_many_misfits_in_very_long_places_are_told_within_bounds() {
+    let name = "\u{1}é".repeat(2000);
+    let schema = json!({ "additionalProperties": { "properties": { &*name: { "type": "string" } } } });
+    let values: serde_json::Map<String, Value> =
+        (0..9).map(|n| (n.to_string(), json!({ &*name: n }))).collect();
+    let world = World::answering(vec![Value::Object(values).to_string()]).await;
+    let status = world.run(&schema.to_string(), false).await.unwrap_err();
+    let decoded = decode(&status);
+    let misfits: Vec<&str> = decoded.metadata["misfits"].split("; ").collect();
+    assert_eq!(misfits.len(), 5);
+    assert!(misfits.iter().all(|misfit| misfit.len() <= 220 && !misfit.contains('\u{1}')), "{misfits:?}");
+    assert!(decoded.encoded_bytes <= 4096 && status.message().len() <= 512);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::images::images;
 use crate::{
     agent::Agent,
     grpc::proto::{self, input_answer::Answer as Wire},
-    message::ToolCall,
+    message::{ToolCall, ToolRef},
     run::{Answer, Kind, Violation, Violations},
 };
 
@@ -64,7 +64,7 @@ pub(super) fn match_open(
                 ".input_id",
                 "no call at the end of `messages` waits for it, or it has its answer already",
             )),
-            (Some(call), Some(answer)) => refusal(call, answer).map(|why| ("", why)),
+            (Some(call), Some(answer)) => refusal(call, answer, agent).map(|why| ("", why)),
             (Some(_), None) => None,
         };
         violations.extend(refusal.map(|(name, why)| Violation::field(format!("answers[{at}]{name}"), why)));
@@ -81,13 +81,22 @@ pub(super) fn match_open(
 }
 
 /// What is wrong with an answer to an open call.
-fn refusal(call: &ToolCall, answer: &Answer) -> Option<&'static str> {
+fn refusal(call: &ToolCall, answer: &Answer, agent: &Agent) -> Option<&'static str> {
     match (&call.tool, answer) {
+        // No run waits for such a word: with it a caller could have any tool called, by a conversation that was never held.
+        (Some(tool), Answer::Approved) if is_free(tool, agent) => Some(
+            "the tool needs no approval; answer with `approved: false`, and the model may ask for it anew, or send a result",
+        ),
         (None, Answer::Output { .. }) => {
             Some("`options.client_tools` has no such tool; send them as in the run before")
         }
         _ => Kind::of(call).refusal(answer),
     }
+}
+
+/// Whether a tool is one of the agent's servers', and called without anybody's approval.
+fn is_free(tool: &ToolRef, agent: &Agent) -> bool {
+    agent.server(&tool.mcp_server).is_some_and(|server| !server.approval.is_needed(&tool.tool))
 }
 
 /// Whether a run would wait for its caller with a call.

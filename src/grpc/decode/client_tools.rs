@@ -1,11 +1,11 @@
 //! The caller's own tools.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, mem, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::options::schema;
+use super::schemas::schema;
 use crate::{
     agent::Agent,
     grpc::proto,
@@ -19,24 +19,29 @@ const MAX_SCHEMAS_BYTES: usize = 256 * 1024;
 const MAX_DESCRIPTION_BYTES: usize = 16 * 1024;
 const NO_ARGUMENTS: &str = r#"{"type":"object","properties":{},"additionalProperties":false}"#;
 
-/// The tools that are right; what is wrong goes to `violations`.
+/// Takes the tools' schemas out of them, one for each; none where [`decode`] refuses them all.
+pub(super) fn take_schemas(tools: &mut [proto::ClientTool]) -> Vec<Result<Schema, String>> {
+    if excess(tools).is_some() {
+        return Vec::new();
+    }
+    let json = |json: String| if json.is_empty() { NO_ARGUMENTS.to_owned() } else { json };
+    tools.iter_mut().map(|tool| schema(json(mem::take(&mut tool.input_schema_json)))).collect()
+}
+
+/// The tools that are right, with their schemas, which were taken out of them; what is wrong goes to `violations`.
 pub(super) fn decode(
     tools: Vec<proto::ClientTool>,
+    schemas: Vec<Result<Schema, String>>,
     agent: &Agent,
     violations: &mut Violations,
 ) -> Vec<Arc<ToolSpec>> {
-    if tools.len() > MAX_TOOLS {
-        violations.push(Violation::field("options.client_tools", "there are at most 128 tools"));
-        return Vec::new();
-    }
-    if tools.iter().map(|tool| tool.input_schema_json.len()).sum::<usize>() > MAX_SCHEMAS_BYTES {
-        let description = "the schemas of all tools have at most 256 KiB together";
+    if let Some(description) = excess(&tools) {
         violations.push(Violation::field("options.client_tools", description));
         return Vec::new();
     }
     let mut names = HashSet::new();
     let mut decoded = Vec::with_capacity(tools.len());
-    for (at, tool) in tools.into_iter().enumerate() {
+    for (at, (tool, schema)) in tools.into_iter().zip(schemas).enumerate() {
         let field = format!("options.client_tools[{at}]");
         let is_new = names.insert(tool.name.clone());
         let refusals = [
@@ -53,7 +58,7 @@ pub(super) fn decode(
         for (name, refusal) in refusals {
             violations.extend(refusal.map(|why| Violation::field(format!("{field}.{name}"), why)));
         }
-        match arguments(tool.input_schema_json) {
+        match schema.and_then(arguments) {
             Ok(schema) => {
                 decoded.push(Arc::new(ToolSpec::callers(tool.name, tool.description.into(), schema)));
             }
@@ -61,6 +66,15 @@ pub(super) fn decode(
         }
     }
     decoded
+}
+
+/// What there is too much of.
+fn excess(tools: &[proto::ClientTool]) -> Option<&'static str> {
+    if tools.len() > MAX_TOOLS {
+        return Some("there are at most 128 tools");
+    }
+    let bytes = tools.iter().map(|tool| tool.input_schema_json.len()).sum::<usize>();
+    (bytes > MAX_SCHEMAS_BYTES).then_some("the schemas of all tools have at most 256 KiB together")
 }
 
 fn name_refusal(name: &str, agent: &Agent) -> Option<&'static str> {
@@ -73,9 +87,8 @@ fn name_refusal(name: &str, agent: &Agent) -> Option<&'static str> {
     of_server.then_some("it begins like a tool of one of the agent's MCP servers; choose another name")
 }
 
-fn arguments(json: String) -> Result<Schema, String> {
-    let json = if json.is_empty() { NO_ARGUMENTS.to_owned() } else { json };
-    let schema = schema(json)?;
+/// A schema of arguments, if it can be one.
+fn arguments(schema: Schema) -> Result<Schema, String> {
     schema.check().map_err(|error| error.to_string())?;
     if !is_for_objects(schema.raw()) {
         return Err("arguments are an object: leave out the schema's `type`, or say \"object\"".to_owned());

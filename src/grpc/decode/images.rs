@@ -11,8 +11,6 @@ use crate::{
     run::{Violation, Violations},
 };
 
-/// The media types that all providers take.
-const MEDIA_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 const MAX_URL_BYTES: usize = 8 * 1024;
 
 /// An image, if it is right; what is wrong goes to `violations`.
@@ -48,7 +46,7 @@ pub(super) fn images(field: &str, given: Vec<proto::Image>, violations: &mut Vio
 }
 
 fn is_known(media_type: &str) -> bool {
-    MEDIA_TYPES.contains(&media_type)
+    Image::MEDIA_TYPES.contains(&media_type)
 }
 
 fn is_web(url: &str) -> bool {

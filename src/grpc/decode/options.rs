@@ -2,8 +2,6 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use serde_json::value::RawValue;
-
 use super::unused_server;
 use crate::{
     agent::Agent,
@@ -236,11 +234,8 @@ impl Options<'_> {
     }
 
     /// What the final answer is to fit.
-    pub(super) fn output(&mut self, json: String) -> Option<Schema> {
-        if json.is_empty() {
-            return None;
-        }
-        let schema = schema(json);
+    pub(super) fn output(&mut self, schema: Option<Result<Schema, String>>) -> Option<Schema> {
+        let schema = schema?;
         let checked = match &schema {
             Ok(schema) => schema.check().map_err(|error| error.to_string()),
             Err(error) => Err(error.clone()),
@@ -250,15 +245,6 @@ impl Options<'_> {
         }
         schema.ok()
     }
-}
-
-/// A schema from its text.
-///
-/// # Errors
-/// The text is no JSON.
-pub(super) fn schema(json: String) -> Result<Schema, String> {
-    let raw = RawValue::from_string(json).map_err(|error| format!("it is no JSON: {error}"))?;
-    Ok(Schema::new(raw.into()))
 }
 
 fn least<T: Ord>(asked: Option<T>, own: Option<T>) -> Option<T> {

@@ -9,7 +9,7 @@ use crate::{
 
 /// The code of an error.
 pub(super) fn code(error: &Error) -> Code {
-    let started = error.progress().is_some_and(|progress| !progress.tool_calls.is_empty());
+    let started = error.progress().is_some_and(|progress| progress.begun > 0);
     match code_of(&error.failure) {
         // Sending again would run the tools again.
         Code::Unavailable if started => Code::Aborted,
@@ -33,7 +33,7 @@ fn code_of(failure: &Failure) -> Code {
             model::Error::RateLimited { .. } | model::Error::Unavailable(_) => Code::Unavailable,
         },
         Failure::Overloaded { .. } | Failure::ShuttingDown => Code::Unavailable,
-        Failure::CredentialsTimeout(_) | Failure::OutputInvalid => Code::FailedPrecondition,
+        Failure::CredentialsTimeout(_) | Failure::OutputInvalid { .. } => Code::FailedPrecondition,
         Failure::Timeout => Code::DeadlineExceeded,
         Failure::Cancelled(_) | Failure::CallerGone | Failure::StreamStalled | Failure::ToolFailed(_) => {
             Code::Aborted

@@ -8,13 +8,12 @@ use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, value::RawValue};
-use sha2::{Digest, Sha256};
 
 use super::thought::Thought;
-use crate::message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart};
-
-/// The images that the API takes.
-const MEDIA_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+use crate::{
+    message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart},
+    model::call_ids,
+};
 
 /// A conversation with a model.
 pub(super) struct Conversation<'a> {
@@ -169,7 +168,8 @@ fn result(result: &ToolResult) -> Block<'_> {
 
 /// A tool's image, or word of it: one that the API does not take must not end the run.
 fn seen(image: &Image) -> Block<'_> {
-    let is_taken = matches!(image.source, ImageSource::Url(_)) || MEDIA_TYPES.contains(&&*image.media_type);
+    let is_taken =
+        matches!(image.source, ImageSource::Url(_)) || Image::MEDIA_TYPES.contains(&&*image.media_type);
     let word = || own_text(format!("[An image of the type {}, which can't be shown]", image.media_type));
     if is_taken { shown(image) } else { word() }
 }
@@ -184,7 +184,5 @@ fn id(call_id: &str) -> Cow<'_, str> {
     if !call_id.is_empty() && call_id.bytes().all(allowed) {
         return Cow::Borrowed(call_id);
     }
-    let digest = Sha256::digest(call_id);
-    let half = digest.iter().take(16).fold(0_u128, |half, byte| half << 8 | u128::from(*byte));
-    Cow::Owned(format!("toolu_{half:032x}"))
+    Cow::Owned(call_ids::instead_of(call_id, "toolu_"))
 }

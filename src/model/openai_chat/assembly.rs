@@ -11,16 +11,13 @@ use super::answer::{CallDelta, Chunk, Shown};
 use crate::{
     message::Usage,
     model::{
-        Answer, AnswerPart, AskedCall, Error, Piece, Request, Stop,
+        Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Piece, Request, Stop,
         call_ids::CallIds,
         endpoint::MAX_ANSWER_BYTES,
         events::{self, Taken},
         failure,
     },
 };
-
-/// The most calls in an answer.
-const MAX_CALLS: usize = 128;
 
 /// What is known of an answer so far.
 #[derive(Default)]

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     message::Usage,
     model::{
-        Answer, AnswerPart, AskedCall, Error, Piece, Request, Stop,
+        Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Piece, Request, Stop,
         call_ids::CallIds,
         endpoint::MAX_ANSWER_BYTES,
         events::{self, Taken},
@@ -28,8 +28,6 @@ use crate::{
     },
 };
 
-/// The most calls in an answer.
-const MAX_CALLS: usize = 128;
 /// The most items in an answer. Each may be empty, so their bytes bound nothing.
 const MAX_ITEMS: usize = 1024;
 

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
-use sha2::{Digest, Sha256};
 
 use super::kept::{Kept, Phase};
 use crate::{
     message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart},
-    model::Request,
+    model::{Request, call_ids},
 };
 
 /// The longest id of a call that the API takes, in bytes.
@@ -127,10 +126,7 @@ fn call_id(id: &str) -> Cow<'_, str> {
     if (1..=MAX_ID_BYTES).contains(&id.len()) {
         return id.into();
     }
-    let digest: [u8; 32] = Sha256::digest(id).into();
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = digest;
-    let half = u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
-    format!("call_{half:032x}").into()
+    call_ids::instead_of(id, "call_").into()
 }
 
 fn content(parts: &[UserPart]) -> Content<'_> {

@@ -168,6 +168,13 @@ fn of_very_many_calls_the_first_are_made_and_all_are_answered() {
     let Some(Message::Tool { results }) = machine.messages().last() else { panic!() };
     let errors: Vec<bool> = results.iter().map(|result| result.is_error).collect();
     assert_eq!(errors, [[false; 128].as_slice(), &[true; 2]].concat());
+    let refused = machine.take_refused();
+    let told: Vec<_> =
+        refused.iter().map(|(record, why)| (&*record.call.call_id, record.ended, *why)).collect();
+    let ended = Some((ToolCallStatus::Error, Duration::ZERO));
+    let why = "The tool was not run: an answer may ask for at most 128 calls.";
+    assert_eq!(told, [("128", ended, why), ("129", ended, why)]);
+    assert_eq!(machine.take_refused(), [], "they are told once");
 }
 
 #[test]
@@ -271,14 +278,16 @@ fn an_answer_that_does_not_fit_may_be_mended_once() {
 
     let mut machine = asking_within(BOUNDS, Some(INTEGER));
     assert_eq!(machine.step(answered("1.5", vec![], Stop::End)), Next::Ask);
-    assert_eq!(machine.step(answered("1.5", vec![], Stop::End)), Next::Invalid);
+    let misfits = vec!["the root (/type)".to_owned()];
+    assert_eq!(machine.step(answered("1.5", vec![], Stop::End)), Next::Invalid(misfits));
 }
 
 #[test]
 fn an_answer_is_not_mended_beyond_the_runs_bounds() {
     for bounds in [Bounds { max_turns: 1, ..BOUNDS }, Bounds { max_total_tokens: Some(5), ..BOUNDS }] {
         let mut machine = asking_within(bounds, Some(INTEGER));
-        assert_eq!(machine.step(answered("twelve", vec![], Stop::End)), Next::Invalid);
+        let misfits = vec!["it is no JSON (line 1, column 2)".to_owned()];
+        assert_eq!(machine.step(answered("twelve", vec![], Stop::End)), Next::Invalid(misfits));
     }
     // What was cut short is not held against the schema.
     let mut machine = asking_within(BOUNDS, Some(INTEGER));

@@ -4,14 +4,15 @@ use std::future;
 
 use axum::{body::Body, http::Response};
 use runwright::grpc::proto::{ListToolsRequest, McpServerTools, RunResponse, ToolCall};
-use tokio::sync::watch;
-use tonic::Status;
+use tokio::{sync::watch, task::JoinHandle};
+use tonic::{Response as Answer, Status};
 
 use super::{
     error::decode,
+    gate::Gate,
     headers,
     mcp_server::{Era, McpServer, Seen},
-    run_as,
+    no_run_left, run_as, run_with,
     service::{Service, whoami_config},
 };
 
@@ -42,6 +43,35 @@ where
     F: Fn(&Seen) -> Option<Response<Body>> + Send + Sync + 'static,
 {
     McpServer::with_hook(era, move |seen| future::ready(answer(&seen))).await
+}
+
+/// A service that may hold one run, and that run, which goes on until the gate is opened.
+pub struct Full {
+    pub gate: Gate,
+    pub server: McpServer,
+    pub service: Service,
+    pub run: JoinHandle<Result<RunResponse, Status>>,
+}
+
+impl Full {
+    pub async fn start() -> Self {
+        let gate = Gate::closed();
+        let server = McpServer::slow(Era::Modern, &gate).await;
+        let yaml = format!("{}limits: {{ max_concurrent_runs: 1 }}\n", whoami_config(&server.url()));
+        let service = Service::start(&yaml).await;
+        let mut agents = service.agents.clone();
+        let run = tokio::spawn(async move { agents.run(run_with("a", [])).await.map(Answer::into_inner) });
+        gate.entered(1).await;
+        Self { gate, server, service, run }
+    }
+
+    /// Has the run end, and its place be free.
+    pub async fn clear(self) -> Service {
+        self.gate.open();
+        self.run.await.unwrap().unwrap();
+        no_run_left(&self.service).await;
+        self.service
+    }
 }
 
 /// Runs agent `a` for alice against a server; `fields` as in [`crm_config`].

@@ -161,7 +161,7 @@ fn said(servers: &[Server], all: &[Action; 3], egress: &Egress) -> Vec<Said> {
         by_server: named().map(|(name, server)| (name, raw(&server.own))).collect(),
         ..Requested::default()
     };
-    let (_, violations) = plan(&agent, &registered, &requested);
+    let (_, violations) = plan(&agent, &registered, &requested, 0);
     let said = violations.kept().iter();
     let mut said: Vec<Said> = said
         .map(|violation| (violation.field.clone(), violation.kind.reason(), violation.subject.0.clone()))

@@ -1,0 +1,29 @@
+//! Which of a run's tool calls have begun: were sent to an MCP server, or handed to the caller to be made.
+//!
+//! Only these may have done something. One that waits for the caller's word, or for fresh headers before it is sent for
+//! the first time, has not begun, nor has one that is refused. A run that fails before any has begun may be sent again.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+
+/// The calls that have begun, by their places among all of the run's.
+#[derive(Default)]
+pub(super) struct Begun(Mutex<BTreeSet<usize>>);
+
+impl Begun {
+    /// A call is sent, or handed over.
+    pub(super) fn note(&self, place: usize) {
+        self.0.lock().insert(place);
+    }
+
+    /// A call turns out not to have been sent.
+    pub(super) fn take_back(&self, place: usize) {
+        self.0.lock().remove(&place);
+    }
+
+    /// All that have begun.
+    pub(super) fn places(&self) -> BTreeSet<usize> {
+        self.0.lock().clone()
+    }
+}
