@@ -40,6 +40,7 @@ mod mcp_requests;
 mod mcp_start;
 mod mcp_streams;
 mod model_headers;
+mod network_faults;
 mod options;
 mod printing;
 mod readme;

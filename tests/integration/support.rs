@@ -2,6 +2,7 @@
 
 pub mod dice;
 pub mod error;
+pub mod fault_proxy;
 pub mod gate;
 pub mod http2;
 pub mod inputs;
