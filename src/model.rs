@@ -13,6 +13,7 @@ use crate::{
     trace::Outgoing,
 };
 
+mod advice;
 pub mod anthropic;
 mod call_ids;
 mod endpoint;
@@ -190,12 +191,16 @@ pub enum Error {
         status: u16,
         /// The provider's error code, such as `context_length_exceeded`, if it is `[a-z0-9_.-]{1,64}`.
         code: Option<String>,
+        /// What may come of asking again.
+        prospect: Prospect,
     },
     /// The provider limits the rate.
     #[error("the model's provider limits the rate")]
     RateLimited {
         /// When it may be asked again, as far as it said so.
         retry_after: Option<Duration>,
+        /// Whether it said that asking again is of no use.
+        lasting: bool,
     },
     /// The provider fails, or gives no answer that can be read.
     #[error("the model is unavailable: {0}")]

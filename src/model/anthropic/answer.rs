@@ -186,9 +186,9 @@ pub(super) fn stop(reason: &str) -> Option<Stop> {
 /// An error in the place of an answer, or in its midst. See <https://platform.claude.com/docs/en/api/errors>.
 pub(super) fn reported(error: &RawValue) -> Error {
     let kind = serde_json::from_str::<Details<'_>>(error.get()).ok().and_then(|details| details.kind);
-    let rejected = |status, code: &str| Error::Rejected { status, code: Some(code.to_owned()) };
+    let rejected = |status, code| Error::rejected(status, Some(code));
     match kind.as_deref() {
-        Some("rate_limit_error") => Error::RateLimited { retry_after: None },
+        Some("rate_limit_error") => Error::limited(None),
         Some("authentication_error") => Error::Unauthorized { status: 401 },
         Some("permission_error") => Error::Unauthorized { status: 403 },
         Some(code @ "invalid_request_error") => rejected(400, code),

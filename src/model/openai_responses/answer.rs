@@ -130,16 +130,13 @@ pub(super) fn reported(error: &RawValue) -> Error {
     let Code { code, kind } = serde_json::from_str(error.get()).unwrap_or_default();
     let codes = || [code, kind].into_iter().flatten().map(|raw| raw.get().trim_matches('"'));
     if codes().any(|code| matches!(code, "rate_limit_exceeded" | "insufficient_quota")) {
-        return Error::RateLimited { retry_after: None };
+        return Error::limited(None);
     }
     if codes().any(|code| code == "server_error") {
         return failure::failing();
     }
     let fault = REQUEST_FAULTS.into_iter().find(|fault| codes().any(|code| code == *fault));
-    fault.map_or_else(failure::reported, |code| Error::Rejected {
-        status: BAD_REQUEST,
-        code: Some(code.to_owned()),
-    })
+    fault.map_or_else(failure::reported, |code| Error::rejected(BAD_REQUEST, Some(code)))
 }
 
 impl From<Usage> for message::Usage {

@@ -83,7 +83,7 @@ fn done() -> Result<Piece, Error> {
 }
 
 fn limited(seconds: u64) -> Error {
-    Error::RateLimited { retry_after: Some(Duration::from_secs(seconds)) }
+    Error::limited(Some(Duration::from_secs(seconds)))
 }
 
 fn passing(retry_after: Option<Duration>) -> Error {
@@ -92,9 +92,9 @@ fn passing(retry_after: Option<Duration>) -> Error {
 
 fn passing_ones() -> [Error; 8] {
     [
-        Error::RateLimited { retry_after: None },
-        Error::Rejected { status: 408, code: None },
-        Error::Rejected { status: 409, code: Some("lock_timeout".to_owned()) },
+        Error::limited(None),
+        Error::rejected(408, None),
+        Error::rejected(409, Some("lock_timeout")),
         failure::transport(SendError::Connect),
         failure::transport(SendError::Broken),
         failure::body(BodyError::Transport),
@@ -128,7 +128,7 @@ async fn a_failure_that_may_pass_is_asked_again_twice_at_most() {
         for (got, waits) in both(|| Fake::failing([error.clone(), error.clone()])).await {
             assert_eq!((got, waits.len()), (Ok(answer(1 + 2 * sent)), 2), "{error}");
         }
-        let last = || Error::RateLimited { retry_after: None };
+        let last = || Error::limited(None);
         for (got, waits) in both(|| Fake::failing([error.clone(), error.clone(), last()])).await {
             assert_eq!((got, waits.len()), (Err(last()), 2), "{error}");
         }
@@ -140,14 +140,15 @@ async fn a_failure_that_lasts_is_given_back_at_once() {
     for error in [
         Error::Unauthorized { status: 401 },
         Error::Unauthorized { status: 403 },
-        Error::Rejected { status: 400, code: None },
-        Error::Rejected { status: 404, code: None },
+        Error::rejected(400, None),
+        Error::rejected(404, None),
         failure::unavailable("it answered with a redirect, which is never followed"),
         failure::unreadable(),
         failure::too_large(),
         failure::body(BodyError::TooLarge),
         failure::reported(),
         failure::too_many_calls(),
+        Error::RateLimited { retry_after: Some(Duration::ZERO), lasting: true },
     ] {
         for (got, waits) in both(|| Fake::failing([error.clone()])).await {
             assert_eq!((got, waits.len()), (Err(error.clone()), 0));
@@ -195,8 +196,8 @@ async fn a_wait_that_is_too_long_or_leaves_no_time_is_not_begun() {
     }
     // Nor is a wait of our own choice.
     asked.budget = Duration::from_millis(999);
-    let model = Fake::failing([Error::RateLimited { retry_after: None }]);
-    assert_eq!(model.complete(asked.request()).await, Err(Error::RateLimited { retry_after: None }));
+    let model = Fake::failing([Error::limited(None)]);
+    assert_eq!(model.complete(asked.request()).await, Err(Error::limited(None)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,13 +255,15 @@ async fn to_drop_it_in_a_wait_is_to_end_it() {
     assert_eq!(model.0.asked_at.lock().len(), 1);
 }
 
-/// A model of a provider that fails once with these headers, and the number of requests.
-async fn recovering(status: u16, retry_after: String) -> (Retrying<OpenAiChat>, Loopback) {
+/// A model of a provider that fails once with these headers.
+async fn recovering(status: u16, headers: &[(&'static str, &str)]) -> (Retrying<OpenAiChat>, Loopback) {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let tries = Mutex::new(0);
     let server = Loopback::start(move || {
         *tries.lock() += 1;
         let response = if *tries.lock() == 1 {
-            let refused = Response::builder().status(status).header("retry-after", &retry_after);
+            let refused = Response::builder().status(status);
+            let refused = headers.iter().fold(refused, |refused, (name, value)| refused.header(*name, value));
             refused.body(Body::from("{}"))
         } else {
             Response::builder().body(Body::from(r#"{"choices":[{"message":{"content":"a"}}]}"#))
@@ -275,17 +278,39 @@ async fn recovering(status: u16, retry_after: String) -> (Retrying<OpenAiChat>, 
 #[tokio::test]
 async fn a_providers_refusal_that_passes() {
     let past = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH);
-    for (status, retry_after) in [(429, "0"), (429, &*past), (500, "0"), (503, &*past), (529, "0")] {
-        let (model, mut server) = recovering(status, retry_after.to_owned()).await;
+    let retry_after = |text| [("retry-after", text), ("x-other", "")];
+    let at_once = [("retry-after-ms", "0"), ("retry-after", "61")];
+    let unusual = [("x-should-retry", "true"), ("retry-after", "0")];
+    for (status, headers) in [
+        (408, retry_after("0")),
+        (409, retry_after(&past)),
+        (429, retry_after("0")),
+        (429, retry_after(&past)),
+        (429, at_once),
+        (500, retry_after("0")),
+        (503, retry_after(&past)),
+        (503, at_once),
+        (529, retry_after("0")),
+        (400, unusual),
+        (422, unusual),
+    ] {
+        let (model, mut server) = recovering(status, &headers).await;
         let answer = model.complete(Asked::saying("hi").request()).await.unwrap();
         assert_eq!((&*answer.text(), answer.usage.model_requests), ("a", 2), "{status}");
         let first = server.seen.recv().await.unwrap();
         assert_eq!(first.body, server.seen.recv().await.unwrap().body);
         assert!(server.seen.try_recv().is_err());
     }
-    for status in [429, 503] {
-        let (model, mut server) = recovering(status, "61".to_owned()).await;
+    for headers in [("retry-after", "61"), ("retry-after-ms", "60001"), ("x-should-retry", "false")] {
+        for status in [408, 409, 429, 500, 503, 529] {
+            let (model, mut server) = recovering(status, &[headers]).await;
+            model.complete(Asked::saying("hi").request()).await.unwrap_err();
+            assert!(server.seen.recv().await.is_some() && server.seen.try_recv().is_err(), "{status}");
+        }
+    }
+    for status in [302, 401, 403] {
+        let (model, mut server) = recovering(status, &unusual).await;
         model.complete(Asked::saying("hi").request()).await.unwrap_err();
-        assert!(server.seen.recv().await.is_some() && server.seen.try_recv().is_err());
+        assert!(server.seen.recv().await.is_some() && server.seen.try_recv().is_err(), "{status}");
     }
 }

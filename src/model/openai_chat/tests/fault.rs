@@ -29,7 +29,7 @@ async fn refused(server: &Loopback) -> Error {
 
 #[tokio::test]
 async fn refusals() {
-    let rejected = |status, code: Option<&str>| Error::Rejected { status, code: code.map(str::to_owned) };
+    let rejected = |status, code: Option<&str>| Error::rejected(status, code);
     let seven = Some(Duration::from_secs(7));
     let other = |status: u16| {
         let reason = format!("it answered with HTTP {status}");
@@ -43,7 +43,7 @@ async fn refusals() {
         (413, rejected(413, Some("context_length_exceeded"))),
         (418, rejected(418, Some("context_length_exceeded"))),
         (422, rejected(422, Some("context_length_exceeded"))),
-        (429, Error::RateLimited { retry_after: seven }),
+        (429, Error::limited(seven)),
         (500, other(500)),
         (503, other(503)),
         (529, other(529)),
@@ -63,14 +63,14 @@ async fn a_refusal_whose_body_is_too_large_has_no_code() {
     let server =
         Loopback::start(|| future::ready(Response::builder().status(400).body(endless(CANARY)).unwrap()))
             .await;
-    assert_eq!(refused(&server).await, Error::Rejected { status: 400, code: None });
+    assert_eq!(refused(&server).await, Error::rejected(400, None));
 }
 
 #[tokio::test]
 async fn a_rate_limit_without_a_time() {
     for junk in ["soon", CANARY] {
         let server = Loopback::answering(429, &[("retry-after", junk)], "").await;
-        assert_eq!(refused(&server).await, Error::RateLimited { retry_after: None });
+        assert_eq!(refused(&server).await, Error::limited(None));
     }
 }
 

@@ -86,8 +86,7 @@ async fn other_refusals_are_not_repeated() {
     for params in [&["input", "input"][..], &["reasoning.effort"], &["include", "include"]] {
         let mut server = refusing(params).await;
         let answer = clean(model(&server.base_url).complete(asked().request()).await);
-        let code = Some("invalid_request_error".to_owned());
-        assert_eq!(answer, Err(Error::Rejected { status: 400, code }), "{params:?}");
+        assert_eq!(answer, Err(Error::rejected(400, Some("invalid_request_error"))), "{params:?}");
         let expected = if params[0] == "include" { 2 } else { 1 };
         assert_eq!(extras(&mut server).len(), expected, "{params:?}");
     }
