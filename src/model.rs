@@ -22,6 +22,7 @@ mod failure;
 pub mod openai_chat;
 pub mod openai_responses;
 mod outage;
+mod reported;
 mod retry;
 pub mod scripted;
 pub mod state;

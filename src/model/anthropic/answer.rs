@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure},
+    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported},
 };
 
 /// Reads a whole answer.
@@ -18,7 +18,7 @@ use crate::{
 pub(super) fn whole(model: &str, body: &[u8], request: &Request<'_>) -> Result<Answer, Error> {
     let message: Message<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
     if let Some(error) = message.error {
-        return Err(reported(error));
+        return Err(reported::error(error));
     }
     let blocks = message.content.ok_or_else(failure::unreadable)?;
     let mut assembly = Assembly::new(model);
@@ -159,12 +159,6 @@ struct OutputDetails {
     thinking_tokens: Option<f64>,
 }
 
-#[derive(Deserialize)]
-struct Details<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-}
-
 /// Reads a part of an answer.
 ///
 /// # Errors
@@ -180,23 +174,6 @@ pub(super) fn stop(reason: &str) -> Option<Stop> {
         "max_tokens" | "model_context_window_exceeded" => Some(Stop::OutputLimit),
         "refusal" => Some(Stop::ContentFilter),
         _ => Some(Stop::End),
-    }
-}
-
-/// An error in the place of an answer, or in its midst. See <https://platform.claude.com/docs/en/api/errors>.
-pub(super) fn reported(error: &RawValue) -> Error {
-    let kind = serde_json::from_str::<Details<'_>>(error.get()).ok().and_then(|details| details.kind);
-    let rejected = |status, code| Error::rejected(status, Some(code));
-    match kind.as_deref() {
-        Some("rate_limit_error") => Error::limited(None),
-        Some("authentication_error") => Error::Unauthorized { status: 401 },
-        Some("permission_error") => Error::Unauthorized { status: 403 },
-        Some(code @ "invalid_request_error") => rejected(400, code),
-        Some(code @ "billing_error") => rejected(402, code),
-        Some(code @ "not_found_error") => rejected(404, code),
-        Some(code @ "request_too_large") => rejected(413, code),
-        Some("overloaded_error" | "api_error" | "timeout_error") => failure::failing(),
-        _ => failure::reported(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::model::{
     call_ids::CallIds,
     endpoint::MAX_ANSWER_BYTES,
     events::{self, Taken},
-    failure,
+    failure, reported,
 };
 
 /// The most calls in an answer.
@@ -140,7 +140,7 @@ impl events::Assembly for Assembly<'_> {
         let read_event: Event<'_> = serde_json::from_str(data).map_err(unreadable)?;
         let Event { kind, index, message, content_block, delta, usage, error } = read_event;
         if let Some(error) = error {
-            return Err(answer::reported(error));
+            return Err(reported::error(error));
         }
         match kind.as_deref().or(event) {
             Some("error") => return Err(failure::reported()),

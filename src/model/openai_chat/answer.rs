@@ -5,14 +5,14 @@ use std::{fmt, mem};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::value::RawValue;
 
 use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure},
+    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported},
 };
 
 /// Reads a whole answer, and the reasoning that came with it.
@@ -47,8 +47,8 @@ pub(super) struct Chunk<'a> {
     choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
-    #[serde(default)]
-    pub(super) error: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 /// One of several answers; only one is ever asked for.
@@ -60,6 +60,9 @@ pub(super) struct Choice<'a> {
     delta: Option<Delta<'a>>,
     #[serde(default)]
     finish_reason: Option<String>,
+    /// Why it is none, or not all of one. OpenRouter's.
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 /// A message or a piece of it.
@@ -138,6 +141,13 @@ impl<'a> Chunk<'a> {
         self.choices.as_deref().and_then(<[_]>::first)
     }
 
+    /// What went wrong, if the chunk says so.
+    pub(super) fn failure(&self) -> Option<Error> {
+        let error = self.error.or_else(|| self.choice().and_then(|choice| choice.error));
+        let failed = || self.choice().is_some_and(Choice::has_failed).then(failure::failing);
+        error.map(reported::error).or_else(failed)
+    }
+
     /// What the chunk says of tokens, and its choice.
     pub(super) fn into_parts(self) -> (Option<message::Usage>, Option<Choice<'a>>) {
         let usage = self.usage.and_then(|raw| serde_json::from_str::<Usage>(raw.get()).ok()).map(Into::into);
@@ -150,10 +160,16 @@ impl<'a> Choice<'a> {
     pub(super) fn stop(&self) -> Option<Stop> {
         match self.finish_reason.as_deref()? {
             "" => None,
-            "length" => Some(Stop::OutputLimit),
-            "content_filter" => Some(Stop::ContentFilter),
+            "length" | "model_length" | "max_tokens" => Some(Stop::OutputLimit),
+            "content_filter" | "sensitive" => Some(Stop::ContentFilter),
             _ => Some(Stop::End),
         }
+    }
+
+    /// Whether the server says that it failed at it, and nothing more: OpenRouter, Mistral and vLLM, DeepSeek, and Z.ai.
+    fn has_failed(&self) -> bool {
+        let failures = ["error", "insufficient_system_resource", "network_error"];
+        self.finish_reason.as_deref().is_some_and(|reason| failures.contains(&reason))
     }
 
     /// The piece. The calls of a whole message are numbered by their place.

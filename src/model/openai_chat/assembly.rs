@@ -15,7 +15,7 @@ use crate::{
         call_ids::CallIds,
         endpoint::MAX_ANSWER_BYTES,
         events::{self, Taken},
-        failure,
+        failure, reported,
     },
 };
 
@@ -50,11 +50,12 @@ impl Assembly {
     /// # Errors
     /// The chunk is an error, or the answer is too large.
     pub(super) fn add(&mut self, chunk: Chunk<'_>) -> Result<Shown, Error> {
-        if chunk.error.is_some() {
-            return Err(failure::reported());
-        }
+        let failure = chunk.failure();
         let (usage, choice) = chunk.into_parts();
         self.usage = usage.or(self.usage);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         let Some(choice) = choice else { return Ok(Shown::default()) };
         self.stop = choice.stop().or(self.stop);
         let mut delta = choice.into_delta();
@@ -109,7 +110,7 @@ impl events::Assembly for Assembly {
             return Ok(Taken::End);
         }
         if event == Some("error") {
-            return Err(failure::reported());
+            return Err(reported::event(data));
         }
         let shown = self.add(serde_json::from_str(data).map_err(|_| failure::unreadable())?)?;
         Ok(match (shown.reasoning.is_empty(), shown.text.is_empty()) {

@@ -73,6 +73,7 @@ async fn an_error_in_the_place_of_an_answer() {
         ("rate_limit_error", Error::limited(None)),
         ("overloaded_error", failure::failing()),
         ("api_error", failure::failing()),
+        ("timeout_error", failure::failing()),
         (CANARY, failure::reported()),
     ];
     for (kind, expected) in cases {

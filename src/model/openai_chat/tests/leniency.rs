@@ -121,6 +121,8 @@ async fn finish_reasons() {
         (json!("function_call"), Stop::End),
         (json!("eos_token"), Stop::End),
         (json!("length"), Stop::OutputLimit),
+        (json!("model_length"), Stop::OutputLimit),
+        (json!("sensitive"), Stop::ContentFilter),
         (json!("content_filter"), Stop::ContentFilter),
     ];
     for (reason, stop) in cases {
