@@ -25,6 +25,7 @@ mod outage;
 mod reported;
 mod retry;
 pub mod scripted;
+mod spent;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use tests::{asked, loopback};
 pub use endpoint::{CONNECT_TIMEOUT, Config as EndpointConfig};
 pub use outage::{Outage, Prospect};
 pub use retry::Retrying;
+pub use spent::Spent;
 
 /// A model behind some provider's API.
 pub trait Model: Send + Sync {
@@ -76,6 +78,8 @@ pub struct Request<'a> {
     pub outgoing: &'a Outgoing,
     /// When the run is over. What can't be had by then is not waited for.
     pub deadline: Instant,
+    /// Where it is noted what was consumed without giving the answer.
+    pub spent: &'a Spent,
 }
 
 /// Which of its tools a model is to ask for.
@@ -106,7 +110,7 @@ pub struct Answer {
     pub parts: Vec<AnswerPart>,
     /// Why it ends.
     pub stop: Stop,
-    /// What it consumed.
+    /// What the request that it answers consumed.
     pub usage: Usage,
 }
 

@@ -25,7 +25,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     Answer, EndpointConfig, Error, Model, Piece, Request,
-    endpoint::{self, Endpoint},
+    endpoint::{self, Answering, Endpoint},
     events,
 };
 use crate::egress::{self, Client};
@@ -66,18 +66,26 @@ impl Anthropic {
 
     async fn ask<'a>(&'a self, request: Request<'a>) -> Result<Answer, Error> {
         let body = request::body(&self.model, &request, false)?;
-        let response = self.endpoint.send(&request, body, false).await?;
-        answer::whole(&self.model, &endpoint::read(response).await?, &request)
+        let answering = self.endpoint.send(&request, body, false).await?;
+        self.whole(answering, &request).await
     }
 
     async fn ask_streamed<'a>(&'a self, request: Request<'a>) -> Result<Pieces<'a>, Error> {
         let body = request::body(&self.model, &request, true)?;
-        let response = self.endpoint.send(&request, body, true).await?;
-        if !endpoint::is_json(&response) {
-            return Ok(events::pieces(response, Assembly::new(&self.model), request).boxed());
+        let answering = self.endpoint.send(&request, body, true).await?;
+        if !endpoint::is_json(&answering.response) {
+            return Ok(events::pieces(answering, Assembly::new(&self.model), request).boxed());
         }
-        let answer = answer::whole(&self.model, &endpoint::read(response).await?, &request)?;
+        let answer = self.whole(answering, &request).await?;
         Ok(stream::iter(Piece::all_of(answer).map(Ok)).boxed())
+    }
+
+    async fn whole(&self, answering: Answering<'_>, request: &Request<'_>) -> Result<Answer, Error> {
+        let Answering { response, mut attempt } = answering;
+        let body = endpoint::read(response).await?;
+        let answer = answer::whole(&body, Assembly::new(&self.model), request, &mut attempt)?;
+        attempt.settle();
+        Ok(answer)
     }
 }
 

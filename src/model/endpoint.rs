@@ -12,10 +12,11 @@ use url::Url;
 use super::{
     Error, Request,
     failure::{self, Refusal},
+    spent::Attempt,
 };
 use crate::{
     credential,
-    egress::{self, Body, Client},
+    egress::{self, Body, Client, SendError},
 };
 
 #[cfg(test)]
@@ -35,6 +36,13 @@ pub struct Config {
     pub model: String,
     /// What every request carries, the key included.
     pub headers: credential::Headers,
+}
+
+/// A response that is a success.
+pub(super) struct Answering<'a> {
+    pub(super) response: Response<Body>,
+    /// The request. To be settled once the answer is there.
+    pub(super) attempt: Attempt<'a>,
 }
 
 /// Where requests go, and what they carry.
@@ -70,21 +78,28 @@ impl Endpoint {
     }
 
     /// Sends a request; the response is a success.
-    pub(super) async fn send(
+    pub(super) async fn send<'a>(
         &self,
-        request: &Request<'_>,
+        request: &Request<'a>,
         body: Vec<u8>,
         streamed: bool,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Answering<'a>, Refusal> {
         let headers = self.headers(request, streamed);
         let mut post = HttpRequest::new(body.into());
         *post.method_mut() = Method::POST;
         *post.uri_mut() = self.uri.clone();
         *post.headers_mut() = headers.clone();
-        let response = self.client.send(post).await.map_err(failure::transport)?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
+        let attempt = Attempt::new(request.spent);
+        let response = match self.client.send(post).await {
+            Ok(response) if response.status().is_success() => return Ok(Answering { response, attempt }),
+            Ok(response) => response,
+            Err(error) => {
+                if matches!(error, SendError::Connect) {
+                    attempt.settle();
+                }
+                return Err(failure::transport(error).into());
+            }
+        };
         Err(failure::refusal(response, &headers).await)
     }
 

@@ -92,9 +92,7 @@ pub(super) fn failing() -> Error {
 /// A request that has no answer.
 pub(super) fn transport(error: SendError) -> Error {
     match error {
-        SendError::Connect => {
-            Error::Unavailable(Outage::new("no connection could be made", Prospect::Unsent))
-        }
+        SendError::Connect => passing("no connection could be made"),
         SendError::Broken => passing("the connection failed before it answered"),
     }
 }

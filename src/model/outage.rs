@@ -16,9 +16,7 @@ pub struct Outage {
 pub enum Prospect {
     /// The same.
     Lasting,
-    /// Perhaps an answer. The request was not sent.
-    Unsent,
-    /// Perhaps an answer. The request was sent.
+    /// Perhaps an answer.
     Passing {
         /// When the provider may be asked again, as far as it said so.
         retry_after: Option<Duration>,

@@ -29,7 +29,7 @@ use crate::{
     id::{ControlToken, RunId},
     mcp::{CallOutcome, Connection, Problem, ToolList},
     message::{AssistantPart, ToolCall},
-    model::{self, Answer, AnswerPart, Model, Outage, Piece, Request},
+    model::{self, Answer, AnswerPart, Model, Outage, Piece, Request, Spent},
     trace::{self, Span},
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Context {
 struct Work {
     machine: Machine,
     tools: ToolTable,
+    /// What was consumed for the turn that is not over.
+    spent: Spent,
     connections: HashMap<String, Connection>,
     unavailable: Vec<String>,
 }
@@ -125,6 +127,7 @@ impl Work {
         Self {
             machine: Machine::new(beginning),
             tools: ToolTable::default(),
+            spent: Spent::default(),
             connections: connect(context),
             unavailable: Vec::new(),
         }
@@ -222,7 +225,8 @@ impl Work {
         let answer = answer.inspect_err(|failure| {
             span.record("error.type", failure.reason());
         })?;
-        let usage = answer.usage;
+        self.spent.add(answer.usage);
+        let usage = self.spent.so_far();
         span.record("gen_ai.usage.input_tokens", usage.input_tokens);
         span.record("gen_ai.usage.output_tokens", usage.output_tokens);
         context.sink.emit(turn, || What::TurnCompleted(usage)).await?;
@@ -232,7 +236,7 @@ impl Work {
             AnswerPart::State(state) => AssistantPart::State(state),
         };
         let parts = answer.parts.into_iter().map(part).collect();
-        Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage }))
+        Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage: self.spent.take() }))
     }
 
     async fn answer(&self, context: &Context, turn: u32, span: &Span) -> Result<Answer, Failure> {
@@ -248,6 +252,7 @@ impl Work {
             headers: &context.request.model_headers.of(&context.request.model),
             outgoing: &outgoing,
             deadline: context.request.deadline,
+            spent: &self.spent,
         };
         let failure = |error| Failure::Model { model: context.request.model.clone(), error };
         if !context.sink.is_stream() {
@@ -289,8 +294,10 @@ impl Work {
 
     fn conclude(self, context: &Context, result: Result<FinishReason, Failure>) -> Result<Report, Error> {
         let request = &context.request;
+        let mut usage = self.machine.usage();
+        usage.add(self.spent.take());
         let progress = Progress {
-            usage: self.machine.usage(),
+            usage,
             turns: self.machine.turns(),
             tool_calls: self.machine.calls().to_vec(),
             applied_headers: request.headers.sent_last(&context.runner.digest_key),

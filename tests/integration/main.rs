@@ -51,6 +51,7 @@ mod sessions;
 mod sizes;
 mod slow_readers;
 mod spans;
+mod spending;
 mod streams;
 mod structured_output;
 mod token_sources;

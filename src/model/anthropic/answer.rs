@@ -8,24 +8,29 @@ use serde_json::value::RawValue;
 use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported},
+    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
 };
 
 /// Reads a whole answer.
 ///
 /// # Errors
 /// It can't be read, or is an error.
-pub(super) fn whole(model: &str, body: &[u8], request: &Request<'_>) -> Result<Answer, Error> {
+pub(super) fn whole(
+    body: &[u8],
+    mut assembly: Assembly<'_>,
+    request: &Request<'_>,
+    attempt: &mut Attempt<'_>,
+) -> Result<Answer, Error> {
     let message: Message<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
+    assembly.end(message.stop_reason.as_deref(), message.usage);
+    attempt.tell(assembly.usage());
     if let Some(error) = message.error {
         return Err(reported::error(error));
     }
     let blocks = message.content.ok_or_else(failure::unreadable)?;
-    let mut assembly = Assembly::new(model);
     for block in blocks {
         assembly.begin(None, block)?;
     }
-    assembly.end(message.stop_reason.as_deref(), message.usage);
     assembly.finish(request)
 }
 

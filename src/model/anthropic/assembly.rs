@@ -9,12 +9,15 @@ use super::{
     },
     thought::Thought,
 };
-use crate::model::{
-    Answer, AnswerPart, AskedCall, Error, Piece, Request, Stop,
-    call_ids::CallIds,
-    endpoint::MAX_ANSWER_BYTES,
-    events::{self, Taken},
-    failure, reported,
+use crate::{
+    message,
+    model::{
+        Answer, AnswerPart, AskedCall, Error, Piece, Request, Stop,
+        call_ids::CallIds,
+        endpoint::MAX_ANSWER_BYTES,
+        events::{self, Taken},
+        failure, reported,
+    },
 };
 
 /// The most calls in an answer.
@@ -170,12 +173,16 @@ impl events::Assembly for Assembly<'_> {
         self.stop.is_some()
     }
 
+    fn usage(&self) -> message::Usage {
+        self.usage.into()
+    }
+
     fn finish(self, request: &Request<'_>) -> Result<Answer, Error> {
         let mut ids = CallIds::new(request);
-        let model = self.model;
+        let (model, usage) = (self.model, self.usage());
         let parts = self.blocks.into_iter().filter_map(|block| part(block.what, model, &mut ids).transpose());
         let parts = parts.collect::<Result<_, _>>()?;
-        Ok(Answer { parts, stop: self.stop.unwrap_or_default(), usage: self.usage.into() })
+        Ok(Answer { parts, stop: self.stop.unwrap_or_default(), usage })
     }
 }
 

@@ -12,20 +12,27 @@ use serde_json::value::RawValue;
 use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported},
+    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
 };
 
 /// Reads a whole answer, and the reasoning that came with it.
 ///
 /// # Errors
 /// [`Error::Unavailable`]: it can't be read, or is an error.
-pub(super) fn whole(body: &[u8], request: &Request<'_>) -> Result<(String, Answer), Error> {
+pub(super) fn whole(
+    body: &[u8],
+    request: &Request<'_>,
+    attempt: &mut Attempt<'_>,
+) -> Result<(String, Answer), Error> {
     let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
-    if chunk.error.is_none() && chunk.choice().is_none() {
+    let has_choice = chunk.choice().is_some();
+    let mut assembly = Assembly::default();
+    let shown = assembly.add(chunk);
+    attempt.tell(assembly.usage());
+    let Shown { reasoning, .. } = shown?;
+    if !has_choice {
         return Err(failure::unreadable());
     }
-    let mut assembly = Assembly::default();
-    let Shown { reasoning, .. } = assembly.add(chunk)?;
     Ok((reasoning, assembly.finish(request)?))
 }
 

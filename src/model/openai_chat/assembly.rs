@@ -125,8 +125,13 @@ impl events::Assembly for Assembly {
         self.stop.is_some()
     }
 
+    fn usage(&self) -> Usage {
+        self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() })
+    }
+
     fn finish(self, request: &Request<'_>) -> Result<Answer, Error> {
         let mut ids = CallIds::new(request);
+        let usage = self.usage();
         let text = Some(self.text).filter(|text| !text.is_empty()).map(AnswerPart::Text);
         let mut parts: Vec<_> = text.into_iter().collect();
         for Call { id, name, arguments, .. } in self.calls {
@@ -136,7 +141,6 @@ impl events::Assembly for Assembly {
             let call_id = ids.own(id);
             parts.push(AnswerPart::Call(AskedCall { call_id, name, arguments_json: arguments }));
         }
-        let usage = self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() });
         let stop = if self.refused { Stop::ContentFilter } else { self.stop.unwrap_or_default() };
         Ok(Answer { parts, stop, usage })
     }

@@ -6,19 +6,27 @@ use serde_json::value::RawValue;
 use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported},
+    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
 };
 
 /// Reads a whole answer.
 ///
 /// # Errors
 /// It can't be read, or is an error.
-pub(super) fn whole(body: &[u8], mut assembly: Assembly<'_>, request: &Request<'_>) -> Result<Answer, Error> {
+pub(super) fn whole(
+    body: &[u8],
+    mut assembly: Assembly<'_>,
+    request: &Request<'_>,
+    attempt: &mut Attempt<'_>,
+) -> Result<Answer, Error> {
     let response: Response<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
-    if response.output.is_none() && !response.is_failure() {
+    let has_output = response.output.is_some();
+    let ended = assembly.end(response);
+    attempt.tell(assembly.usage());
+    ended?;
+    if !has_output {
         return Err(failure::unreadable());
     }
-    assembly.end(response)?;
     assembly.finish(request)
 }
 

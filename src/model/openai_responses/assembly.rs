@@ -84,8 +84,8 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// It is an error, can't be read, or is too large.
     pub(super) fn end(&mut self, response: Response<'_>) -> Result<String, Error> {
-        self.stop = Some(response.stop()?);
         self.usage = response.usage();
+        self.stop = Some(response.stop()?);
         let mut text = String::new();
         let came: Vec<_> = self.slots.iter().map(|slot| discriminant(&slot.item.what)).collect();
         for (index, raw) in (0..).zip(response.output.into_iter().flatten()) {
@@ -230,8 +230,13 @@ impl events::Assembly for Assembly<'_> {
         self.stop.is_some()
     }
 
+    fn usage(&self) -> Usage {
+        self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() })
+    }
+
     fn finish(mut self, request: &Request<'_>) -> Result<Answer, Error> {
         let mut ids = CallIds::new(request);
+        let usage = self.usage();
         let mut parts = Vec::with_capacity(self.slots.len());
         let mut stop = self.stop.unwrap_or_default();
         self.slots.sort_by_key(|slot| slot.index);
@@ -258,7 +263,6 @@ impl events::Assembly for Assembly<'_> {
                 What::Reasoning(None) => {}
             }
         }
-        let usage = self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() });
         Ok(Answer { parts, stop, usage })
     }
 }

@@ -74,12 +74,12 @@ impl Retrying<Fake> {
     }
 }
 
-fn answer(model_requests: i32) -> Answer {
-    Answer { usage: Usage { model_requests, total_tokens: 5, ..Usage::default() }, ..Answer::default() }
+fn answer() -> Answer {
+    Answer { usage: Usage { model_requests: 1, total_tokens: 5, ..Usage::default() }, ..Answer::default() }
 }
 
 fn done() -> Result<Piece, Error> {
-    Ok(Piece::Done(answer(1)))
+    Ok(Piece::Done(answer()))
 }
 
 fn limited(seconds: u64) -> Error {
@@ -121,12 +121,11 @@ async fn both(model: impl Fn() -> Retrying<Fake>) -> [(Result<Answer, Error>, Ve
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_may_pass_is_asked_again_twice_at_most() {
     for error in passing_ones() {
-        let sent = i32::from(error.prospect() != Prospect::Unsent);
         for (got, waits) in both(|| Fake::failing([error.clone()])).await {
-            assert_eq!((got, waits.len()), (Ok(answer(1 + sent)), 1), "{error}");
+            assert_eq!((got, waits.len()), (Ok(answer()), 1), "{error}");
         }
         for (got, waits) in both(|| Fake::failing([error.clone(), error.clone()])).await {
-            assert_eq!((got, waits.len()), (Ok(answer(1 + 2 * sent)), 2), "{error}");
+            assert_eq!((got, waits.len()), (Ok(answer()), 2), "{error}");
         }
         let last = || Error::limited(None);
         for (got, waits) in both(|| Fake::failing([error.clone(), error.clone(), last()])).await {
@@ -162,7 +161,7 @@ async fn the_provider_says_how_long_to_wait() {
         let wait = Duration::from_secs(seconds);
         for error in [limited(seconds), passing(Some(wait))] {
             for (got, waits) in both(|| Fake::failing([error.clone()])).await {
-                assert_eq!((got, waits), (Ok(answer(2)), vec![wait]));
+                assert_eq!((got, waits), (Ok(answer()), vec![wait]));
             }
         }
     }
@@ -185,7 +184,7 @@ async fn a_wait_that_is_too_long_or_leaves_no_time_is_not_begun() {
         asked.budget = Duration::from_secs(budget);
         let (begun, got) = (Instant::now(), model.complete(asked.request()).await);
         if waits {
-            assert_eq!(got, Ok(answer(2)), "{seconds} of {budget}");
+            assert_eq!(got, Ok(answer()), "{seconds} of {budget}");
         } else {
             assert_eq!(
                 (got, begun.elapsed()),
@@ -205,7 +204,7 @@ async fn without_word_from_the_provider_the_wait_is_random_and_grows() {
     let mut seen = [Duration::ZERO; 2];
     for _ in 0..200 {
         for (got, waits) in both(|| Fake::failing([passing(None), passing(None)])).await {
-            assert_eq!(got, Ok(answer(3)));
+            assert_eq!(got, Ok(answer()));
             // A timer ends with a millisecond.
             assert!(
                 waits[0] <= Duration::from_millis(501) && waits[1] <= Duration::from_millis(1001),
@@ -239,7 +238,7 @@ async fn what_was_passed_on_is_not_begun_again() {
     let text = || Ok(Piece::Text("a".to_owned()));
     let model = Fake::new([vec![Err(limited(0))], vec![Err(limited(0))], vec![text(), text(), done()]]);
     let got: Vec<_> = model.stream(asked.request()).collect().await;
-    assert_eq!(got, [text(), text(), Ok(Piece::Done(answer(3)))]);
+    assert_eq!(got, [text(), text(), Ok(Piece::Done(answer()))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -295,8 +294,10 @@ async fn a_providers_refusal_that_passes() {
         (422, unusual),
     ] {
         let (model, mut server) = recovering(status, &headers).await;
-        let answer = model.complete(Asked::saying("hi").request()).await.unwrap();
-        assert_eq!((&*answer.text(), answer.usage.model_requests), ("a", 2), "{status}");
+        let asked = Asked::saying("hi");
+        let answer = model.complete(asked.request()).await.unwrap();
+        let requests = [answer.usage, asked.spent.take()].map(|usage| usage.model_requests);
+        assert_eq!((&*answer.text(), requests), ("a", [1, 1]), "{status}");
         let first = server.seen.recv().await.unwrap();
         assert_eq!(first.body, server.seen.recv().await.unwrap().body);
         assert!(server.seen.try_recv().is_err());

@@ -55,10 +55,13 @@ async fn streamed(model: &dyn Model, asked: &Asked) {
 async fn what_is_refused_is_not_asked_for_again() {
     let mut server = refusing(&["include", "reasoning.summary"]).await;
     let model = model(&server.base_url);
-    streamed(&model, &asked()).await;
+    let asked = asked();
+    streamed(&model, &asked).await;
     assert_eq!(extras(&mut server), [(true, true), (false, true), (false, false)]);
-    streamed(&model, &asked()).await;
+    assert_eq!(asked.spent.take().model_requests, 2, "beside the one that is answered");
+    streamed(&model, &asked).await;
     assert_eq!(extras(&mut server), [(false, false)]);
+    assert_eq!(asked.spent.take().model_requests, 0);
 }
 
 #[tokio::test]
