@@ -3,7 +3,8 @@
 //! Reference: <https://platform.claude.com/docs/en/api/messages>. The key goes in `x-api-key`. A caller can bring an
 //! `authorization` of its own in its place; it then removes `x-api-key`, as the API refuses both together.
 //!
-//! - **Tokens.** The API requires `max_tokens`: where a run sets no limit, 32,000, which all models since Claude 4 take.
+//! - **Tokens.** The API requires `max_tokens`: where a run sets no limit, 32,000, or as much as an
+//!   older model takes.
 //! - **Reasoning.** Models differ in how they are asked to think: see `models` and `plan`. Without a setting nothing is
 //!   sent, and some models think by themselves.
 //! - **Sampling.** A temperature above 1 is sent as 1, the API's highest. Where a model takes no sampling parameters, or
