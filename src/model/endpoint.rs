@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response, Uri,
     header::{ACCEPT, CONTENT_TYPE},
@@ -26,6 +26,7 @@ mod tests;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer: the bytes of a whole one, the text and the calls of a streamed one.
 pub(super) const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// An endpoint and a model behind it.
 #[derive(Clone)]
@@ -125,12 +126,17 @@ impl Endpoint {
     }
 }
 
-/// Reads a whole answer.
+/// Reads a whole answer, without the byte order mark that it may begin with (RFC 8259 section 8.1).
 ///
 /// # Errors
 /// It breaks off, or is over [`MAX_ANSWER_BYTES`].
 pub(super) async fn read(response: Response<Body>) -> Result<Bytes, Error> {
-    egress::read_capped(response.into_body(), MAX_ANSWER_BYTES).await.map_err(failure::body)
+    let mut body =
+        egress::read_capped(response.into_body(), MAX_ANSWER_BYTES).await.map_err(failure::body)?;
+    if body.starts_with(BYTE_ORDER_MARK) {
+        body.advance(BYTE_ORDER_MARK.len());
+    }
+    Ok(body)
 }
 
 /// Whether a server that was asked for a stream gives a whole answer, as some do where there are tools.

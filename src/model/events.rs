@@ -18,6 +18,8 @@ use crate::{message::Usage, sse};
 /// How long the end of the body is waited for after the last event. A connection whose response was read to its end is
 /// used again; else it is closed.
 const END_OF_BODY: Duration = Duration::from_millis(10);
+/// Names of events that only keep a connection open. Their data is whatever the server, or a gateway before it, likes.
+const KEEPALIVES: [&str; 3] = ["ping", "keepalive", "heartbeat"];
 
 /// Puts an answer together from a provider's events.
 pub(super) trait Assembly: Send {
@@ -103,6 +105,9 @@ impl<A: Assembly> Reading<'_, A> {
             let Some(data) = event.data.as_deref().map(str::trim).filter(|data| !data.is_empty()) else {
                 continue;
             };
+            if event.event.as_deref().is_some_and(|name| KEEPALIVES.contains(&name)) {
+                continue;
+            }
             let taken = self.assembly.take(event.event.as_deref(), data);
             self.attempt.tell(self.assembly.usage());
             match taken? {

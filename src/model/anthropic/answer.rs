@@ -27,8 +27,11 @@ pub(super) fn whole(
     if let Some(error) = message.error {
         return Err(reported::error(error));
     }
-    let blocks = message.content.ok_or_else(failure::unreadable)?;
-    for block in blocks {
+    // Some imitations have null for an answer that says nothing.
+    if message.content.is_none() && !assembly.has_ended() {
+        return Err(failure::unreadable());
+    }
+    for block in message.content.into_iter().flatten() {
         assembly.begin(None, block)?;
     }
     assembly.finish(request)

@@ -136,9 +136,6 @@ impl<'a> Assembly<'a> {
 
 impl events::Assembly for Assembly<'_> {
     fn take(&mut self, event: Option<&str>, data: &str) -> Result<Taken, Error> {
-        if event == Some("ping") {
-            return Ok(Taken::Nothing);
-        }
         let unreadable = |_| if event == Some("error") { failure::reported() } else { failure::unreadable() };
         let read_event: Event<'_> = serde_json::from_str(data).map_err(unreadable)?;
         let Event { kind, index, message, content_block, delta, usage, error } = read_event;

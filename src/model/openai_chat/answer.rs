@@ -92,8 +92,8 @@ pub(super) struct Delta<'a> {
 pub(super) struct CallDelta<'a> {
     #[serde(default)]
     pub(super) index: Option<i64>,
-    #[serde(default)]
-    id: Option<String>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     function: Option<Function<'a>>,
 }
@@ -226,7 +226,9 @@ impl CallDelta<'_> {
             }
             Some(object) => object.to_owned(),
         };
-        Ok([self.id.unwrap_or_default(), name.unwrap_or_default(), arguments])
+        // A number, which some have, is as good as none: providers take none back.
+        let id = self.id.and_then(text_of).unwrap_or_default();
+        Ok([id, name.unwrap_or_default(), arguments])
     }
 }
 
