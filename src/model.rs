@@ -13,6 +13,7 @@ use crate::{
     trace::Outgoing,
 };
 
+mod advice;
 pub mod anthropic;
 mod call_ids;
 mod endpoint;
@@ -21,8 +22,10 @@ mod failure;
 pub mod openai_chat;
 pub mod openai_responses;
 mod outage;
+mod reported;
 mod retry;
 pub mod scripted;
+mod spent;
 pub mod state;
 #[cfg(test)]
 mod tests;
@@ -35,6 +38,7 @@ use tests::{asked, loopback};
 pub use endpoint::{CONNECT_TIMEOUT, Config as EndpointConfig};
 pub use outage::{Outage, Prospect};
 pub use retry::Retrying;
+pub use spent::Spent;
 
 /// The most tool calls of an answer. One with more is none; of so many calls that a conversation has open at its end, no more
 /// are made.
@@ -78,6 +82,8 @@ pub struct Request<'a> {
     pub outgoing: &'a Outgoing,
     /// When the run is over. What can't be had by then is not waited for.
     pub deadline: Instant,
+    /// Where it is noted what was consumed without giving the answer.
+    pub spent: &'a Spent,
 }
 
 /// Which of its tools a model is to ask for.
@@ -108,7 +114,7 @@ pub struct Answer {
     pub parts: Vec<AnswerPart>,
     /// Why it ends.
     pub stop: Stop,
-    /// What it consumed.
+    /// What the request that it answers consumed.
     pub usage: Usage,
 }
 
@@ -194,12 +200,16 @@ pub enum Error {
         status: u16,
         /// The provider's error code, such as `context_length_exceeded`, if it is `[a-z0-9_.-]{1,64}`.
         code: Option<String>,
+        /// What may come of asking again.
+        prospect: Prospect,
     },
     /// The provider limits the rate.
     #[error("the model's provider limits the rate")]
     RateLimited {
         /// When it may be asked again, as far as it said so.
         retry_after: Option<Duration>,
+        /// Whether it said that asking again is of no use.
+        lasting: bool,
     },
     /// The provider fails, or gives no answer that can be read.
     #[error("the model is unavailable: {0}")]

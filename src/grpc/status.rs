@@ -150,7 +150,7 @@ fn mcp_failure(error: &mcp::Error, message: String) -> Described {
 fn model_failure(model: &str, error: &model::Error) -> Described {
     let described = Described::new(format!("model `{model}`: {error}")).with("model", model);
     match error {
-        model::Error::RateLimited { retry_after } => {
+        model::Error::RateLimited { retry_after, .. } => {
             described.retry_after(retry_after.unwrap_or(Duration::from_secs(1)))
         }
         model::Error::Unauthorized { .. } | model::Error::Rejected { .. } | model::Error::Unavailable(_) => {

@@ -3,7 +3,7 @@
 //! Reference: <https://platform.claude.com/docs/en/api/messages>. The key goes in `x-api-key`. A caller can bring an
 //! `authorization` of its own in its place; it then removes `x-api-key`, as the API refuses both together.
 //!
-//! - **Tokens.** The API requires `max_tokens`: where a run sets no limit, 32,000, which all models since Claude 4 take.
+//! - **Tokens.** The API requires `max_tokens`: where a run sets no limit, 32,000, or as much as an older model takes.
 //! - **Reasoning.** Models differ in how they are asked to think: see `models` and `plan`. Without a setting nothing is
 //!   sent, and some models think by themselves.
 //! - **Sampling.** A temperature above 1 is sent as 1, the API's highest. Where a model takes no sampling parameters, or
@@ -11,6 +11,7 @@
 //! - **Tool choice.** It is sent as asked for. Claude Fable 5.1, Opus 5.5 and Sonnet 5.5 refuse to be forced to a tool.
 //! - **Thinking blocks** go back with the tool results that they led to, which the API requires, and not in later turns,
 //!   where it may refuse them: newer models bind them to the system prompt and the tools, which differ from run to run.
+//! - **Prompt caching.** Anthropic's own API is asked for it: see `caching`.
 //! - **Structured output.** A schema that the API can guarantee is sent to it; another is asked for in the system prompt.
 //!
 //! What comes back is read leniently: unknown events, blocks and fields are skipped. An answer is bounded, whole (8 MiB) or
@@ -25,13 +26,14 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     Answer, EndpointConfig, Error, Model, Piece, Request,
-    endpoint::{self, Endpoint},
+    endpoint::{self, Answering, Endpoint},
     events,
 };
 use crate::egress::{self, Client};
 
 mod answer;
 mod assembly;
+mod caching;
 mod messages;
 mod models;
 mod plan;
@@ -42,6 +44,7 @@ mod tests;
 mod thought;
 
 use assembly::Assembly;
+use caching::Caching;
 
 const PROVIDER: &str = "anthropic";
 static FIXED: [(HeaderName, HeaderValue); 1] =
@@ -51,6 +54,7 @@ static FIXED: [(HeaderName, HeaderValue); 1] =
 pub struct Anthropic {
     endpoint: Endpoint,
     model: String,
+    caching: Caching,
 }
 
 impl Anthropic {
@@ -60,24 +64,33 @@ impl Anthropic {
     /// HTTP has no form for the URL.
     pub fn new(config: EndpointConfig, client: Client) -> Result<Self, egress::Error> {
         let EndpointConfig { base_url, model, headers } = config;
+        let caching = Caching::at(&base_url);
         let endpoint = Endpoint::new(base_url, "/v1/messages", &FIXED, headers, client)?;
-        Ok(Self { endpoint, model })
+        Ok(Self { endpoint, model, caching })
     }
 
     async fn ask<'a>(&'a self, request: Request<'a>) -> Result<Answer, Error> {
-        let body = request::body(&self.model, &request, false)?;
-        let response = self.endpoint.send(&request, body, false).await?;
-        answer::whole(&self.model, &endpoint::read(response).await?, &request)
+        let body = request::body(&self.model, &request, self.caching, false)?;
+        let answering = self.endpoint.send(&request, body, false).await?;
+        self.whole(answering, &request).await
     }
 
     async fn ask_streamed<'a>(&'a self, request: Request<'a>) -> Result<Pieces<'a>, Error> {
-        let body = request::body(&self.model, &request, true)?;
-        let response = self.endpoint.send(&request, body, true).await?;
-        if !endpoint::is_json(&response) {
-            return Ok(events::pieces(response, Assembly::new(&self.model), request).boxed());
+        let body = request::body(&self.model, &request, self.caching, true)?;
+        let answering = self.endpoint.send(&request, body, true).await?;
+        if !endpoint::is_json(&answering.response) {
+            return Ok(events::pieces(answering, Assembly::new(&self.model), request).boxed());
         }
-        let answer = answer::whole(&self.model, &endpoint::read(response).await?, &request)?;
+        let answer = self.whole(answering, &request).await?;
         Ok(stream::iter(Piece::all_of(answer).map(Ok)).boxed())
+    }
+
+    async fn whole(&self, answering: Answering<'_>, request: &Request<'_>) -> Result<Answer, Error> {
+        let Answering { response, mut attempt } = answering;
+        let body = endpoint::read(response).await?;
+        let answer = answer::whole(&body, Assembly::new(&self.model), request, &mut attempt)?;
+        attempt.settle();
+        Ok(answer)
     }
 }
 

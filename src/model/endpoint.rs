@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, Response, Uri,
     header::{ACCEPT, CONTENT_TYPE},
@@ -12,10 +12,11 @@ use url::Url;
 use super::{
     Error, Request,
     failure::{self, Refusal},
+    spent::Attempt,
 };
 use crate::{
     credential,
-    egress::{self, Body, Client},
+    egress::{self, Body, Client, SendError},
 };
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer: the bytes of a whole one, the text and the calls of a streamed one.
 pub(super) const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// An endpoint and a model behind it.
 #[derive(Clone)]
@@ -35,6 +37,13 @@ pub struct Config {
     pub model: String,
     /// What every request carries, the key included.
     pub headers: credential::Headers,
+}
+
+/// A response that is a success.
+pub(super) struct Answering<'a> {
+    pub(super) response: Response<Body>,
+    /// The request. To be settled once the answer is there.
+    pub(super) attempt: Attempt<'a>,
 }
 
 /// Where requests go, and what they carry.
@@ -70,21 +79,28 @@ impl Endpoint {
     }
 
     /// Sends a request; the response is a success.
-    pub(super) async fn send(
+    pub(super) async fn send<'a>(
         &self,
-        request: &Request<'_>,
+        request: &Request<'a>,
         body: Vec<u8>,
         streamed: bool,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Answering<'a>, Refusal> {
         let headers = self.headers(request, streamed);
         let mut post = HttpRequest::new(body.into());
         *post.method_mut() = Method::POST;
         *post.uri_mut() = self.uri.clone();
         *post.headers_mut() = headers.clone();
-        let response = self.client.send(post).await.map_err(failure::transport)?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
+        let attempt = Attempt::new(request.spent);
+        let response = match self.client.send(post).await {
+            Ok(response) if response.status().is_success() => return Ok(Answering { response, attempt }),
+            Ok(response) => response,
+            Err(error) => {
+                if matches!(error, SendError::Connect) {
+                    attempt.settle();
+                }
+                return Err(failure::transport(error).into());
+            }
+        };
         Err(failure::refusal(response, &headers).await)
     }
 
@@ -110,12 +126,17 @@ impl Endpoint {
     }
 }
 
-/// Reads a whole answer.
+/// Reads a whole answer, without the byte order mark that it may begin with (RFC 8259 section 8.1).
 ///
 /// # Errors
 /// It breaks off, or is over [`MAX_ANSWER_BYTES`].
 pub(super) async fn read(response: Response<Body>) -> Result<Bytes, Error> {
-    egress::read_capped(response.into_body(), MAX_ANSWER_BYTES).await.map_err(failure::body)
+    let mut body =
+        egress::read_capped(response.into_body(), MAX_ANSWER_BYTES).await.map_err(failure::body)?;
+    if body.starts_with(BYTE_ORDER_MARK) {
+        body.advance(BYTE_ORDER_MARK.len());
+    }
+    Ok(body)
 }
 
 /// Whether a server that was asked for a stream gives a whole answer, as some do where there are tools.

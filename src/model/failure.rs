@@ -3,28 +3,24 @@
 //! Asking again may help where the provider failed or could not be reached, also while it answered. It does not where an
 //! answer came that is no good.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     egress::{self, BodyError, SendError},
-    model::{Error, Outage, Prospect},
+    model::{Error, Outage, Prospect, advice::Advice},
     sse,
 };
 
 /// The largest body of a refusal that is searched for a code, in bytes.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
-/// The longest time that a provider may ask to wait.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// The shortest text that is taken for a part of a key, in bytes.
 const MIN_SECRET_BYTES: usize = 8;
-/// `Retry-After` of the provider behind a gateway: LiteLLM passes it on by this name alone.
-const PROVIDERS_RETRY_AFTER: HeaderName = HeaderName::from_static("llm_provider-retry-after");
 const CUT: &str = "its answer was cut short";
 const REPORTED: &str = "it reported an error instead of an answer";
 
@@ -69,8 +65,8 @@ pub(super) fn unavailable(text: &str) -> Error {
 }
 
 /// A failure in these words, which may pass.
-fn passing(text: impl Into<String>, retry_after: Option<Duration>) -> Error {
-    Error::Unavailable(Outage::new(text, Prospect::Passing { retry_after }))
+fn passing(text: &str) -> Error {
+    Error::Unavailable(Outage::new(text, Prospect::Passing { retry_after: None }))
 }
 
 /// The answer is not what the API says.
@@ -85,21 +81,19 @@ pub(super) fn too_large() -> Error {
 
 /// The provider, or what is between, ends an answer before its end.
 pub(super) fn cut() -> Error {
-    passing(CUT, None)
+    passing(CUT)
 }
 
 /// An answer that says itself that the provider fails at the moment.
 pub(super) fn failing() -> Error {
-    passing(REPORTED, None)
+    passing(REPORTED)
 }
 
 /// A request that has no answer.
 pub(super) fn transport(error: SendError) -> Error {
     match error {
-        SendError::Connect => {
-            Error::Unavailable(Outage::new("no connection could be made", Prospect::Unsent))
-        }
-        SendError::Broken => passing("the connection failed before it answered", None),
+        SendError::Connect => passing("no connection could be made"),
+        SendError::Broken => passing("the connection failed before it answered"),
     }
 }
 
@@ -107,7 +101,7 @@ pub(super) fn transport(error: SendError) -> Error {
 pub(super) fn body(error: BodyError) -> Error {
     match error {
         BodyError::TooLarge => too_large(),
-        BodyError::Transport => passing(CUT, None),
+        BodyError::Transport => passing(CUT),
     }
 }
 
@@ -115,7 +109,7 @@ pub(super) fn body(error: BodyError) -> Error {
 pub(super) fn events(error: sse::Error<hyper::Error>) -> Error {
     match error {
         sse::Error::TooLarge => too_large(),
-        sse::Error::Body(_) => passing(CUT, None),
+        sse::Error::Body(_) => passing(CUT),
     }
 }
 
@@ -137,40 +131,30 @@ pub(super) fn unwritable(_: serde_json::Error) -> Error {
 /// A response that is no success, to a request with these headers.
 pub(super) async fn refusal(response: Response<impl HttpBody<Data = Bytes>>, sent: &HeaderMap) -> Refusal {
     let mut param = None;
+    let advice = Advice::of(response.headers(), SystemTime::now());
     let error = match response.status() {
         status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
             Error::Unauthorized { status: status.as_u16() }
         }
         StatusCode::TOO_MANY_REQUESTS => {
-            Error::RateLimited { retry_after: retry_after(response.headers(), SystemTime::now()) }
+            Error::RateLimited { retry_after: advice.retry_after, lasting: advice.again == Some(false) }
         }
         status if status.is_client_error() => {
             let details = details(response).await;
             param = details.param.as_str().map(str::to_owned);
             let code = code(&details).filter(|code| !is_reflected(code, sent));
-            Error::Rejected { status: status.as_u16(), code }
+            let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT);
+            Error::Rejected { status: status.as_u16(), code, prospect: advice.prospect(passes) }
         }
         status if status.is_redirection() => {
             unavailable("it answered with a redirect, which is never followed")
         }
         status => {
-            let retry_after = retry_after(response.headers(), SystemTime::now());
-            passing(format!("it answered with HTTP {}", status.as_u16()), retry_after)
+            let reason = format!("it answered with HTTP {}", status.as_u16());
+            Error::Unavailable(Outage::new(reason, advice.prospect(true)))
         }
     };
     Refusal { error, param }
-}
-
-/// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date; a time gone by is zero, a long one is cut to an hour.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let said = headers.get(RETRY_AFTER).or_else(|| headers.get(PROVIDERS_RETRY_AFTER))?;
-    let text = said.to_str().ok()?.trim();
-    let delay = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
-    } else {
-        httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default()
-    };
-    Some(delay.min(MAX_RETRY_AFTER))
 }
 
 /// What a refusal's body says; nothing, if that can't be read.
@@ -204,43 +188,9 @@ fn is_code(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use http_body_util::Full;
 
     use super::*;
-
-    #[test]
-    fn a_retry_after_is_seconds_or_a_date_of_at_most_an_hour() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let cases = [
-            ("0", Some(0)),
-            ("7", Some(7)),
-            (" 7 ", Some(7)),
-            ("3601", Some(3600)),
-            ("99999999999999999999999999", Some(3600)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", Some(60)),
-            ("Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
-            ("Sun Nov  6 08:50:37 1994", Some(60)),
-            ("Sun, 06 Nov 1994 08:49:36 GMT", Some(0)),
-            ("Sat, 06 Nov 2094 08:49:37 GMT", Some(3600)),
-            ("", None),
-            ("-1", None),
-            ("1.5", None),
-            ("soon", None),
-            ("Sun, 66 Nov 1994 08:49:37 GMT", None),
-        ];
-        for (text, seconds) in cases {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            assert_eq!(retry_after(&headers, now), seconds.map(Duration::from_secs), "{text:?}");
-        }
-        let opaque = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_bytes(b"\xff").unwrap())]);
-        assert_eq!(retry_after(&opaque, now), None);
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-        let mut behind = HeaderMap::from_iter([(PROVIDERS_RETRY_AFTER, HeaderValue::from_static("8"))]);
-        assert_eq!(retry_after(&behind, now), Some(Duration::from_secs(8)));
-        behind.insert(RETRY_AFTER, HeaderValue::from_static("7"));
-        assert_eq!(retry_after(&behind, now), Some(Duration::from_secs(7)), "the gateway's own comes first");
-    }
 
     #[tokio::test]
     async fn a_code_is_taken_in_a_narrow_form_only() {

@@ -12,7 +12,7 @@ use futures_util::{
 
 use super::{
     Answer, EndpointConfig, Error, Model, Piece, Request,
-    endpoint::{self, Endpoint},
+    endpoint::{self, Answering, Endpoint},
     events,
 };
 use crate::egress::{self, Client};
@@ -44,21 +44,29 @@ impl OpenAiChat {
 
     async fn ask<'a>(&'a self, request: Request<'a>) -> Result<Answer, Error> {
         let body = request::body(&self.model, &request, false)?;
-        let response = self.endpoint.send(&request, body, false).await?;
-        let (_, answer) = answer::whole(&endpoint::read(response).await?, &request)?;
+        let answering = self.endpoint.send(&request, body, false).await?;
+        let (_, answer) = whole(answering, &request).await?;
         Ok(answer)
     }
 
     async fn ask_streamed<'a>(&'a self, request: Request<'a>) -> Result<Pieces<'a>, Error> {
         let body = request::body(&self.model, &request, true)?;
-        let response = self.endpoint.send(&request, body, true).await?;
-        if !endpoint::is_json(&response) {
-            return Ok(events::pieces(response, Assembly::default(), request).boxed());
+        let answering = self.endpoint.send(&request, body, true).await?;
+        if !endpoint::is_json(&answering.response) {
+            return Ok(events::pieces(answering, Assembly::default(), request).boxed());
         }
-        let (reasoning, answer) = answer::whole(&endpoint::read(response).await?, &request)?;
+        let (reasoning, answer) = whole(answering, &request).await?;
         let reasoning = Some(reasoning).filter(|text| !text.is_empty()).map(Piece::Reasoning);
         Ok(stream::iter(reasoning.into_iter().chain(Piece::all_of(answer)).map(Ok)).boxed())
     }
+}
+
+/// A whole answer, and the reasoning that came with it.
+async fn whole(answering: Answering<'_>, request: &Request<'_>) -> Result<(String, Answer), Error> {
+    let Answering { response, mut attempt } = answering;
+    let answer = answer::whole(&endpoint::read(response).await?, request, &mut attempt)?;
+    attempt.settle();
+    Ok(answer)
 }
 
 type Pieces<'a> = BoxStream<'a, Result<Piece, Error>>;

@@ -10,14 +10,13 @@ use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
-use http::Response;
 
 use super::{
     Answer, EndpointConfig, Error, Model, Piece, Request,
-    endpoint::{self, Endpoint},
+    endpoint::{self, Answering, Endpoint},
     events,
 };
-use crate::egress::{self, Body, Client};
+use crate::egress::{self, Client};
 
 mod answer;
 mod assembly;
@@ -51,27 +50,34 @@ impl OpenAiResponses {
     }
 
     async fn ask<'a>(&'a self, request: Request<'a>) -> Result<Answer, Error> {
-        let response = self.send(&request, false).await?;
-        answer::whole(&endpoint::read(response).await?, Assembly::new(&self.model), &request)
+        let answering = self.send(&request, false).await?;
+        self.whole(answering, &request).await
     }
 
     async fn ask_streamed<'a>(&'a self, request: Request<'a>) -> Result<Pieces<'a>, Error> {
-        let response = self.send(&request, true).await?;
-        if !endpoint::is_json(&response) {
-            return Ok(events::pieces(response, Assembly::new(&self.model), request).boxed());
+        let answering = self.send(&request, true).await?;
+        if !endpoint::is_json(&answering.response) {
+            return Ok(events::pieces(answering, Assembly::new(&self.model), request).boxed());
         }
-        let body = endpoint::read(response).await?;
-        let answer = answer::whole(&body, Assembly::new(&self.model), &request)?;
+        let answer = self.whole(answering, &request).await?;
         Ok(stream::iter(Piece::all_of(answer).map(Ok)).boxed())
     }
 
+    async fn whole(&self, answering: Answering<'_>, request: &Request<'_>) -> Result<Answer, Error> {
+        let Answering { response, mut attempt } = answering;
+        let body = endpoint::read(response).await?;
+        let answer = answer::whole(&body, Assembly::new(&self.model), request, &mut attempt)?;
+        attempt.settle();
+        Ok(answer)
+    }
+
     /// Sends a request; where an extra is refused, again without it: nothing was done for a refused request.
-    async fn send(&self, request: &Request<'_>, streamed: bool) -> Result<Response<Body>, Error> {
+    async fn send<'a>(&self, request: &Request<'a>, streamed: bool) -> Result<Answering<'a>, Error> {
         let mut extras = self.known.extras(request.settings, streamed);
         loop {
             let body = request::body(&self.model, request, extras, streamed)?;
             let refusal = match self.endpoint.send(request, body, streamed).await {
-                Ok(response) => return Ok(response),
+                Ok(answering) => return Ok(answering),
                 Err(refusal) => refusal,
             };
             let Some(fewer) = refusal.param.as_deref().and_then(|param| extras.without(param)) else {

@@ -16,9 +16,7 @@ pub struct Outage {
 pub enum Prospect {
     /// The same.
     Lasting,
-    /// Perhaps an answer. The request was not sent.
-    Unsent,
-    /// Perhaps an answer. The request was sent.
+    /// Perhaps an answer.
     Passing {
         /// When the provider may be asked again, as far as it said so.
         retry_after: Option<Duration>,
@@ -44,14 +42,28 @@ impl fmt::Display for Outage {
 
 impl Error {
     /// What may come of asking again. It is what OpenAI's and Anthropic's own clients take it for: connections that fail,
-    /// 408 (the provider did not wait for the request), 409 (something is locked), 429 and all from 500 on may pass.
+    /// 408 (the provider did not wait for the request), 409 (something is locked), 429 and all from 500 on may pass, unless
+    /// the provider says otherwise. A refused key is the same again, whatever is said.
     pub fn prospect(&self) -> Prospect {
         match self {
-            Self::Unauthorized { .. } => Prospect::Lasting,
-            Self::Rejected { status: 408 | 409, .. } => Prospect::Passing { retry_after: None },
-            Self::Rejected { .. } => Prospect::Lasting,
-            Self::RateLimited { retry_after } => Prospect::Passing { retry_after: *retry_after },
+            Self::Unauthorized { .. } | Self::RateLimited { lasting: true, .. } => Prospect::Lasting,
+            Self::RateLimited { retry_after, lasting: false } => {
+                Prospect::Passing { retry_after: *retry_after }
+            }
+            Self::Rejected { prospect, .. } => *prospect,
             Self::Unavailable(outage) => outage.prospect,
         }
+    }
+
+    /// A refusal with this status, of which the provider says nothing more than what it is.
+    pub(super) fn rejected(status: u16, code: Option<&str>) -> Self {
+        let passes = matches!(status, 408 | 409);
+        let prospect = if passes { Prospect::Passing { retry_after: None } } else { Prospect::Lasting };
+        Self::Rejected { status, code: code.map(str::to_owned), prospect }
+    }
+
+    /// A limited rate, of which the provider says nothing more.
+    pub(super) fn limited(retry_after: Option<Duration>) -> Self {
+        Self::RateLimited { retry_after, lasting: false }
     }
 }

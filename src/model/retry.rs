@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use futures_util::{
-    FutureExt, StreamExt, TryFutureExt, TryStreamExt,
+    FutureExt, StreamExt, TryFutureExt,
     future::BoxFuture,
     stream::{self, BoxStream},
 };
@@ -33,7 +33,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// What a wait leaves of a run's time at least: less is no time for an answer.
 const LEAST_LEFT: Duration = Duration::from_secs(1);
 
-/// A model that is asked again if its failure may pass. The answer's usage tells of all requests that were sent for it.
+/// A model that is asked again if its failure may pass.
 pub struct Retrying<M>(pub M);
 
 /// The tries for one answer.
@@ -41,20 +41,18 @@ struct Tries<'a> {
     model: &'a str,
     deadline: Instant,
     retries: u32,
-    /// Requests that were sent and failed.
-    failed: i32,
 }
 
 impl<M: Model> Retrying<M> {
     fn tries(&self, request: &Request<'_>) -> Tries<'_> {
-        Tries { model: self.0.model(), deadline: request.deadline, retries: 0, failed: 0 }
+        Tries { model: self.0.model(), deadline: request.deadline, retries: 0 }
     }
 
     async fn answer(&self, request: Request<'_>) -> Result<Answer, Error> {
         let mut tries = self.tries(&request);
         loop {
             match self.0.complete(request).await {
-                Ok(answer) => return Ok(tries.counted_in(answer)),
+                Ok(answer) => return Ok(answer),
                 Err(error) => tries.wait_after(error).await?,
             }
         }
@@ -67,14 +65,7 @@ impl<M: Model> Retrying<M> {
             let mut pieces = self.0.stream(request);
             match pieces.next().await {
                 Some(Err(error)) => tries.wait_after(error).await?,
-                first if tries.failed == 0 => return Ok(stream::iter(first).chain(pieces).boxed()),
-                first => {
-                    let counted = move |piece| match piece {
-                        Piece::Done(answer) => Piece::Done(tries.counted_in(answer)),
-                        piece => piece,
-                    };
-                    return Ok(stream::iter(first).chain(pieces).map_ok(counted).boxed());
-                }
+                first => return Ok(stream::iter(first).chain(pieces).boxed()),
             }
         }
     }
@@ -104,11 +95,7 @@ impl Tries<'_> {
     /// # Errors
     /// The failure itself: it does not pass, or not in time.
     async fn wait_after(&mut self, error: Error) -> Result<(), Error> {
-        let (sent, retry_after) = match error.prospect() {
-            Prospect::Lasting => return Err(error),
-            Prospect::Unsent => (0, None),
-            Prospect::Passing { retry_after } => (1, retry_after),
-        };
+        let Prospect::Passing { retry_after } = error.prospect() else { return Err(error) };
         let wait = retry_after.unwrap_or_else(|| backoff(self.retries, jitter()));
         let too_long = retry_after.is_some_and(|wait| wait > MAX_RETRY_AFTER);
         let too_late = Instant::now() + wait + LEAST_LEFT > self.deadline;
@@ -116,17 +103,10 @@ impl Tries<'_> {
             return Err(error);
         }
         self.retries += 1;
-        self.failed += sent;
         let Self { model, retries, .. } = self;
         warn!(model, %error, retry = *retries, ?wait, "The model failed and is asked again");
         sleep(wait).await;
         Ok(())
-    }
-
-    fn counted_in(&self, mut answer: Answer) -> Answer {
-        let requests = &mut answer.usage.model_requests;
-        *requests = requests.saturating_add(self.failed);
-        answer
     }
 }
 

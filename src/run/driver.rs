@@ -31,7 +31,7 @@ use crate::{
     id::{ControlToken, RunId},
     mcp::{self, CallOutcome, Connection, Problem, ToolList},
     message::{AssistantPart, ToolCall, ToolCallRecord},
-    model::{self, Answer, AnswerPart, Model, Outage, Piece, Request},
+    model::{self, Answer, AnswerPart, Model, Outage, Piece, Request, Spent},
     trace::{self, Span},
 };
 
@@ -59,6 +59,8 @@ pub(super) struct Context {
 struct Work {
     machine: Machine,
     tools: ToolTable,
+    /// What was consumed for the turn that is not over.
+    spent: Spent,
     connections: HashMap<String, Connection>,
     /// Why optional servers can't be used.
     unavailable: Vec<mcp::Error>,
@@ -130,6 +132,7 @@ impl Work {
         Self {
             machine: Machine::new(beginning),
             tools: ToolTable::default(),
+            spent: Spent::default(),
             connections: connect(context),
             unavailable: Vec::new(),
         }
@@ -204,7 +207,8 @@ impl Work {
         let answer = answer.inspect_err(|failure| {
             span.record("error.type", failure.reason());
         })?;
-        let usage = answer.usage;
+        self.spent.add(answer.usage);
+        let usage = self.spent.so_far();
         span.record("gen_ai.usage.input_tokens", usage.input_tokens);
         span.record("gen_ai.usage.output_tokens", usage.output_tokens);
         context.sink.emit(turn, || What::TurnCompleted(usage)).await?;
@@ -214,7 +218,7 @@ impl Work {
             AnswerPart::State(state) => AssistantPart::State(state),
         };
         let parts = answer.parts.into_iter().map(part).collect();
-        Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage }))
+        Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage: self.spent.take() }))
     }
 
     async fn answer(&self, context: &Context, turn: u32, span: &Span) -> Result<Answer, Failure> {
@@ -230,6 +234,7 @@ impl Work {
             headers: &context.request.model_headers.send(&context.request.model),
             outgoing: &outgoing,
             deadline: context.request.deadline,
+            spent: &self.spent,
         };
         let failure = |error| Failure::Model { model: context.request.model.clone(), error };
         if !context.sink.is_stream() {
@@ -297,8 +302,10 @@ impl Work {
         let tells =
             |(at, call): &(usize, &ToolCallRecord)| !failed || call.ended.is_some() || begun.contains(at);
         let calls = self.machine.calls().iter().enumerate().filter(tells);
+        let mut usage = self.machine.usage();
+        usage.add(self.spent.take());
         let progress = Progress {
-            usage: self.machine.usage(),
+            usage,
             turns: self.machine.turns(),
             tool_calls: calls.map(|(_, call)| call.clone()).collect(),
             begun: begun.len(),

@@ -88,7 +88,7 @@ async fn endure(api: Api, streamed: bool) {
     let mut wrong = model.wrong();
     for run in &ended {
         let told = model.told(run.seed);
-        let complaints = run.complaints(streamed, told.last());
+        let complaints = run.complaints(streamed, &told);
         wrong.extend(complaints.into_iter().map(|what| format!("seed {}: {what} (told {told:?})", run.seed)));
         if let Err(status) = &run.end {
             sinks.add_status(&format!("the status of seed {}", run.seed), status);
@@ -133,11 +133,20 @@ impl Ended {
     }
 
     /// What is not as it must be.
-    fn complaints(&self, streamed: bool, last: Option<&Told>) -> Vec<String> {
+    fn complaints(&self, streamed: bool, told: &[Told]) -> Vec<String> {
         let mut wrong = match &self.end {
-            Ok(response) => answer_complaints(response, last),
+            Ok(response) => answer_complaints(response, told.last()),
             Err(status) => status_complaints(status),
         };
+        let usage = match &self.end {
+            Ok(response) => response.usage,
+            Err(status) => decode(status).progress.and_then(|progress| progress.usage),
+        };
+        let requests = usage.unwrap_or_default().model_requests;
+        // There may be more: one that is written as the provider closes its connection does not arrive.
+        if usize::try_from(requests).is_ok_and(|requests| requests < told.len()) {
+            wrong.push(format!("{requests} requests are told of"));
+        }
         if streamed {
             wrong.extend(self.event_complaints());
         }

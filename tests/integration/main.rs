@@ -54,6 +54,7 @@ mod shutdown_load;
 mod sizes;
 mod slow_readers;
 mod spans;
+mod spending;
 mod streams;
 mod structured_output;
 mod token_sources;

@@ -8,24 +8,32 @@ use serde_json::value::RawValue;
 use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure},
+    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
 };
 
 /// Reads a whole answer.
 ///
 /// # Errors
 /// It can't be read, or is an error.
-pub(super) fn whole(model: &str, body: &[u8], request: &Request<'_>) -> Result<Answer, Error> {
+pub(super) fn whole(
+    body: &[u8],
+    mut assembly: Assembly<'_>,
+    request: &Request<'_>,
+    attempt: &mut Attempt<'_>,
+) -> Result<Answer, Error> {
     let message: Message<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
+    assembly.end(message.stop_reason.as_deref(), message.usage);
+    attempt.tell(assembly.usage());
     if let Some(error) = message.error {
-        return Err(reported(error));
+        return Err(reported::error(error));
     }
-    let blocks = message.content.ok_or_else(failure::unreadable)?;
-    let mut assembly = Assembly::new(model);
-    for block in blocks {
+    // Some imitations have null for an answer that says nothing.
+    if message.content.is_none() && !assembly.has_ended() {
+        return Err(failure::unreadable());
+    }
+    for block in message.content.into_iter().flatten() {
         assembly.begin(None, block)?;
     }
-    assembly.end(message.stop_reason.as_deref(), message.usage);
     assembly.finish(request)
 }
 
@@ -159,12 +167,6 @@ struct OutputDetails {
     thinking_tokens: Option<f64>,
 }
 
-#[derive(Deserialize)]
-struct Details<'a> {
-    #[serde(borrow, default, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-}
-
 /// Reads a part of an answer.
 ///
 /// # Errors
@@ -180,23 +182,6 @@ pub(super) fn stop(reason: &str) -> Option<Stop> {
         "max_tokens" | "model_context_window_exceeded" => Some(Stop::OutputLimit),
         "refusal" => Some(Stop::ContentFilter),
         _ => Some(Stop::End),
-    }
-}
-
-/// An error in the place of an answer, or in its midst. See <https://platform.claude.com/docs/en/api/errors>.
-pub(super) fn reported(error: &RawValue) -> Error {
-    let kind = serde_json::from_str::<Details<'_>>(error.get()).ok().and_then(|details| details.kind);
-    let rejected = |status, code: &str| Error::Rejected { status, code: Some(code.to_owned()) };
-    match kind.as_deref() {
-        Some("rate_limit_error") => Error::RateLimited { retry_after: None },
-        Some("authentication_error") => Error::Unauthorized { status: 401 },
-        Some("permission_error") => Error::Unauthorized { status: 403 },
-        Some(code @ "invalid_request_error") => rejected(400, code),
-        Some(code @ "billing_error") => rejected(402, code),
-        Some(code @ "not_found_error") => rejected(404, code),
-        Some(code @ "request_too_large") => rejected(413, code),
-        Some("overloaded_error" | "api_error" | "timeout_error") => failure::failing(),
-        _ => failure::reported(),
     }
 }
 

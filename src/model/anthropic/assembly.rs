@@ -9,12 +9,15 @@ use super::{
     },
     thought::Thought,
 };
-use crate::model::{
-    Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Piece, Request, Stop,
-    call_ids::CallIds,
-    endpoint::MAX_ANSWER_BYTES,
-    events::{self, Taken},
-    failure,
+use crate::{
+    message,
+    model::{
+        Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Piece, Request, Stop,
+        call_ids::CallIds,
+        endpoint::MAX_ANSWER_BYTES,
+        events::{self, Taken},
+        failure, reported,
+    },
 };
 
 /// What is known of an answer so far.
@@ -130,14 +133,11 @@ impl<'a> Assembly<'a> {
 
 impl events::Assembly for Assembly<'_> {
     fn take(&mut self, event: Option<&str>, data: &str) -> Result<Taken, Error> {
-        if event == Some("ping") {
-            return Ok(Taken::Nothing);
-        }
         let unreadable = |_| if event == Some("error") { failure::reported() } else { failure::unreadable() };
         let read_event: Event<'_> = serde_json::from_str(data).map_err(unreadable)?;
         let Event { kind, index, message, content_block, delta, usage, error } = read_event;
         if let Some(error) = error {
-            return Err(answer::reported(error));
+            return Err(reported::error(error));
         }
         match kind.as_deref().or(event) {
             Some("error") => return Err(failure::reported()),
@@ -167,12 +167,16 @@ impl events::Assembly for Assembly<'_> {
         self.stop.is_some()
     }
 
+    fn usage(&self) -> message::Usage {
+        self.usage.into()
+    }
+
     fn finish(self, request: &Request<'_>) -> Result<Answer, Error> {
         let mut ids = CallIds::new(request);
-        let model = self.model;
+        let (model, usage) = (self.model, self.usage());
         let parts = self.blocks.into_iter().filter_map(|block| part(block.what, model, &mut ids).transpose());
         let parts = parts.collect::<Result<_, _>>()?;
-        Ok(Answer { parts, stop: self.stop.unwrap_or_default(), usage: self.usage.into() })
+        Ok(Answer { parts, stop: self.stop.unwrap_or_default(), usage })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What each model takes, where models differ and the API refuses what one does not take.
 //!
-//! Sources: <https://platform.claude.com/docs/en/build-with-claude/thinking>, …`/effort`, …`/structured-outputs` and the
-//! models' migration guides. A model that is not known here is taken for one of the newer ones.
+//! Sources: <https://platform.claude.com/docs/en/build-with-claude/thinking>, …`/effort`, …`/structured-outputs`, the table
+//! of <https://platform.claude.com/docs/en/about-claude/models/overview> ("Max output") and the models' migration guides. A model that is not known here is taken for one of the newer ones.
 
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub(super) struct Takes {
     pub sampling: bool,
     /// Whether it can be held to a schema.
     pub formats: bool,
+    /// How long an answer may be that nobody limits, in tokens. The API requires a limit, and refuses one that is over the
+    /// model's own.
+    pub max_tokens: u32,
 }
 
 /// How a model is asked to think.
@@ -49,9 +52,16 @@ pub(super) enum Effort {
     Max,
 }
 
-const OLDEST: Takes =
-    Takes { thinking: Thinking::Never, effort: Effort::None, sampling: true, formats: false };
-const CLAUDE_4: Takes = Takes { thinking: Thinking::Budget, ..OLDEST };
+const OLDEST: Takes = Takes {
+    thinking: Thinking::Never,
+    effort: Effort::None,
+    sampling: true,
+    formats: false,
+    max_tokens: 4096,
+};
+const CLAUDE_3_5: Takes = Takes { max_tokens: 8192, ..OLDEST };
+/// Opus 4 and 4.1 take no more than 32,000 tokens; all others from 3.7 on take 64,000 or 128,000, which few answers need.
+const CLAUDE_4: Takes = Takes { thinking: Thinking::Budget, max_tokens: 32_000, ..OLDEST };
 const CLAUDE_4_5: Takes = Takes { formats: true, ..CLAUDE_4 };
 const OPUS_4_5: Takes = Takes { effort: Effort::High, ..CLAUDE_4_5 };
 const CLAUDE_4_6: Takes =
@@ -63,7 +73,7 @@ const ALWAYS_THINKING: Takes = Takes { thinking: Thinking::Adaptive(Off::Never),
 const UNKNOWN: Takes = CLAUDE_4_6;
 
 /// A part of a model's name, with `-` for `.`, and what such a model takes. The first that fits counts.
-const KNOWN: [(&str, Takes); 20] = [
+const KNOWN: [(&str, Takes); 21] = [
     ("fable", ALWAYS_THINKING),
     ("mythos", ALWAYS_THINKING),
     ("opus-5-5", ALWAYS_THINKING),
@@ -81,6 +91,7 @@ const KNOWN: [(&str, Takes); 20] = [
     ("opus-4", CLAUDE_4),
     ("sonnet-4", CLAUDE_4),
     ("claude-3-7", CLAUDE_4),
+    ("claude-3-5", CLAUDE_3_5),
     ("claude-3", OLDEST),
     ("claude-2", OLDEST),
     ("claude-instant", OLDEST),
@@ -116,7 +127,11 @@ mod tests {
             ("claude-opus-4-1-20250805", CLAUDE_4),
             ("claude-sonnet-4-20250514", CLAUDE_4),
             ("claude-3-7-sonnet-latest", CLAUDE_4),
-            ("claude-3-5-haiku-20241022", OLDEST),
+            ("claude-3-5-haiku-20241022", CLAUDE_3_5),
+            ("anthropic/claude-3.5-sonnet", CLAUDE_3_5),
+            ("anthropic.claude-3-haiku-20240307-v1:0", OLDEST),
+            ("claude-3-opus-latest", OLDEST),
+            ("claude-2.1", OLDEST),
             ("production", UNKNOWN),
         ];
         for (model, expected) in cases {

@@ -5,8 +5,6 @@ use serde::Serialize;
 use super::models::{Effort, Off, Takes, Thinking};
 use crate::model::{ReasoningEffort, Request, ToolChoice};
 
-/// The most tokens of an answer where the run says nothing. The API requires a number; Claude Opus 4 takes no more.
-const MAX_TOKENS: u32 = 32_000;
 /// The smallest budget for thinking that the API takes; `max_tokens` has to be more.
 const MIN_BUDGET: u32 = 1024;
 /// The least `top_p` that the API takes beside thinking.
@@ -40,7 +38,7 @@ impl Plan {
     /// The plan for a model that takes this; `resumable` says whether a turn can go on with a budget for thinking.
     pub(super) fn new(takes: Takes, request: &Request<'_>, resumable: bool) -> Self {
         let settings = request.settings;
-        let max_tokens = settings.max_output_tokens.unwrap_or(MAX_TOKENS);
+        let max_tokens = settings.max_output_tokens.unwrap_or(takes.max_tokens);
         let may_force = !request.tools.is_empty();
         let forced = may_force && matches!(request.tool_choice, ToolChoice::Required | ToolChoice::Tool(_));
         let may_budget = resumable && !forced && max_tokens > MIN_BUDGET;
@@ -128,9 +126,23 @@ mod tests {
     #[test]
     fn what_is_not_set_is_not_sent() {
         let nothing =
-            Plan { max_tokens: 32_000, thinking: None, effort: None, temperature: None, top_p: None };
-        for model in ["claude-opus-5-5", "claude-opus-4-6", "claude-haiku-4-5", "claude-3-opus", "m1"] {
-            assert_eq!(plan(model, Settings::default(), ToolChoice::Auto, true), nothing, "{model}");
+            |max_tokens| Plan { max_tokens, thinking: None, effort: None, temperature: None, top_p: None };
+        for (model, max_tokens) in [
+            ("claude-opus-5-5", 32_000),
+            ("claude-opus-4-6", 32_000),
+            ("claude-opus-4-1", 32_000),
+            ("claude-haiku-4-5", 32_000),
+            ("claude-3-7-sonnet-latest", 32_000),
+            ("claude-3-5-sonnet-latest", 8192),
+            ("claude-3-5-haiku-latest", 8192),
+            ("claude-3-opus-latest", 4096),
+            ("claude-3-haiku-20240307", 4096),
+            ("m1", 32_000),
+        ] {
+            let limited = Settings { max_output_tokens: Some(64_000), ..Settings::default() };
+            let sent = |settings| plan(model, settings, ToolChoice::Auto, true);
+            assert_eq!(sent(Settings::default()), nothing(max_tokens), "{model}");
+            assert_eq!(sent(limited), nothing(64_000), "{model}: what is set is sent");
         }
     }
 

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
+    caching::{Caching, Mark, System},
     messages::Conversation,
     models::{self, Takes},
     plan::{self, Plan},
@@ -20,7 +21,12 @@ use crate::{
 ///
 /// # Errors
 /// The body can't be written, which no known input causes.
-pub(super) fn body(model: &str, request: &Request<'_>, streamed: bool) -> Result<Vec<u8>, Error> {
+pub(super) fn body(
+    model: &str,
+    request: &Request<'_>,
+    caching: Caching,
+    streamed: bool,
+) -> Result<Vec<u8>, Error> {
     let takes = models::takes(model);
     let messages = Conversation::new(model, request.messages);
     let plan = Plan::new(takes, request, messages.is_resumable());
@@ -29,7 +35,9 @@ pub(super) fn body(model: &str, request: &Request<'_>, streamed: bool) -> Result
     let body = Body {
         model,
         max_tokens: plan.max_tokens,
-        system: system(request.instructions, wanted.filter(|_| guaranteed.is_none())),
+        cache_control: caching.mark(request),
+        system: system(request.instructions, wanted.filter(|_| guaranteed.is_none()))
+            .map(|text| caching.system(text)),
         messages,
         tools: Tools(request.tools),
         tool_choice: choice(request),
@@ -47,7 +55,9 @@ struct Body<'a> {
     model: &'a str,
     max_tokens: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<Cow<'a, str>>,
+    cache_control: Option<Mark>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<System<'a>>,
     messages: Conversation<'a>,
     #[serde(skip_serializing_if = "Tools::is_empty")]
     tools: Tools<'a>,

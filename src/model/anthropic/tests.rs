@@ -1,6 +1,6 @@
 //! Whole exchanges with a provider on the loopback.
 
-use super::Anthropic;
+use super::{Anthropic, Caching};
 use crate::{
     credential::Source,
     model::{
@@ -30,7 +30,8 @@ fn named(name: &str, base_url: &str) -> Anthropic {
 
 /// The body of the request that a model of this name is sent.
 fn body(name: &str, asked: &Asked) -> serde_json::Value {
-    serde_json::from_slice(&super::request::body(name, &asked.request(), false).unwrap()).unwrap()
+    serde_json::from_slice(&super::request::body(name, &asked.request(), Caching::Unasked, false).unwrap())
+        .unwrap()
 }
 
 /// A whole answer to a body of status 200.

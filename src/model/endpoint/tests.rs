@@ -64,6 +64,17 @@ async fn all_that_is_registered_and_brought_arrives() {
     }
 }
 
+#[tokio::test]
+async fn a_byte_order_mark_is_no_part_of_an_answer() {
+    for (body, expected) in [("\u{FEFF}{}", "{}"), ("{}\u{FEFF}", "{}\u{FEFF}"), ("\u{FEFF}", ""), ("", "")] {
+        let server = Loopback::answering(200, &[], body).await;
+        let asked = asked([], []);
+        let answering = endpoint(&server.base_url, &[]).send(&asked.request(), b"{}".to_vec(), false).await;
+        let Ok(Answering { response, .. }) = answering else { panic!("{body}") };
+        assert_eq!(read(response).await.unwrap(), expected);
+    }
+}
+
 #[test]
 fn each_layer_is_above_the_one_before() {
     let names = ["x-version", "x-team", "authorization"];

@@ -5,27 +5,34 @@ use std::{fmt, mem};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::value::RawValue;
 
 use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure},
+    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
 };
 
 /// Reads a whole answer, and the reasoning that came with it.
 ///
 /// # Errors
 /// [`Error::Unavailable`]: it can't be read, or is an error.
-pub(super) fn whole(body: &[u8], request: &Request<'_>) -> Result<(String, Answer), Error> {
+pub(super) fn whole(
+    body: &[u8],
+    request: &Request<'_>,
+    attempt: &mut Attempt<'_>,
+) -> Result<(String, Answer), Error> {
     let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
-    if chunk.error.is_none() && chunk.choice().is_none() {
+    let has_choice = chunk.choice().is_some();
+    let mut assembly = Assembly::default();
+    let shown = assembly.add(chunk);
+    attempt.tell(assembly.usage());
+    let Shown { reasoning, .. } = shown?;
+    if !has_choice {
         return Err(failure::unreadable());
     }
-    let mut assembly = Assembly::default();
-    let Shown { reasoning, .. } = assembly.add(chunk)?;
     Ok((reasoning, assembly.finish(request)?))
 }
 
@@ -47,8 +54,8 @@ pub(super) struct Chunk<'a> {
     choices: Option<Vec<Choice<'a>>>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
-    #[serde(default)]
-    pub(super) error: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 /// One of several answers; only one is ever asked for.
@@ -60,6 +67,9 @@ pub(super) struct Choice<'a> {
     delta: Option<Delta<'a>>,
     #[serde(default)]
     finish_reason: Option<String>,
+    /// Why it is none, or not all of one. OpenRouter's.
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 /// A message or a piece of it.
@@ -82,8 +92,8 @@ pub(super) struct Delta<'a> {
 pub(super) struct CallDelta<'a> {
     #[serde(default)]
     pub(super) index: Option<i64>,
-    #[serde(default)]
-    id: Option<String>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     function: Option<Function<'a>>,
 }
@@ -138,6 +148,13 @@ impl<'a> Chunk<'a> {
         self.choices.as_deref().and_then(<[_]>::first)
     }
 
+    /// What went wrong, if the chunk says so.
+    pub(super) fn failure(&self) -> Option<Error> {
+        let error = self.error.or_else(|| self.choice().and_then(|choice| choice.error));
+        let failed = || self.choice().is_some_and(Choice::has_failed).then(failure::failing);
+        error.map(reported::error).or_else(failed)
+    }
+
     /// What the chunk says of tokens, and its choice.
     pub(super) fn into_parts(self) -> (Option<message::Usage>, Option<Choice<'a>>) {
         let usage = self.usage.and_then(|raw| serde_json::from_str::<Usage>(raw.get()).ok()).map(Into::into);
@@ -150,10 +167,16 @@ impl<'a> Choice<'a> {
     pub(super) fn stop(&self) -> Option<Stop> {
         match self.finish_reason.as_deref()? {
             "" => None,
-            "length" => Some(Stop::OutputLimit),
-            "content_filter" => Some(Stop::ContentFilter),
+            "length" | "model_length" | "max_tokens" => Some(Stop::OutputLimit),
+            "content_filter" | "sensitive" => Some(Stop::ContentFilter),
             _ => Some(Stop::End),
         }
+    }
+
+    /// Whether the server says that it failed at it, and nothing more: OpenRouter, Mistral and vLLM, DeepSeek, and Z.ai.
+    fn has_failed(&self) -> bool {
+        let failures = ["error", "insufficient_system_resource", "network_error"];
+        self.finish_reason.as_deref().is_some_and(|reason| failures.contains(&reason))
     }
 
     /// The piece. The calls of a whole message are numbered by their place.
@@ -203,7 +226,9 @@ impl CallDelta<'_> {
             }
             Some(object) => object.to_owned(),
         };
-        Ok([self.id.unwrap_or_default(), name.unwrap_or_default(), arguments])
+        // A number, which some have, is as good as none: providers take none back.
+        let id = self.id.and_then(text_of).unwrap_or_default();
+        Ok([id, name.unwrap_or_default(), arguments])
     }
 }
 

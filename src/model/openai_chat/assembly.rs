@@ -15,7 +15,7 @@ use crate::{
         call_ids::CallIds,
         endpoint::MAX_ANSWER_BYTES,
         events::{self, Taken},
-        failure,
+        failure, reported,
     },
 };
 
@@ -47,11 +47,12 @@ impl Assembly {
     /// # Errors
     /// The chunk is an error, or the answer is too large.
     pub(super) fn add(&mut self, chunk: Chunk<'_>) -> Result<Shown, Error> {
-        if chunk.error.is_some() {
-            return Err(failure::reported());
-        }
+        let failure = chunk.failure();
         let (usage, choice) = chunk.into_parts();
         self.usage = usage.or(self.usage);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
         let Some(choice) = choice else { return Ok(Shown::default()) };
         self.stop = choice.stop().or(self.stop);
         let mut delta = choice.into_delta();
@@ -106,7 +107,7 @@ impl events::Assembly for Assembly {
             return Ok(Taken::End);
         }
         if event == Some("error") {
-            return Err(failure::reported());
+            return Err(reported::event(data));
         }
         let shown = self.add(serde_json::from_str(data).map_err(|_| failure::unreadable())?)?;
         Ok(match (shown.reasoning.is_empty(), shown.text.is_empty()) {
@@ -121,8 +122,13 @@ impl events::Assembly for Assembly {
         self.stop.is_some()
     }
 
+    fn usage(&self) -> Usage {
+        self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() })
+    }
+
     fn finish(self, request: &Request<'_>) -> Result<Answer, Error> {
         let mut ids = CallIds::new(request);
+        let usage = self.usage();
         let text = Some(self.text).filter(|text| !text.is_empty()).map(AnswerPart::Text);
         let mut parts: Vec<_> = text.into_iter().collect();
         for Call { id, name, arguments, .. } in self.calls {
@@ -132,7 +138,6 @@ impl events::Assembly for Assembly {
             let call_id = ids.own(id);
             parts.push(AnswerPart::Call(AskedCall { call_id, name, arguments_json: arguments }));
         }
-        let usage = self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() });
         let stop = if self.refused { Stop::ContentFilter } else { self.stop.unwrap_or_default() };
         Ok(Answer { parts, stop, usage })
     }

@@ -6,42 +6,27 @@ use serde_json::value::RawValue;
 use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure},
+    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
 };
-
-/// The codes by which the API says of a request that it took that the request is at fault.
-const REQUEST_FAULTS: [&str; 17] = [
-    "context_length_exceeded",
-    "empty_image_file",
-    "failed_to_download_image",
-    "image_content_policy_violation",
-    "image_file_not_found",
-    "image_file_too_large",
-    "image_parse_error",
-    "image_too_large",
-    "image_too_small",
-    "invalid_base64_image",
-    "invalid_image",
-    "invalid_image_format",
-    "invalid_image_mode",
-    "invalid_image_url",
-    "invalid_prompt",
-    "invalid_request_error",
-    "unsupported_image_media_type",
-];
-/// The status by which the API refuses such requests where it sees the fault at once.
-const BAD_REQUEST: u16 = 400;
 
 /// Reads a whole answer.
 ///
 /// # Errors
 /// It can't be read, or is an error.
-pub(super) fn whole(body: &[u8], mut assembly: Assembly<'_>, request: &Request<'_>) -> Result<Answer, Error> {
+pub(super) fn whole(
+    body: &[u8],
+    mut assembly: Assembly<'_>,
+    request: &Request<'_>,
+    attempt: &mut Attempt<'_>,
+) -> Result<Answer, Error> {
     let response: Response<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
-    if response.output.is_none() && !response.is_failure() {
+    let has_output = response.output.is_some();
+    let ended = assembly.end(response);
+    attempt.tell(assembly.usage());
+    ended?;
+    if !has_output {
         return Err(failure::unreadable());
     }
-    assembly.end(response)?;
     assembly.finish(request)
 }
 
@@ -65,15 +50,6 @@ pub(super) struct Response<'a> {
 struct Incomplete<'a> {
     #[serde(borrow)]
     reason: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Code<'a> {
-    #[serde(borrow)]
-    code: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
-    kind: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -105,7 +81,7 @@ impl Response<'_> {
     /// It is no answer, but says what went wrong.
     pub(super) fn stop(&self) -> Result<Stop, Error> {
         if self.is_failure() {
-            return Err(self.error.map_or_else(failure::reported, reported));
+            return Err(self.error.map_or_else(failure::reported, reported::error));
         }
         let reason = self.incomplete_details.as_ref().and_then(|incomplete| incomplete.reason);
         Ok(match (self.status.as_deref(), reason.map(RawValue::get)) {
@@ -123,23 +99,6 @@ impl Response<'_> {
     fn is_failure(&self) -> bool {
         self.error.is_some() || matches!(self.status.as_deref(), Some("failed" | "cancelled"))
     }
-}
-
-/// What an error of the API's is, of which only the code is read.
-pub(super) fn reported(error: &RawValue) -> Error {
-    let Code { code, kind } = serde_json::from_str(error.get()).unwrap_or_default();
-    let codes = || [code, kind].into_iter().flatten().map(|raw| raw.get().trim_matches('"'));
-    if codes().any(|code| matches!(code, "rate_limit_exceeded" | "insufficient_quota")) {
-        return Error::RateLimited { retry_after: None };
-    }
-    if codes().any(|code| code == "server_error") {
-        return failure::failing();
-    }
-    let fault = REQUEST_FAULTS.into_iter().find(|fault| codes().any(|code| code == *fault));
-    fault.map_or_else(failure::reported, |code| Error::Rejected {
-        status: BAD_REQUEST,
-        code: Some(code.to_owned()),
-    })
 }
 
 impl From<Usage> for message::Usage {

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    answer::{self, Response},
+    answer::Response,
     item::{self, Item, What},
     kept::Kept,
 };
@@ -24,7 +24,7 @@ use crate::{
         call_ids::CallIds,
         endpoint::MAX_ANSWER_BYTES,
         events::{self, Taken},
-        failure,
+        failure, reported,
     },
 };
 
@@ -82,8 +82,8 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// It is an error, can't be read, or is too large.
     pub(super) fn end(&mut self, response: Response<'_>) -> Result<String, Error> {
-        self.stop = Some(response.stop()?);
         self.usage = response.usage();
+        self.stop = Some(response.stop()?);
         let mut text = String::new();
         let came: Vec<_> = self.slots.iter().map(|slot| discriminant(&slot.item.what)).collect();
         for (index, raw) in (0..).zip(response.output.into_iter().flatten()) {
@@ -193,8 +193,7 @@ impl<'a> Assembly<'a> {
                 Ok(self.reasoned(item::text(event.delta)?))
             }
             "response.completed" | "response.incomplete" | "response.failed" => self.take_end(event, kind),
-            _ if event.error.is_some() => Err(event.error.map_or_else(failure::reported, answer::reported)),
-            _ => Ok(Taken::Nothing),
+            _ => event.error.map_or(Ok(Taken::Nothing), |error| Err(reported::error(error))),
         }
     }
 
@@ -219,7 +218,7 @@ impl events::Assembly for Assembly<'_> {
         let event: Option<Event<'_>> = serde_json::from_str(data).ok();
         let kind = event.as_ref().and_then(|event| event.kind.as_deref());
         if name == Some("error") || kind == Some("error") {
-            return Err(error(data, event.as_ref().and_then(|event| event.error)));
+            return Err(reported::event(data));
         }
         let kind = kind.or(name).unwrap_or_default();
         self.take_event(event.as_ref().ok_or_else(failure::unreadable)?, kind)
@@ -229,8 +228,13 @@ impl events::Assembly for Assembly<'_> {
         self.stop.is_some()
     }
 
+    fn usage(&self) -> Usage {
+        self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() })
+    }
+
     fn finish(mut self, request: &Request<'_>) -> Result<Answer, Error> {
         let mut ids = CallIds::new(request);
+        let usage = self.usage();
         let mut parts = Vec::with_capacity(self.slots.len());
         let mut stop = self.stop.unwrap_or_default();
         self.slots.sort_by_key(|slot| slot.index);
@@ -257,15 +261,8 @@ impl events::Assembly for Assembly<'_> {
                 What::Reasoning(None) => {}
             }
         }
-        let usage = self.usage.unwrap_or(Usage { model_requests: 1, ..Usage::default() });
         Ok(Answer { parts, stop, usage })
     }
-}
-
-/// What an event of the kind `error` says: itself, or in a field, as some write it.
-fn error(data: &str, field: Option<&RawValue>) -> Error {
-    let own: Result<&RawValue, _> = serde_json::from_str(data);
-    field.or(own.ok()).map_or_else(failure::reported, answer::reported)
 }
 
 fn call_with(arguments: String) -> What {

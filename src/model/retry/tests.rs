@@ -74,16 +74,16 @@ impl Retrying<Fake> {
     }
 }
 
-fn answer(model_requests: i32) -> Answer {
-    Answer { usage: Usage { model_requests, total_tokens: 5, ..Usage::default() }, ..Answer::default() }
+fn answer() -> Answer {
+    Answer { usage: Usage { model_requests: 1, total_tokens: 5, ..Usage::default() }, ..Answer::default() }
 }
 
 fn done() -> Result<Piece, Error> {
-    Ok(Piece::Done(answer(1)))
+    Ok(Piece::Done(answer()))
 }
 
 fn limited(seconds: u64) -> Error {
-    Error::RateLimited { retry_after: Some(Duration::from_secs(seconds)) }
+    Error::limited(Some(Duration::from_secs(seconds)))
 }
 
 fn passing(retry_after: Option<Duration>) -> Error {
@@ -92,9 +92,9 @@ fn passing(retry_after: Option<Duration>) -> Error {
 
 fn passing_ones() -> [Error; 8] {
     [
-        Error::RateLimited { retry_after: None },
-        Error::Rejected { status: 408, code: None },
-        Error::Rejected { status: 409, code: Some("lock_timeout".to_owned()) },
+        Error::limited(None),
+        Error::rejected(408, None),
+        Error::rejected(409, Some("lock_timeout")),
         failure::transport(SendError::Connect),
         failure::transport(SendError::Broken),
         failure::body(BodyError::Transport),
@@ -121,14 +121,13 @@ async fn both(model: impl Fn() -> Retrying<Fake>) -> [(Result<Answer, Error>, Ve
 #[tokio::test(start_paused = true)]
 async fn a_failure_that_may_pass_is_asked_again_twice_at_most() {
     for error in passing_ones() {
-        let sent = i32::from(error.prospect() != Prospect::Unsent);
         for (got, waits) in both(|| Fake::failing([error.clone()])).await {
-            assert_eq!((got, waits.len()), (Ok(answer(1 + sent)), 1), "{error}");
+            assert_eq!((got, waits.len()), (Ok(answer()), 1), "{error}");
         }
         for (got, waits) in both(|| Fake::failing([error.clone(), error.clone()])).await {
-            assert_eq!((got, waits.len()), (Ok(answer(1 + 2 * sent)), 2), "{error}");
+            assert_eq!((got, waits.len()), (Ok(answer()), 2), "{error}");
         }
-        let last = || Error::RateLimited { retry_after: None };
+        let last = || Error::limited(None);
         for (got, waits) in both(|| Fake::failing([error.clone(), error.clone(), last()])).await {
             assert_eq!((got, waits.len()), (Err(last()), 2), "{error}");
         }
@@ -140,14 +139,15 @@ async fn a_failure_that_lasts_is_given_back_at_once() {
     for error in [
         Error::Unauthorized { status: 401 },
         Error::Unauthorized { status: 403 },
-        Error::Rejected { status: 400, code: None },
-        Error::Rejected { status: 404, code: None },
+        Error::rejected(400, None),
+        Error::rejected(404, None),
         failure::unavailable("it answered with a redirect, which is never followed"),
         failure::unreadable(),
         failure::too_large(),
         failure::body(BodyError::TooLarge),
         failure::reported(),
         failure::too_many_calls(),
+        Error::RateLimited { retry_after: Some(Duration::ZERO), lasting: true },
     ] {
         for (got, waits) in both(|| Fake::failing([error.clone()])).await {
             assert_eq!((got, waits.len()), (Err(error.clone()), 0));
@@ -161,7 +161,7 @@ async fn the_provider_says_how_long_to_wait() {
         let wait = Duration::from_secs(seconds);
         for error in [limited(seconds), passing(Some(wait))] {
             for (got, waits) in both(|| Fake::failing([error.clone()])).await {
-                assert_eq!((got, waits), (Ok(answer(2)), vec![wait]));
+                assert_eq!((got, waits), (Ok(answer()), vec![wait]));
             }
         }
     }
@@ -184,7 +184,7 @@ async fn a_wait_that_is_too_long_or_leaves_no_time_is_not_begun() {
         asked.budget = Duration::from_secs(budget);
         let (begun, got) = (Instant::now(), model.complete(asked.request()).await);
         if waits {
-            assert_eq!(got, Ok(answer(2)), "{seconds} of {budget}");
+            assert_eq!(got, Ok(answer()), "{seconds} of {budget}");
         } else {
             assert_eq!(
                 (got, begun.elapsed()),
@@ -195,8 +195,8 @@ async fn a_wait_that_is_too_long_or_leaves_no_time_is_not_begun() {
     }
     // Nor is a wait of our own choice.
     asked.budget = Duration::from_millis(999);
-    let model = Fake::failing([Error::RateLimited { retry_after: None }]);
-    assert_eq!(model.complete(asked.request()).await, Err(Error::RateLimited { retry_after: None }));
+    let model = Fake::failing([Error::limited(None)]);
+    assert_eq!(model.complete(asked.request()).await, Err(Error::limited(None)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,7 +204,7 @@ async fn without_word_from_the_provider_the_wait_is_random_and_grows() {
     let mut seen = [Duration::ZERO; 2];
     for _ in 0..200 {
         for (got, waits) in both(|| Fake::failing([passing(None), passing(None)])).await {
-            assert_eq!(got, Ok(answer(3)));
+            assert_eq!(got, Ok(answer()));
             // A timer ends with a millisecond.
             assert!(
                 waits[0] <= Duration::from_millis(501) && waits[1] <= Duration::from_millis(1001),
@@ -238,7 +238,7 @@ async fn what_was_passed_on_is_not_begun_again() {
     let text = || Ok(Piece::Text("a".to_owned()));
     let model = Fake::new([vec![Err(limited(0))], vec![Err(limited(0))], vec![text(), text(), done()]]);
     let got: Vec<_> = model.stream(asked.request()).collect().await;
-    assert_eq!(got, [text(), text(), Ok(Piece::Done(answer(3)))]);
+    assert_eq!(got, [text(), text(), Ok(Piece::Done(answer()))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,13 +254,15 @@ async fn to_drop_it_in_a_wait_is_to_end_it() {
     assert_eq!(model.0.asked_at.lock().len(), 1);
 }
 
-/// A model of a provider that fails once with these headers, and the number of requests.
-async fn recovering(status: u16, retry_after: String) -> (Retrying<OpenAiChat>, Loopback) {
+/// A model of a provider that fails once with these headers.
+async fn recovering(status: u16, headers: &[(&'static str, &str)]) -> (Retrying<OpenAiChat>, Loopback) {
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let tries = Mutex::new(0);
     let server = Loopback::start(move || {
         *tries.lock() += 1;
         let response = if *tries.lock() == 1 {
-            let refused = Response::builder().status(status).header("retry-after", &retry_after);
+            let refused = Response::builder().status(status);
+            let refused = headers.iter().fold(refused, |refused, (name, value)| refused.header(*name, value));
             refused.body(Body::from("{}"))
         } else {
             Response::builder().body(Body::from(r#"{"choices":[{"message":{"content":"a"}}]}"#))
@@ -275,17 +277,41 @@ async fn recovering(status: u16, retry_after: String) -> (Retrying<OpenAiChat>, 
 #[tokio::test]
 async fn a_providers_refusal_that_passes() {
     let past = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH);
-    for (status, retry_after) in [(429, "0"), (429, &*past), (500, "0"), (503, &*past), (529, "0")] {
-        let (model, mut server) = recovering(status, retry_after.to_owned()).await;
-        let answer = model.complete(Asked::saying("hi").request()).await.unwrap();
-        assert_eq!((&*answer.text(), answer.usage.model_requests), ("a", 2), "{status}");
+    let retry_after = |text| [("retry-after", text), ("x-other", "")];
+    let at_once = [("retry-after-ms", "0"), ("retry-after", "61")];
+    let unusual = [("x-should-retry", "true"), ("retry-after", "0")];
+    for (status, headers) in [
+        (408, retry_after("0")),
+        (409, retry_after(&past)),
+        (429, retry_after("0")),
+        (429, retry_after(&past)),
+        (429, at_once),
+        (500, retry_after("0")),
+        (503, retry_after(&past)),
+        (503, at_once),
+        (529, retry_after("0")),
+        (400, unusual),
+        (422, unusual),
+    ] {
+        let (model, mut server) = recovering(status, &headers).await;
+        let asked = Asked::saying("hi");
+        let answer = model.complete(asked.request()).await.unwrap();
+        let requests = [answer.usage, asked.spent.take()].map(|usage| usage.model_requests);
+        assert_eq!((&*answer.text(), requests), ("a", [1, 1]), "{status}");
         let first = server.seen.recv().await.unwrap();
         assert_eq!(first.body, server.seen.recv().await.unwrap().body);
         assert!(server.seen.try_recv().is_err());
     }
-    for status in [429, 503] {
-        let (model, mut server) = recovering(status, "61".to_owned()).await;
+    for headers in [("retry-after", "61"), ("retry-after-ms", "60001"), ("x-should-retry", "false")] {
+        for status in [408, 409, 429, 500, 503, 529] {
+            let (model, mut server) = recovering(status, &[headers]).await;
+            model.complete(Asked::saying("hi").request()).await.unwrap_err();
+            assert!(server.seen.recv().await.is_some() && server.seen.try_recv().is_err(), "{status}");
+        }
+    }
+    for status in [302, 401, 403] {
+        let (model, mut server) = recovering(status, &unusual).await;
         model.complete(Asked::saying("hi").request()).await.unwrap_err();
-        assert!(server.seen.recv().await.is_some() && server.seen.try_recv().is_err());
+        assert!(server.seen.recv().await.is_some() && server.seen.try_recv().is_err(), "{status}");
     }
 }

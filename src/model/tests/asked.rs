@@ -10,7 +10,7 @@ use crate::{
     headers::HeaderSet,
     id::RequestId,
     message::{Message, ToolCall, ToolRef},
-    model::{Request, Settings, ToolChoice},
+    model::{Request, Settings, Spent, ToolChoice},
     tool::ToolSpec,
     trace::{Outgoing, TraceHeaders},
 };
@@ -28,6 +28,7 @@ pub struct Asked {
     pub outgoing: Outgoing,
     /// The run's time from when the request is made.
     pub budget: Duration,
+    pub spent: Spent,
 }
 
 impl Asked {
@@ -47,6 +48,7 @@ impl Asked {
                 trace: TraceHeaders::default(),
             },
             budget: Duration::from_secs(60),
+            spent: Spent::default(),
         }
     }
 
@@ -62,6 +64,7 @@ impl Asked {
             headers: &self.headers,
             outgoing: &self.outgoing,
             deadline: Instant::now() + self.budget,
+            spent: &self.spent,
         }
     }
 }

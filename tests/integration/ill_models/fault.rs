@@ -137,8 +137,11 @@ impl Ill {
             "",
             &self.canary,
         ];
-        let name = self.dice.pick(&["Retry-After", "retry-after", "llm_provider-retry-after"]);
-        let head = format!("{status} Overloaded\r\n{name}: {}", self.dice.pick(&retry_after));
+        let name =
+            self.dice.pick(&["Retry-After", "retry-after", "retry-after-ms", "llm_provider-retry-after"]);
+        let again = self.dice.pick(&["true", "true", "false", "", &self.canary]);
+        let after = self.dice.pick(&retry_after);
+        let head = format!("{status} Overloaded\r\n{name}: {after}\r\nx-should-retry: {again}");
         Reply::with_head(&head, self.error())
     }
 

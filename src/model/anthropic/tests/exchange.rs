@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use super::{model, named};
+use super::{Caching, model, named};
 use crate::{
     credential::Source,
     headers::HeaderSet,
@@ -136,8 +136,10 @@ async fn a_whole_exchange() {
 #[test]
 fn arguments_are_written_as_they_are() {
     let asked = asked("m1");
-    let text =
-        String::from_utf8(super::super::request::body("m1", &asked.request(), false).unwrap()).unwrap();
+    let text = String::from_utf8(
+        super::super::request::body("m1", &asked.request(), Caching::Unasked, false).unwrap(),
+    )
+    .unwrap();
     assert!(text.contains(r#""input":{"id": "ü", "n": 12345678901234567890123}"#), "{text}");
     assert!(text.contains(r#""input_schema":{"type": "object"}"#), "{text}");
 }

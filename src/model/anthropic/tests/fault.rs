@@ -19,7 +19,7 @@ const TEXT: &str = r#"{"type":"content_block_start","index":0,"content_block":{"
 const END: &str = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
 
 fn rejected(status: u16, code: &str) -> Error {
-    Error::Rejected { status, code: Some(code.to_owned()) }
+    Error::rejected(status, Some(code))
 }
 
 /// Asks for a whole answer and for a stream; both fail alike.
@@ -49,7 +49,7 @@ async fn refusals() {
         (403, "permission_error", Error::Unauthorized { status: 403 }),
         (404, "not_found_error", rejected(404, "not_found_error")),
         (413, "request_too_large", rejected(413, "request_too_large")),
-        (429, "rate_limit_error", Error::RateLimited { retry_after }),
+        (429, "rate_limit_error", Error::limited(retry_after)),
         (500, "api_error", other(500)),
         (504, "timeout_error", other(504)),
         (529, "overloaded_error", other(529)),
@@ -70,9 +70,10 @@ async fn an_error_in_the_place_of_an_answer() {
         ("request_too_large", rejected(413, "request_too_large")),
         ("authentication_error", Error::Unauthorized { status: 401 }),
         ("permission_error", Error::Unauthorized { status: 403 }),
-        ("rate_limit_error", Error::RateLimited { retry_after: None }),
+        ("rate_limit_error", Error::limited(None)),
         ("overloaded_error", failure::failing()),
         ("api_error", failure::failing()),
+        ("timeout_error", failure::failing()),
         (CANARY, failure::reported()),
     ];
     for (kind, expected) in cases {

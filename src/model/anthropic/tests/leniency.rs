@@ -88,6 +88,14 @@ async fn what_is_not_known_is_skipped() {
 }
 
 #[tokio::test]
+async fn an_answer_may_say_nothing() {
+    for content in [json!([]), json!(null)] {
+        let answer = answer(content.clone()).await;
+        assert_eq!((answer.stop, answer.parts), (Stop::End, vec![]), "{content}");
+    }
+}
+
+#[tokio::test]
 async fn arguments_come_in_many_forms() {
     let use_of = |id: &str, input: Value| json!({"type": "tool_use", "id": id, "name": "t", "input": input});
     let whole = answer(json!([
@@ -185,6 +193,8 @@ async fn events_are_written_in_many_ways() {
         format!(
             "data:{text}\n\ndata:{END}\n\ndata:{{\"type\":\"message_stop\"}}\n\ndata: behind the end\n\n"
         ),
+        format!("\u{FEFF}event: heartbeat\ndata: -\n\ndata: {text}\n\ndata: {END}\n\n"),
+        format!("data: {}\n\ndata: {END}\n\n", text.replace(':', ":\ndata: ")),
         format!("event: content_block_start\r\ndata: {text}\r\n\r\ndata: {END}\r\n\r\n"),
         format!(
             ": keep alive\n\nevent: ping\ndata: -\n\ndata: {text}\n\n:\n\ndata: {END}\n\ndata: {{\"type\":\"message_stop\"}}"

@@ -2,6 +2,7 @@ use std::{future, io, time::Duration};
 
 use axum::{body::Body, http::Response};
 use futures_util::{StreamExt, stream};
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{model, pieces, streamed, whole};
@@ -29,7 +30,7 @@ async fn refused(server: &Loopback) -> Error {
 
 #[tokio::test]
 async fn refusals() {
-    let rejected = |status, code: Option<&str>| Error::Rejected { status, code: code.map(str::to_owned) };
+    let rejected = |status, code: Option<&str>| Error::rejected(status, code);
     let seven = Some(Duration::from_secs(7));
     let other = |status: u16| {
         let reason = format!("it answered with HTTP {status}");
@@ -43,7 +44,7 @@ async fn refusals() {
         (413, rejected(413, Some("context_length_exceeded"))),
         (418, rejected(418, Some("context_length_exceeded"))),
         (422, rejected(422, Some("context_length_exceeded"))),
-        (429, Error::RateLimited { retry_after: seven }),
+        (429, Error::limited(seven)),
         (500, other(500)),
         (503, other(503)),
         (529, other(529)),
@@ -63,14 +64,14 @@ async fn a_refusal_whose_body_is_too_large_has_no_code() {
     let server =
         Loopback::start(|| future::ready(Response::builder().status(400).body(endless(CANARY)).unwrap()))
             .await;
-    assert_eq!(refused(&server).await, Error::Rejected { status: 400, code: None });
+    assert_eq!(refused(&server).await, Error::rejected(400, None));
 }
 
 #[tokio::test]
 async fn a_rate_limit_without_a_time() {
     for junk in ["soon", CANARY] {
         let server = Loopback::answering(429, &[("retry-after", junk)], "").await;
-        assert_eq!(refused(&server).await, Error::RateLimited { retry_after: None });
+        assert_eq!(refused(&server).await, Error::limited(None));
     }
 }
 
@@ -153,16 +154,49 @@ async fn what_can_not_be_read() {
 
 #[tokio::test]
 async fn an_error_in_the_place_of_an_answer() {
-    let reported = || unavailable("it reported an error instead of an answer");
-    let error = format!(r#"{{"error":{{"message":"{CANARY}","code":429}}}}"#);
-    assert_eq!(whole(&error).await, reported());
-    assert_eq!(streamed(&[&error]).await, reported());
+    let rejected = |code| Error::rejected(400, Some(code));
+    let cases = [
+        (json!({"code": 429}), Error::limited(None)),
+        (json!({"code": "429", "type": "throttling_error"}), Error::limited(None)),
+        (json!({"code": 502, "metadata": {"provider_name": CANARY}}), failure::failing()),
+        (json!({"type": "overloaded_error"}), failure::failing()),
+        (json!({"type": "server_error", "code": null}), failure::failing()),
+        (json!({"code": 401}), Error::Unauthorized { status: 401 }),
+        (json!({"type": "BadRequestError", "code": 400}), rejected("bad_request_error")),
+        (json!({"code": "context_length_exceeded"}), rejected("context_length_exceeded")),
+        (json!({"code": CANARY}), failure::reported()),
+        (json!({}), failure::reported()),
+    ];
     let text = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
-    assert_eq!(streamed(&[text, &error]).await, reported());
-    assert_eq!(
-        pieces(&format!("event: error\ndata: {CANARY}\n\n")).await,
-        [unavailable("it reported an error instead of an answer")]
-    );
+    for (mut error, expected) in cases {
+        error["message"] = CANARY.into();
+        let expected = Err(expected);
+        let alone = json!({ "error": error }).to_string();
+        assert_eq!(whole(&alone).await, expected, "{error}");
+        assert_eq!(streamed(&[&alone]).await, expected, "{error}");
+        assert_eq!(streamed(&[text, &alone]).await, expected, "{error}");
+        let within =
+            json!({"choices": [{"delta": {"content": ""}, "finish_reason": "error", "error": error}]});
+        assert_eq!(whole(&within.to_string()).await, expected, "{error}");
+        assert_eq!(streamed(&[text, &within.to_string()]).await, expected, "{error}");
+        for data in [&alone, &error.to_string()] {
+            let event = format!("event: error\ndata: {data}\n\n");
+            let expected = expected.clone().map(Piece::Done);
+            assert_eq!(pieces(&event).await, [expected], "{error}");
+        }
+    }
+    assert_eq!(pieces(&format!("event: error\ndata: {CANARY}\n\n")).await, [Err(failure::reported())]);
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_by_a_failure_is_none() {
+    for reason in ["error", "insufficient_system_resource", "network_error"] {
+        let choice = |field: &str| {
+            json!({"choices": [{field: {"content": "half"}, "finish_reason": reason}]}).to_string()
+        };
+        assert_eq!(whole(&choice("message")).await, Err(failure::failing()), "{reason}");
+        assert_eq!(streamed(&[&choice("delta")]).await, Err(failure::failing()), "{reason}");
+    }
 }
 
 #[tokio::test]

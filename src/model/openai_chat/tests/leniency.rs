@@ -121,6 +121,8 @@ async fn finish_reasons() {
         (json!("function_call"), Stop::End),
         (json!("eos_token"), Stop::End),
         (json!("length"), Stop::OutputLimit),
+        (json!("model_length"), Stop::OutputLimit),
+        (json!("sensitive"), Stop::ContentFilter),
         (json!("content_filter"), Stop::ContentFilter),
     ];
     for (reason, stop) in cases {
@@ -138,10 +140,14 @@ async fn calls_of_a_whole_answer() {
         {"id": "", "index": 0, "function": {"name": "b", "arguments": null}},
         {"id": "c1", "index": 0, "function": {"name": "c", "arguments": "{}"}},
         {"id": "c1", "index": 0, "function": {"name": "c", "arguments": "{}"}},
+        {"id": 7, "function": {"name": "d", "arguments": "{}"}},
         {},
     ]}))
     .await;
-    assert_eq!(calls_with_any_id(&answer), [["a", "{\"x\":[1,2]}"], ["b", ""], ["c", "{}"], ["c", "{}"]]);
+    assert_eq!(
+        calls_with_any_id(&answer),
+        [["a", "{\"x\":[1,2]}"], ["b", ""], ["c", "{}"], ["c", "{}"], ["d", "{}"]]
+    );
     assert!(answer.calls().next().unwrap().call_id.starts_with("call_"));
     assert_eq!(answer.calls().nth(2).unwrap().call_id, "c1");
 }
@@ -245,6 +251,10 @@ async fn events_are_written_in_many_ways() {
         format!("data:{chunk}\n\ndata:{end}\n\ndata:[DONE]\n\n"),
         format!("data: {chunk}\r\n\r\ndata: {end}\r\n\r\ndata: [DONE]\r\n\r\n"),
         format!(": OPENROUTER PROCESSING\n\ndata: {chunk}\n\n:\n\nevent: ping\ndata:\n\ndata: {end}\n\n"),
+        format!(
+            "\u{FEFF}event: keepalive\ndata: ping\n\ndata: {chunk}\n\nevent: heartbeat\ndata: 1\n\ndata: {end}\n\n"
+        ),
+        format!("data: {}\n\ndata: {end}\n\n", chunk.replace(':', ":\ndata: ")),
         format!("event: message\nid: 1\ndata: {chunk}\n\ndata: {end}\n\n"),
         format!("data: {chunk}\n\ndata: [DONE]\n\ndata: behind the end\n\n"),
         format!("data: {chunk}\n\ndata: {end}\n\ndata: [DONE]"),

@@ -21,7 +21,7 @@ fn delta(text: &str) -> Value {
 }
 
 fn rejected(code: &str) -> Error {
-    Error::Rejected { status: 400, code: Some(code.to_owned()) }
+    Error::rejected(400, Some(code))
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn refusals() {
         (400, rejected("context_length_exceeded")),
         (401, Error::Unauthorized { status: 401 }),
         (403, Error::Unauthorized { status: 403 }),
-        (429, Error::RateLimited { retry_after }),
+        (429, Error::limited(retry_after)),
         (500, Error::Unavailable(failing)),
     ];
     let error = json!({"message": CANARY, "code": "context_length_exceeded", "param": CANARY});
@@ -49,13 +49,15 @@ async fn refusals() {
 #[tokio::test]
 async fn answers_that_are_errors() {
     let cases = [
-        (json!("rate_limit_exceeded"), Error::RateLimited { retry_after: None }),
-        (json!("insufficient_quota"), Error::RateLimited { retry_after: None }),
+        (json!("rate_limit_exceeded"), Error::limited(None)),
+        (json!("insufficient_quota"), Error::limited(None)),
         (json!("server_error"), failure::failing()),
         (json!("vector_store_timeout"), failure::reported()),
         (json!(CANARY), failure::reported()),
         (json!(null), failure::reported()),
-        (json!(500), failure::reported()),
+        (json!(500), failure::failing()),
+        (json!("429"), Error::limited(None)),
+        (json!("invalid_api_key"), Error::Unauthorized { status: 401 }),
         (json!("context_length_exceeded"), rejected("context_length_exceeded")),
         (json!("invalid_prompt"), rejected("invalid_prompt")),
         (json!("image_too_large"), rejected("image_too_large")),

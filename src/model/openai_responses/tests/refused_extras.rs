@@ -55,10 +55,13 @@ async fn streamed(model: &dyn Model, asked: &Asked) {
 async fn what_is_refused_is_not_asked_for_again() {
     let mut server = refusing(&["include", "reasoning.summary"]).await;
     let model = model(&server.base_url);
-    streamed(&model, &asked()).await;
+    let asked = asked();
+    streamed(&model, &asked).await;
     assert_eq!(extras(&mut server), [(true, true), (false, true), (false, false)]);
-    streamed(&model, &asked()).await;
+    assert_eq!(asked.spent.take().model_requests, 2, "beside the one that is answered");
+    streamed(&model, &asked).await;
     assert_eq!(extras(&mut server), [(false, false)]);
+    assert_eq!(asked.spent.take().model_requests, 0);
 }
 
 #[tokio::test]
@@ -86,8 +89,7 @@ async fn other_refusals_are_not_repeated() {
     for params in [&["input", "input"][..], &["reasoning.effort"], &["include", "include"]] {
         let mut server = refusing(params).await;
         let answer = clean(model(&server.base_url).complete(asked().request()).await);
-        let code = Some("invalid_request_error".to_owned());
-        assert_eq!(answer, Err(Error::Rejected { status: 400, code }), "{params:?}");
+        assert_eq!(answer, Err(Error::rejected(400, Some("invalid_request_error"))), "{params:?}");
         let expected = if params[0] == "include" { 2 } else { 1 };
         assert_eq!(extras(&mut server).len(), expected, "{params:?}");
     }
