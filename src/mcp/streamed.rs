@@ -4,10 +4,15 @@
 //! ids of two answers apart, and an id does not say whose request it was. So what rmcp sees is the server's id behind a
 //! number of ours, by which a resumption finds its exchange again.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
+use rmcp::model::RequestId;
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::{RawValue, to_raw_value};
 use sse_stream::Sse;
 use tokio::time::Instant;
 
@@ -98,7 +103,12 @@ impl StreamedAnswer {
         if self.listing {
             self.keep_usable_tools(data);
         }
-        self.answered |= self.has_ids && is_answer(data);
+        if self.has_ids && is_answer(data) {
+            self.answered = true;
+            if let Some((posted, rmcps)) = self.exchange.both_ids() {
+                rename(data, &posted, &rmcps);
+            }
+        }
     }
 
     fn keep_usable_tools(&self, data: &mut String) {
@@ -126,6 +136,21 @@ fn is_answer(data: &str) -> bool {
     }
     let message = serde_json::from_str::<Message>(data);
     message.is_ok_and(|message| message.result.is_some() || message.error.is_some())
+}
+
+/// Gives the answer to a request the id that rmcp waits for.
+fn rename(answer: &mut String, posted: &RequestId, rmcps: &RequestId) {
+    let mut message: BTreeMap<&str, &RawValue> = serde_json::from_str(answer).unwrap_or_default();
+    let given = message.get("id").and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
+    // Some servers give a number back as a string.
+    if given.is_none_or(|given| given.to_string() != posted.to_string()) {
+        return;
+    }
+    let Ok(id) = to_raw_value(rmcps) else { return };
+    message.insert("id", &id);
+    if let Ok(renamed) = serde_json::to_string(&message) {
+        *answer = renamed;
+    }
 }
 
 #[cfg(test)]
