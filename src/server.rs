@@ -5,6 +5,7 @@ mod admin;
 mod boundary;
 mod config;
 mod gathered;
+mod routes;
 
 use std::{
     future, io,
@@ -23,9 +24,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{
-    Server,
-    server::{Router, TcpIncoming},
+use tonic::{
+    service,
+    transport::{Server, server::TcpIncoming},
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::layer::util::{Identity, Stack};
@@ -44,6 +45,7 @@ use accept::Accepting;
 use boundary::BoundaryLayer;
 pub use config::Config;
 use gathered::Gathered;
+use routes::Routes;
 
 /// Calls of one connection that may be cancelled before they were seen here; one more ends the connection, and all runs
 /// on it. The library's 20 is less than a busy caller, or a mesh, may give up at once; each costs its headers.
@@ -95,11 +97,12 @@ pub async fn serve(
     mut signals: impl Stream<Item = ()> + Unpin,
 ) -> Result<(), Error> {
     let ready = Arc::new(AtomicBool::new(true));
-    let (health, router) = router(&runner).await?;
+    let (health, routes) = routes(&runner).await?;
     let goaway = CancellationToken::new();
     let connections = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)).map_ok(Gathered::new);
     let incoming = Accepting::new(connections);
-    let serving = router.serve_with_incoming_shutdown(incoming, goaway.clone().cancelled_owned());
+    let over = goaway.clone().cancelled_owned();
+    let serving = http2().serve_with_incoming_shutdown(routes, incoming, over);
     let mut grpc: JoinHandle<Result<(), Error>> = tokio::spawn(async { Ok(serving.await?) });
     let admin_router = admin::router(ready.clone());
     let mut admin: JoinHandle<Result<(), Error>> =
@@ -119,9 +122,8 @@ pub async fn serve(
     Ok(())
 }
 
-type Layered = Stack<BoundaryLayer, Identity>;
-
-async fn router(runner: &Runner) -> Result<(HealthReporter, Router<Layered>), Error> {
+/// The services, and who tells of their health.
+async fn routes(runner: &Runner) -> Result<(HealthReporter, Routes), Error> {
     let limits = runner.parts().limits;
     let (health, health_service) = tonic_health::server::health_reporter();
     set_health(&health, ServingStatus::Serving).await;
@@ -129,17 +131,20 @@ async fn router(runner: &Runner) -> Result<(HealthReporter, Router<Layered>), Er
         .max_decoding_message_size(limits.max_request_bytes);
     let catalog = CatalogServiceServer::new(CatalogHandlers::new(runner.clone()))
         .max_decoding_message_size(limits.max_request_bytes);
-    let router = Server::builder()
+    let others = service::Routes::new(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .prepare();
+    Ok((health, Routes { agents, catalog, others }))
+}
+
+/// What serves connections.
+fn http2() -> Server<Stack<BoundaryLayer, Identity>> {
+    Server::builder()
         .http2_max_pending_accept_reset_streams(Some(MAX_UNSEEN_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(BoundaryLayer)
-        .add_service(agents)
-        .add_service(catalog)
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
-    Ok((health, router))
 }
 
 /// Reflection over the contract and over `google.rpc`, so that grpcurl decodes an error's details.
