@@ -90,14 +90,11 @@ impl Direct {
     }
 }
 
-/// Waits for the end of a stream whose answer has come, which mostly is there: a connection can be used again from there.
+/// Waits for the end of a stream whose answer has come: a connection can be used again from there. Mostly it is there.
 fn read_out(mut rest: Events) {
-    while let Some(next) = rest.next().now_or_never() {
-        if next.is_none() {
-            return;
-        }
+    if !matches!(rest.next().now_or_never(), Some(None)) {
+        tokio::spawn(timeout(LINGER, rest.for_each(|_| async {})));
     }
-    tokio::spawn(timeout(LINGER, rest.for_each(|_| async {})));
 }
 
 fn result(answer: ServerJsonRpcMessage) -> Result<ServerResult, Fault> {
