@@ -157,6 +157,8 @@ fn rename(answer: &mut String, posted: &RequestId, rmcps: &RequestId) {
 mod tests {
     use std::time::Duration;
 
+    use rmcp::model::RequestId as JsonRpcId;
+
     use super::*;
     use crate::{
         id::RequestId,
@@ -184,6 +186,16 @@ mod tests {
         let over = [Fault::NoLease, Fault::Vacated, Fault::Timeout(Duration::ZERO), Fault::TooLarge(1)];
         for fault in over {
             assert!(!is_kept(Some(fault.clone())), "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_the_request_alone_is_given_rmcps_id() {
+        let (posted, rmcps) = (JsonRpcId::Number(7), JsonRpcId::Number(3));
+        for (given, told) in [("7", "3"), ("\"7\"", "3"), ("8", "8"), ("null", "null")] {
+            let mut answer = format!(r#"{{"id":{given},"jsonrpc":"2.0","result":{{"x":1.50}}}}"#);
+            rename(&mut answer, &posted, &rmcps);
+            assert_eq!(answer, format!(r#"{{"id":{told},"jsonrpc":"2.0","result":{{"x":1.50}}}}"#));
         }
     }
 }
