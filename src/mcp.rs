@@ -11,6 +11,7 @@ mod call;
 mod client;
 mod config;
 mod connection;
+mod direct;
 mod dozing;
 mod fault;
 mod kept_tools;

@@ -8,6 +8,7 @@ mod config;
 mod connections;
 mod counted;
 mod gathered;
+mod routes;
 
 use std::{
     future, io,
@@ -25,7 +26,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tonic::{service::Routes, transport::server::TcpIncoming};
+use tonic::{service, transport::server::TcpIncoming};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Layer;
 use tracing::info;
@@ -44,6 +45,7 @@ use boundary::{Boundary, BoundaryLayer};
 pub use config::Config;
 use connections::Connections;
 use gathered::Gathered;
+use routes::Routes;
 
 /// Calls other than runs that one connection may have under way beside all the runs that there may be.
 const MAX_OTHER_CALLS: usize = 256;
@@ -123,12 +125,11 @@ async fn calls(runner: &Runner) -> Result<(HealthReporter, Boundary<Routes>), Er
         .max_decoding_message_size(limits.max_request_bytes);
     let catalog = CatalogServiceServer::new(CatalogHandlers::new(runner.clone()))
         .max_decoding_message_size(limits.max_request_bytes);
-    let routes = Routes::new(agents)
-        .add_service(catalog)
-        .add_service(health_service)
+    let others = service::Routes::new(health_service)
         .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
-    Ok((health, BoundaryLayer.layer(routes.prepare())))
+        .add_service(reflection().build_v1alpha()?)
+        .prepare();
+    Ok((health, BoundaryLayer.layer(Routes { agents, catalog, others })))
 }
 
 /// Reflection over the contract and over `google.rpc`, so that grpcurl decodes an error's details.

@@ -27,7 +27,8 @@ pub(super) struct Own<I: Read + Write + Unpin>(Box<Halves<I>>);
 
 struct Halves<I: Read + Write + Unpin> {
     requests: SendRequest<Full<Bytes>>,
-    work: Connection<I, Full<Bytes>>,
+    /// `None`: it has ended.
+    work: Option<Connection<I, Full<Bytes>>>,
 }
 
 /// Why a request was not answered.
@@ -51,7 +52,7 @@ impl<I: Read + Write + Unpin> Own<I> {
     pub(super) async fn begin(io: I) -> Result<Self, SendError> {
         let halves = http1::handshake(io).await.map_err(|_| SendError::Connect)?;
         let (requests, work) = halves;
-        Ok(Self(Box::new(Halves { requests, work })))
+        Ok(Self(Box::new(Halves { requests, work: Some(work) })))
     }
 
     /// Whether it takes a request now. The other side may have closed it since it was last looked at: so it is looked at,
@@ -64,11 +65,11 @@ impl<I: Read + Write + Unpin> Own<I> {
 
     /// Sends a request, and waits for the head of its answer. To drop the future is to close the connection.
     pub(super) async fn send(
-        self,
+        mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<(Self, Response<Incoming>), Unanswered> {
-        let Halves { mut requests, work } = *self.0;
-        let mut work = Some(work);
+        // They stay in their box: to move them would take longer than much of what they do.
+        let Halves { requests, work } = &mut *self.0;
         let answered = {
             let mut answer = pin!(requests.try_send_request(request));
             poll_fn(|cx| {
@@ -78,20 +79,20 @@ impl<I: Read + Write + Unpin> Own<I> {
                     return answered;
                 }
                 // One that ended before it took the request gives it back only when it is dropped.
-                work = None;
+                *work = None;
                 answer.as_mut().poll(cx)
             })
             .await
         };
-        match (answered, work) {
-            (Ok(response), Some(work)) => Ok((Self(Box::new(Halves { requests, work })), response)),
-            (Ok(_), None) => Err(Unanswered::Broken),
-            (Err(mut error), _) => Err(Unanswered::of(error.take_message())),
+        match answered {
+            Ok(response) if work.is_some() => Ok((self, response)),
+            Ok(_) => Err(Unanswered::Broken),
+            Err(mut error) => Err(Unanswered::of(error.take_message())),
         }
     }
 
     fn work(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0.work).poll(cx).map(drop)
+        self.0.work.as_mut().map_or(Poll::Ready(()), |work| Pin::new(work).poll(cx).map(drop))
     }
 }
 

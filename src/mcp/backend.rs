@@ -8,7 +8,10 @@
 use std::{
     collections::HashMap,
     pin::{Pin, pin},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -63,6 +66,8 @@ struct State {
     interrupted: Interrupted,
     /// The revision that the server speaks, where it was found out before: by a client of the identity, or by this one.
     known: OnceLock<ProtocolVersion>,
+    /// Whether rmcp's transport is there.
+    rmcps: AtomicBool,
 }
 
 /// A request to be sent: what it carries and how long it may take.
@@ -94,6 +99,16 @@ impl Backend {
     /// Notes the revision that the server speaks. From now on it is not asked for.
     pub(super) fn note_revision(&self, revision: ProtocolVersion) {
         let _ = self.state.known.set(revision);
+    }
+
+    /// Notes that rmcp's transport is there.
+    pub(super) fn note_rmcps_transport(&self) {
+        self.state.rmcps.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether rmcp's transport is there.
+    pub(super) fn has_rmcps_transport(&self) -> bool {
+        self.state.rmcps.load(Ordering::Relaxed)
     }
 
     /// The largest body or event that is read.
@@ -249,7 +264,12 @@ impl StreamableHttpClient for Backend {
             return Ok(answer);
         }
         let exchange = exchange(&message);
-        if let Some(posted) = exchange.as_ref().and_then(|exchange| exchange.take_posted()) {
+        if let Some(exchange) = &exchange
+            && let Some(posted) = exchange.take_posted()
+        {
+            if let ClientJsonRpcMessage::Request(request) = &message {
+                exchange.note_rmcps_id(request.id.clone());
+            }
             return Ok(posted);
         }
         let sending = self.sending(exchange, self.limit(&message)).map_err(StreamableHttpError::Client)?;

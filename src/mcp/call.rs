@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Error, Fault, RunHeaders, ServerConfig, Tool,
     client::{Caller, Client},
+    direct::Called,
     progress::Listener,
     render,
     slot::Exchange,
@@ -143,7 +144,15 @@ async fn send(
     if let Some(listener) = listener {
         request.extensions.insert(listener.clone());
     }
-    client.request(ClientRequest::CallToolRequest(request), exchange, caller).await
+    let request = match client.direct(exchange) {
+        // Boxed, since what is around it is moved on its way.
+        Some(direct) => match Box::pin(direct.call(request, exchange)).await? {
+            Called::Answered(result) => return Ok(*result),
+            Called::Interrupted(request) => *request,
+        },
+        None => ClientRequest::CallToolRequest(request),
+    };
+    Box::pin(client.request(request, exchange, caller)).await
 }
 
 /// The call once more, with what the tool asked for: nobody is there to answer, so elicitation is declined.

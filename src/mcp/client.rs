@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Fault, SentSet, ToolList,
     backend::GOODBYE_TIMEOUT,
+    direct::Direct,
     dozing::Dozing,
     fault::UpstreamText,
     kept_tools::KeptTools,
@@ -40,6 +41,8 @@ pub(super) struct Client {
     peer: Peer<RoleClient>,
     service: Mutex<Service>,
     tools: KeptTools,
+    /// `None`: the server is spoken to in a session, or with a handshake.
+    direct: Option<Direct>,
 }
 
 /// Who uses a client: its lease, and where its last words are waited for.
@@ -54,7 +57,7 @@ pub(super) struct Caller {
 }
 
 impl Client {
-    pub(super) fn new(service: Service, slot: Arc<Slot>, session: bool) -> Self {
+    pub(super) fn new(service: Service, slot: Arc<Slot>, session: bool, direct: Option<Direct>) -> Self {
         Self {
             slot,
             opened: Instant::now(),
@@ -62,6 +65,7 @@ impl Client {
             peer: service.peer().clone(),
             service: Mutex::new(service),
             tools: KeptTools::default(),
+            direct,
         }
     }
 
@@ -83,6 +87,11 @@ impl Client {
     /// Whether it can still be used.
     pub(super) fn is_open(&self) -> bool {
         !self.peer.is_transport_closed()
+    }
+
+    /// Who makes a call that need not pass rmcp.
+    pub(super) fn direct(&self, exchange: &Exchange) -> Option<&Direct> {
+        self.direct.as_ref().filter(|direct| direct.takes(exchange))
     }
 
     /// Sends a request and waits for its answer. Dropping the future, or running out of time, cancels the request at the
@@ -169,7 +178,7 @@ fn cancelled(id: RequestId, exchange: Arc<Exchange>) -> ClientNotification {
 }
 
 /// W3C trace context in `_meta`, where MCP reserves keys for it.
-fn trace_meta(outgoing: &Outgoing) -> RequestMetaObject {
+pub(super) fn trace_meta(outgoing: &Outgoing) -> RequestMetaObject {
     let mut meta = RequestMetaObject::new();
     if let Some(traceparent) = &outgoing.trace.traceparent {
         meta.set_traceparent(traceparent);

@@ -22,12 +22,18 @@ use super::{
     Fault, SentSet,
     backend::{Backend, GOODBYE_TIMEOUT},
     client::{Client, Service},
+    direct::Direct,
     dozing::Dozing,
     registration::{Era, Registration},
     slot::{Exchange, Lease, Slot},
     transport::Transport,
 };
 use crate::trace::Outgoing;
+
+/// Who we say that we are.
+pub(super) const OUR_NAME: &str = "runwright";
+/// Of which version.
+pub(super) const OUR_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The revisions with a handshake that are spoken, oldest first.
 const HANDSHAKE_REVISIONS: [ProtocolVersion; 3] =
@@ -127,7 +133,8 @@ async fn attempt_knowing(
         return Err(fault);
     }
     service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
-    Ok(Client::new(service, slot, backend.has_session()))
+    let session = backend.has_session();
+    Ok(Client::new(service, slot, session, stateless.then(|| Direct::new(backend))))
 }
 
 /// A client that is being opened. Where that comes to nothing, by a fault or because nobody wants it any more, a session
@@ -165,9 +172,9 @@ fn transport_config(registration: &Registration) -> StreamableHttpClientTranspor
     config
 }
 
-/// Who we are. We offer no capability: elicitation is declined, sampling and roots are not known.
-fn us() -> ClientConfig {
-    let implementation = Implementation::new("runwright", env!("CARGO_PKG_VERSION"));
+/// What rmcp says of us: who we are. We offer no capability: elicitation is declined, sampling and roots are not known.
+pub(super) fn us() -> ClientConfig {
+    let implementation = Implementation::new(OUR_NAME, OUR_VERSION);
     ClientConfig::new(Default::default(), implementation)
         .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
 }

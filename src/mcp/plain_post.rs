@@ -26,10 +26,10 @@ use super::{
 };
 
 /// How long the end of a stream is waited for whose answer has come: a connection can be used again from there.
-const LINGER: Duration = Duration::from_millis(50);
+pub(super) const LINGER: Duration = Duration::from_millis(50);
 
 pub(super) type Error = StreamableHttpError<Fault>;
-type Events = BoxStream<'static, Result<Sse, SseError>>;
+pub(super) type Events = BoxStream<'static, Result<Sse, SseError>>;
 
 /// What a request came to that was posted from here.
 pub(super) enum Posted {
@@ -45,10 +45,11 @@ pub(super) struct Begun {
     pub(super) told: oneshot::Sender<Result<(), Error>>,
 }
 
-/// What a stream came to.
-enum Streamed {
-    Answer(Box<ServerJsonRpcMessage>, Events),
-    /// What is left of it.
+/// What was answered to a request.
+pub(super) enum Answered {
+    /// The answer, and what is left of the stream that it came in.
+    Whole(Box<ServerJsonRpcMessage>, Option<Events>),
+    /// What is left of a stream that broke off.
     Interrupted(Events),
 }
 
@@ -77,28 +78,36 @@ async fn post_unless_abandoned(
     posting: &mpsc::Sender<Posted>,
 ) -> Result<(), Error> {
     let ClientJsonRpcMessage::Request(request) = &message else { return Ok(()) };
-    let (answer, rest) = match backend.post_plain(&message).await.map_err(Error::Client)? {
-        StreamableHttpPostResponse::Json(answer, _) => (answer, None),
-        StreamableHttpPostResponse::Sse(events, _) => match read(events, request).await? {
-            Streamed::Answer(answer, rest) => (*answer, Some(rest)),
-            Streamed::Interrupted(left) => {
-                let left = StreamableHttpPostResponse::Sse(left, None);
-                return hand_on(left, message, exchange, posting).await;
-            }
-        },
-        _ => return Err(Error::Client(Fault::Malformed("it is no answer"))),
+    let (answer, rest) = match answered(backend, &message).await? {
+        Answered::Whole(answer, rest) => (answer, rest),
+        Answered::Interrupted(left) => {
+            let left = StreamableHttpPostResponse::Sse(left, None);
+            return hand_on(left, message, exchange, posting).await;
+        }
     };
     let listing = matches!(request.request, ClientRequest::ListToolsRequest(_));
     if listing && tools::lists_mirroring(&answer) {
-        let answer = StreamableHttpPostResponse::Json(answer, None);
+        let answer = StreamableHttpPostResponse::Json(*answer, None);
         return hand_on(answer, message, exchange, posting).await;
     }
-    posting.send(Posted::Answer(Box::new(answer))).await.map_err(|_| Error::TransportChannelClosed)?;
+    posting.send(Posted::Answer(answer)).await.map_err(|_| Error::TransportChannelClosed)?;
     // What opening a client notes of it is a reason why it failed, and an end after the answer is none.
     if let Some(rest) = rest.filter(|_| exchange.is_some()) {
         let _ = timeout(LINGER, rest.for_each(|_| async {})).await;
     }
     Ok(())
+}
+
+/// Posts a request, and reads its answer.
+pub(super) async fn answered(backend: &Backend, message: &ClientJsonRpcMessage) -> Result<Answered, Error> {
+    let ClientJsonRpcMessage::Request(request) = message else {
+        return Err(Error::Client(Fault::Malformed("it is no request")));
+    };
+    match backend.post_plain(message).await.map_err(Error::Client)? {
+        StreamableHttpPostResponse::Json(answer, _) => Ok(Answered::Whole(Box::new(answer), None)),
+        StreamableHttpPostResponse::Sse(events, _) => read(events, request).await,
+        _ => Err(Error::Client(Fault::Malformed("it is no answer"))),
+    }
 }
 
 /// Hands a request and its answer, which has begun, on to rmcp's transport.
@@ -117,13 +126,13 @@ async fn hand_on(
     sent.await.unwrap_or(Ok(()))
 }
 
-async fn read(mut events: Events, request: &JsonRpcRequest<ClientRequest>) -> Result<Streamed, Error> {
+async fn read(mut events: Events, request: &JsonRpcRequest<ClientRequest>) -> Result<Answered, Error> {
     let mut last = Sse::default();
     loop {
         let end = match events.next().await {
             Some(Ok(event)) => {
                 if let Some(answer) = answer_in(&event, request)? {
-                    return Ok(Streamed::Answer(Box::new(answer), events));
+                    return Ok(Answered::Whole(Box::new(answer), Some(events)));
                 }
                 last.id = event.id.or(last.id);
                 last.retry = event.retry.or(last.retry);
@@ -133,7 +142,7 @@ async fn read(mut events: Events, request: &JsonRpcRequest<ClientRequest>) -> Re
             None => None,
         };
         return match (end, &last.id) {
-            (end, Some(_)) => Ok(Streamed::Interrupted(interrupted(last, end))),
+            (end, Some(_)) => Ok(Answered::Interrupted(interrupted(last, end))),
             (Some(error), None) => Err(Error::Sse(error)),
             (None, None) => Err(Error::UnexpectedEndOfStream),
         };

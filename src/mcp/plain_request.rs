@@ -4,12 +4,21 @@
 //! rmcp turns a request into a JSON value, to look for what is mirrored and to merge what a request may have of `_meta` in
 //! two places. A plain call has nothing of the one and one of the other, so it is written at once.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 use rmcp::model::{
-    CallToolRequest, ClientJsonRpcMessage, ClientRequest, InputResponses, RequestId, RequestMetaObject,
+    CallToolRequest, ClientJsonRpcMessage, ClientRequest, InputResponses, ProgressToken, RequestId,
+    RequestMetaObject,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use super::{open, slot::Exchange};
+use crate::trace::TraceHeaders;
+
+/// The revision of all these requests.
+const REVISION: &str = "2026-07-28";
 
 /// The headers. A called tool's name can stand in one.
 pub(super) fn headers(
@@ -20,7 +29,7 @@ pub(super) fn headers(
     const NAME: HeaderName = HeaderName::from_static("mcp-name");
     let name = call(message).and_then(|(_, call)| HeaderValue::from_str(&call.params.name).ok());
     [
-        (PROTOCOL_VERSION, Some(HeaderValue::from_static("2026-07-28"))),
+        (PROTOCOL_VERSION, Some(HeaderValue::from_static(REVISION))),
         (METHOD, method(message).map(HeaderValue::from_static)),
         (NAME, name),
     ]
@@ -48,7 +57,7 @@ fn method(message: &ClientJsonRpcMessage) -> Option<&'static str> {
 
 fn call_body(id: &RequestId, call: &CallToolRequest) -> Option<Vec<u8>> {
     let params = Params {
-        meta: call.extensions.get(),
+        meta: meta(call),
         name: &call.params.name,
         arguments: call.params.arguments.as_ref(),
         input_responses: call.params.input_responses.as_ref(),
@@ -69,7 +78,7 @@ struct Body<'a> {
 #[serde(rename_all = "camelCase")]
 struct Params<'a> {
     #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
-    meta: Option<&'a RequestMetaObject>,
+    meta: Option<Meta<'a>>,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments: Option<&'a Map<String, Value>>,
@@ -77,6 +86,57 @@ struct Params<'a> {
     input_responses: Option<&'a InputResponses>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_state: Option<&'a str>,
+}
+
+/// What a request says of its client and of the run.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Meta<'a> {
+    /// As rmcp has put it together.
+    Rmcps(&'a RequestMetaObject),
+    /// The same, of a request that does not pass rmcp.
+    Ours(OurMeta<'a>),
+}
+
+#[derive(Serialize)]
+struct OurMeta<'a> {
+    #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
+    protocol_version: &'static str,
+    #[serde(rename = "io.modelcontextprotocol/clientInfo")]
+    client_info: OurInfo,
+    #[serde(rename = "io.modelcontextprotocol/clientCapabilities")]
+    client_capabilities: NoCapabilities,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracestate: Option<&'a str>,
+    #[serde(rename = "progressToken", skip_serializing_if = "Option::is_none")]
+    progress_token: Option<&'a ProgressToken>,
+}
+
+#[derive(Serialize)]
+struct OurInfo {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+struct NoCapabilities {}
+
+fn meta(call: &CallToolRequest) -> Option<Meta<'_>> {
+    if let Some(meta) = call.extensions.get() {
+        return Some(Meta::Rmcps(meta));
+    }
+    let exchange: &Arc<Exchange> = call.extensions.get()?;
+    let TraceHeaders { traceparent, tracestate } = &exchange.outgoing.trace;
+    Some(Meta::Ours(OurMeta {
+        protocol_version: REVISION,
+        client_info: OurInfo { name: open::OUR_NAME, version: open::OUR_VERSION },
+        client_capabilities: NoCapabilities {},
+        traceparent: traceparent.as_deref(),
+        tracestate: tracestate.as_deref(),
+        progress_token: call.extensions.get(),
+    }))
 }
 
 fn call(message: &ClientJsonRpcMessage) -> Option<(&RequestId, &CallToolRequest)> {
@@ -91,16 +151,25 @@ fn call(message: &ClientJsonRpcMessage) -> Option<(&RequestId, &CallToolRequest)
 
 #[cfg(test)]
 mod tests {
-    use rmcp::model::{CallToolRequestParams, GetMeta, Request};
+    use rmcp::model::{CallToolRequestParams, GetMeta, ProtocolVersion, Request};
     use serde_json::{from_slice, json, to_value};
 
     use super::*;
+    use crate::{id, mcp::client, trace::Outgoing};
+
+    fn params() -> CallToolRequestParams {
+        let arguments = json!({ "city": "Zürich", "days": [1, 2.5, null] }).as_object().cloned().unwrap();
+        CallToolRequestParams::new("weather").with_arguments(arguments)
+    }
+
+    fn written(message: &ClientJsonRpcMessage) -> Value {
+        from_slice(&body(message).unwrap()).unwrap()
+    }
 
     #[test]
     fn a_call_is_written_as_rmcp_writes_it() {
-        let arguments = json!({ "city": "Zürich", "days": [1, 2.5, null] }).as_object().cloned().unwrap();
-        let mut params = CallToolRequestParams::new("weather").with_arguments(arguments);
-        let bare = params.clone();
+        let bare = params();
+        let mut params = bare.clone();
         params.input_responses = Some([("1".to_owned(), json!({ "action": "decline" }))].into());
         params.request_state = Some("opaque \"state\"".to_owned());
         for params in [params, bare] {
@@ -109,9 +178,38 @@ mod tests {
             let mut request = ClientRequest::CallToolRequest(request);
             request.get_meta_mut().set_traceparent("00-1-2-01");
             let message = ClientJsonRpcMessage::request(request, RequestId::Number(7));
-            let written: Value = from_slice(&body(&message).unwrap()).unwrap();
+            let written = written(&message);
             assert_eq!(written, to_value(&message).unwrap());
             assert_eq!(written["params"]["_meta"]["traceparent"], "00-1-2-01");
+        }
+    }
+
+    #[test]
+    fn a_call_that_does_not_pass_rmcp_says_what_rmcp_would_say() {
+        let (traceparent, tracestate) = (Some("00-1-2-01".to_owned()), Some("a=b".to_owned()));
+        let whole = TraceHeaders { traceparent, tracestate };
+        let (id, token) = (RequestId::Number(7), ProgressToken(RequestId::Number(8)));
+        for (trace, token) in [(whole, Some(token)), (TraceHeaders::default(), None)] {
+            let outgoing = Outgoing { request_id: id::RequestId::generate(), trace };
+            let mut meta = RequestMetaObject::new();
+            let us = open::us();
+            meta.set_protocol_version(ProtocolVersion::V_2026_07_28);
+            meta.set_client_info(us.client_info);
+            meta.set_client_capabilities(us.capabilities);
+            meta.extend(client::trace_meta(&outgoing));
+
+            let mut request: CallToolRequest = Request::new(params());
+            request.extensions.insert(Exchange::new(outgoing));
+            if let Some(token) = token {
+                meta.set_progress_token(token.clone());
+                request.extensions.insert(token);
+            }
+            let message = |request: &CallToolRequest| {
+                ClientJsonRpcMessage::request(ClientRequest::CallToolRequest(request.clone()), id.clone())
+            };
+            let ours = written(&message(&request));
+            request.extensions.insert(meta);
+            assert_eq!(ours, to_value(message(&request)).unwrap());
         }
     }
 }

@@ -53,7 +53,11 @@ impl Expected {
     pub(super) fn of(request: &JsonRpcRequest<ClientRequest>) -> Option<Self> {
         let extensions = request.request.extensions();
         let listener = extensions.get::<Listener>()?.clone();
-        let ProgressToken(token) = extensions.get::<RequestMetaObject>()?.get_progress_token()?;
+        let ProgressToken(token) = match extensions.get::<RequestMetaObject>() {
+            Some(meta) => meta.get_progress_token()?,
+            // The request does not pass rmcp.
+            None => extensions.get::<ProgressToken>()?.clone(),
+        };
         Some(Self { token: token.to_string(), listener })
     }
 

@@ -16,7 +16,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rmcp::transport::streamable_http_client::StreamableHttpPostResponse;
+use rmcp::{model::RequestId, transport::streamable_http_client::StreamableHttpPostResponse};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +73,8 @@ struct Noted {
     page: PageNotes,
     /// The answer to a request that was posted before rmcp is to send it.
     posted: Option<StreamableHttpPostResponse>,
+    /// The id that it was posted with, and the one that rmcp gives it.
+    ids: (Option<RequestId>, Option<RequestId>),
 }
 
 impl Slot {
@@ -186,6 +188,22 @@ impl Exchange {
         self.noted.lock().posted.take()
     }
 
+    /// Notes the id that the request was posted with, before rmcp gives it another.
+    pub(super) fn note_posted_id(&self, id: RequestId) {
+        self.noted.lock().ids.0 = Some(id);
+    }
+
+    /// Notes the id that rmcp waits for.
+    pub(super) fn note_rmcps_id(&self, id: RequestId) {
+        self.noted.lock().ids.1 = Some(id);
+    }
+
+    /// The id that the request was posted with, and the one that rmcp waits for, where they differ.
+    pub(super) fn both_ids(&self) -> Option<(RequestId, RequestId)> {
+        let (posted, rmcps) = self.noted.lock().ids.clone();
+        posted.zip(rmcps)
+    }
+
     /// Notes a fault. The first one counts, as others follow from it; but after a broken answer, what became of its
     /// resumption says more.
     pub(super) fn fail(&self, fault: Fault) {
@@ -234,12 +252,12 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{id::RequestId, trace::TraceHeaders};
+    use crate::{id::RequestId as RunRequestId, trace::TraceHeaders};
 
     #[test]
     fn a_slot_is_filled_from_the_first_lease_to_the_last() {
         let slot = Arc::new(Slot::default());
-        let outgoing = Outgoing { request_id: RequestId::generate(), trace: TraceHeaders::default() };
+        let outgoing = Outgoing { request_id: RunRequestId::generate(), trace: TraceHeaders::default() };
         let (headers, exchange) = (Arc::new(SentSet::empty()), Exchange::new(outgoing));
         assert!(slot.filled().is_none());
 

@@ -4,10 +4,15 @@
 //! ids of two answers apart, and an id does not say whose request it was. So what rmcp sees is the server's id behind a
 //! number of ours, by which a resumption finds its exchange again.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
+use rmcp::model::RequestId;
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::{RawValue, to_raw_value};
 use sse_stream::Sse;
 use tokio::time::Instant;
 
@@ -98,7 +103,12 @@ impl StreamedAnswer {
         if self.listing {
             self.keep_usable_tools(data);
         }
-        self.answered |= self.has_ids && is_answer(data);
+        if self.has_ids && is_answer(data) {
+            self.answered = true;
+            if let Some((posted, rmcps)) = self.exchange.both_ids() {
+                rename(data, &posted, &rmcps);
+            }
+        }
     }
 
     fn keep_usable_tools(&self, data: &mut String) {
@@ -128,9 +138,26 @@ fn is_answer(data: &str) -> bool {
     message.is_ok_and(|message| message.result.is_some() || message.error.is_some())
 }
 
+/// Gives the answer to a request the id that rmcp waits for.
+fn rename(answer: &mut String, posted: &RequestId, rmcps: &RequestId) {
+    let mut message: BTreeMap<&str, &RawValue> = serde_json::from_str(answer).unwrap_or_default();
+    let given = message.get("id").and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
+    // Some servers give a number back as a string.
+    if given.is_none_or(|given| given.to_string() != posted.to_string()) {
+        return;
+    }
+    let Ok(id) = to_raw_value(rmcps) else { return };
+    message.insert("id", &id);
+    if let Ok(renamed) = serde_json::to_string(&message) {
+        *answer = renamed;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use rmcp::model::RequestId as JsonRpcId;
 
     use super::*;
     use crate::{
@@ -159,6 +186,16 @@ mod tests {
         let over = [Fault::NoLease, Fault::Vacated, Fault::Timeout(Duration::ZERO), Fault::TooLarge(1)];
         for fault in over {
             assert!(!is_kept(Some(fault.clone())), "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_the_request_alone_is_given_rmcps_id() {
+        let (posted, rmcps) = (JsonRpcId::Number(7), JsonRpcId::Number(3));
+        for (given, told) in [("7", "3"), ("\"7\"", "3"), ("8", "8"), ("null", "null")] {
+            let mut answer = format!(r#"{{"id":{given},"jsonrpc":"2.0","result":{{"x":1.50}}}}"#);
+            rename(&mut answer, &posted, &rmcps);
+            assert_eq!(answer, format!(r#"{{"id":{told},"jsonrpc":"2.0","result":{{"x":1.50}}}}"#));
         }
     }
 }

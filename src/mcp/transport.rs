@@ -3,8 +3,9 @@
 //! rmcp's own transport is a task that knows sessions, streams and what headers mirror of a call's arguments. Each message
 //! is handed to it and each answer back, which takes longer than all the rest that rmcp does for a call; and the task with
 //! its channels takes two thirds of the memory of an open client. A server that has no sessions needs little of it: to discover it,
-//! to list its tools, and a plain call (`Exchange::calling`) are posted from here ([`plain_post`]). So for such a server
-//! rmcp's transport is there only from when it is needed:
+//! to list its tools, and a plain call (`Exchange::calling`) are posted from here ([`plain_post`]); plain calls do not even
+//! come here as long as it is not there ([`direct`](super::direct)). So for such a server rmcp's transport is there only
+//! from when it is needed:
 //!
 //! - A list has tools whose arguments are mirrored. The answer is handed on to rmcp's transport, which learns it.
 //! - A call is not plain.
@@ -96,6 +97,7 @@ impl Transport {
     /// Gives a message to rmcp's transport.
     fn give(&mut self, message: ClientJsonRpcMessage) -> BoxFuture<'static, Result<(), Error>> {
         let rmcps = self.rmcps.get_or_insert_with(|| {
+            self.backend.note_rmcps_transport();
             let transport =
                 StreamableHttpClientTransport::with_client(self.backend.clone(), self.config.clone());
             Rmcps::new(transport, self.stateless.then_some(&self.backend))

@@ -22,6 +22,7 @@ mod assembly;
 mod request;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use assembly::Assembly;
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    pin::pin,
+    pin::{Pin, pin},
     slice,
     time::{Duration, Instant},
 };
@@ -209,7 +209,8 @@ impl<'a> Calling<'a> {
         let (tell, mut told) = listens.then(|| watch::channel(ToolProgress::default())).unzip();
         let mut repeats = Repeats::default();
         loop {
-            let called = connection.call(tool, arguments, span, tell.as_ref(), &sends);
+            // Given pinned, so that what waits for it does not hold it twice.
+            let called = pin!(connection.call(tool, arguments, span, tell.as_ref(), &sends));
             let called = self.with_progress(called, &mut told, call_id).await?;
             was_sent |= called.as_ref().is_ok_and(CallOutcome::may_have_arrived);
             if !was_sent && called.is_ok() {
@@ -226,12 +227,11 @@ impl<'a> Calling<'a> {
     /// Waits for a call, and passes on its progress meanwhile.
     async fn with_progress<T>(
         self,
-        call: impl Future<Output = T>,
+        mut call: Pin<&mut impl Future<Output = T>>,
         told: &mut Option<watch::Receiver<ToolProgress>>,
         call_id: &str,
     ) -> Result<T, Failure> {
         let Some(told) = told else { return Ok(call.await) };
-        let mut call = pin!(call);
         let mut not_before = TokioInstant::now();
         loop {
             let news = async {

@@ -276,7 +276,9 @@ impl Work {
         let (turn, first) = (machine.turn(), machine.calls_before_turn());
         let calling = Calling { context, tools, connections, turn, first };
         let calls = calls.into_iter().enumerate();
-        let mut under_way: FuturesUnordered<_> = calls.map(|(at, call)| calling.execute(at, call)).collect();
+        // Boxed, since they are large and are moved on their way.
+        let calls = calls.map(|(at, call)| Box::pin(calling.execute(at, call)));
+        let mut under_way: FuturesUnordered<_> = calls.collect();
         let mut next = Next::Wait;
         while let Some(ended) = under_way.next().await {
             let Ended { at, outcome, failed } = ended?;

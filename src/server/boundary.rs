@@ -8,12 +8,12 @@
 use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures_util::FutureExt;
-use http::{HeaderMap, Request, Response};
+use futures_util::{FutureExt, future::CatchUnwind};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
@@ -39,14 +39,20 @@ impl<S> Layer<S> for BoundaryLayer {
     }
 }
 
+/// The answer of a call.
+pub(super) struct Answering<F> {
+    answer: CatchUnwind<AssertUnwindSafe<F>>,
+    request_id: Option<HeaderValue>,
+}
+
 impl<S> Service<Request<Body>> for Boundary<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
+    S::Future: Unpin,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+    type Future = Answering<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.0.poll_ready(cx)
@@ -58,21 +64,30 @@ where
         }
         let request_id = request.headers().get("x-request-id").cloned();
         let answer = AssertUnwindSafe(self.0.call(request)).catch_unwind();
-        Box::pin(async move {
-            let failed: fn(RequestId) -> Error = match answer.await {
-                Ok(answer) => {
-                    let answer = answer?;
-                    match codec_error(answer.headers()) {
-                        Some(error) => error,
-                        None => return Ok(answer),
-                    }
+        Answering { answer, request_id }
+    }
+}
+
+impl<F, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<Body>, E>> + Unpin,
+{
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let failed: fn(RequestId) -> Error = match ready!(self.answer.poll_unpin(cx)) {
+            Ok(answer) => {
+                let answer = answer?;
+                match codec_error(answer.headers()) {
+                    Some(error) => error,
+                    None => return Poll::Ready(Ok(answer)),
                 }
-                Err(_) => |request_id| Error::panicked(request_id, None),
-            };
-            let request_id = request_id.and_then(|id| RequestId::parse(id.to_str().ok()?));
-            let error = failed(request_id.unwrap_or_else(RequestId::generate));
-            Ok(status::status(&error).into_http())
-        })
+            }
+            Err(_) => |request_id| Error::panicked(request_id, None),
+        };
+        let request_id = self.request_id.as_ref().and_then(|id| RequestId::parse(id.to_str().ok()?));
+        let error = failed(request_id.unwrap_or_else(RequestId::generate));
+        Poll::Ready(Ok(status::status(&error).into_http()))
     }
 }
 

@@ -7,7 +7,10 @@
 
 use serde::de::IgnoredAny;
 
-use super::answer::{CallDelta, Chunk, Shown};
+use super::{
+    answer::{CallDelta, Chunk, Shown},
+    usual::Usual,
+};
 use crate::{
     message::Usage,
     model::{
@@ -30,6 +33,7 @@ pub(super) struct Assembly {
     usage: Option<Usage>,
     /// Bytes of the text and of what the calls have.
     size: usize,
+    usual: Usual,
 }
 
 struct Call {
@@ -64,6 +68,11 @@ impl Assembly {
             self.add_call(call)?;
         }
         Ok(shown)
+    }
+
+    /// Whether it has text and nothing else.
+    pub(super) fn is_text_alone(&self) -> bool {
+        self.calls.is_empty() && self.stop.is_none() && !self.refused && self.usage.is_none()
     }
 
     fn add_call(&mut self, delta: CallDelta<'_>) -> Result<(), Error> {
@@ -109,7 +118,13 @@ impl events::Assembly for Assembly {
         if event == Some("error") {
             return Err(reported::event(data));
         }
+        if let Some(text) = self.usual.text(data) {
+            self.grow(text.len())?;
+            self.text.push_str(text);
+            return Ok(Taken::Piece(Piece::Text(text.to_owned())));
+        }
         let shown = self.add(serde_json::from_str(data).map_err(|_| failure::unreadable())?)?;
+        self.usual.look_at(data, &shown.text);
         Ok(match (shown.reasoning.is_empty(), shown.text.is_empty()) {
             (true, true) => Taken::Nothing,
             (true, false) => Taken::Piece(Piece::Text(shown.text)),
