@@ -52,10 +52,10 @@ enum Streamed {
     Interrupted(Events),
 }
 
-/// Posts a request.
+/// Posts a request. It is boxed, for it would stand in each future that it goes through.
 pub(super) async fn post(
     backend: Backend,
-    message: ClientJsonRpcMessage,
+    message: Box<ClientJsonRpcMessage>,
     posting: mpsc::Sender<Posted>,
 ) -> Result<(), Error> {
     let Some(exchange) = backend::exchange(&message) else {
@@ -72,11 +72,11 @@ pub(super) async fn post(
 
 async fn post_unless_abandoned(
     backend: &Backend,
-    message: ClientJsonRpcMessage,
+    message: Box<ClientJsonRpcMessage>,
     exchange: Option<Arc<Exchange>>,
     posting: &mpsc::Sender<Posted>,
 ) -> Result<(), Error> {
-    let ClientJsonRpcMessage::Request(request) = &message else { return Ok(()) };
+    let ClientJsonRpcMessage::Request(request) = &*message else { return Ok(()) };
     let (answer, rest) = match backend.post_plain(&message).await.map_err(Error::Client)? {
         StreamableHttpPostResponse::Json(answer, _) => (answer, None),
         StreamableHttpPostResponse::Sse(events, _) => match read(events, request).await? {
@@ -104,7 +104,7 @@ async fn post_unless_abandoned(
 /// Hands a request and its answer, which has begun, on to rmcp's transport.
 async fn hand_on(
     answer: StreamableHttpPostResponse,
-    message: ClientJsonRpcMessage,
+    message: Box<ClientJsonRpcMessage>,
     exchange: Option<Arc<Exchange>>,
     posting: &mpsc::Sender<Posted>,
 ) -> Result<(), Error> {
@@ -112,7 +112,7 @@ async fn hand_on(
     let exchange = exchange.ok_or(Error::UnexpectedEndOfStream)?;
     exchange.keep_posted(answer);
     let (told, sent) = oneshot::channel();
-    let begun = Posted::Begun(Box::new(Begun { exchange, message, told }));
+    let begun = Posted::Begun(Box::new(Begun { exchange, message: *message, told }));
     posting.send(begun).await.map_err(|_| Error::TransportChannelClosed)?;
     sent.await.unwrap_or(Ok(()))
 }
