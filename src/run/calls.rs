@@ -66,7 +66,7 @@ struct Request<'a> {
 pub(super) struct Calling<'a> {
     pub(super) context: &'a Context,
     pub(super) tools: &'a ToolTable,
-    pub(super) connections: &'a HashMap<String, Connection>,
+    pub(super) connections: &'a HashMap<String, Box<Connection>>,
     pub(super) turn: u32,
 }
 

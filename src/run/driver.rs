@@ -55,12 +55,13 @@ pub(super) struct Context {
 struct Work {
     machine: Machine,
     tools: ToolTable,
-    connections: HashMap<String, Connection>,
+    connections: HashMap<String, Box<Connection>>,
     unavailable: Vec<String>,
 }
 
-/// Performs a run, from its first event to its end.
-pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
+/// Performs a run, from its first event to its end. Its context is boxed, since it would stand in each future that it goes
+/// through, and a run may be open for long.
+pub(super) async fn drive(mut context: Box<Context>) -> Result<Report, Error> {
     if !context.request.labels.is_empty() {
         let labels = format!("{:?}", context.request.labels);
         context.request.correlation.span.record("runwright.labels", labels);
@@ -324,13 +325,13 @@ impl Work {
 }
 
 /// Connects to the agent's servers; nothing is sent yet.
-fn connect(context: &Context) -> HashMap<String, Connection> {
+fn connect(context: &Context) -> HashMap<String, Box<Connection>> {
     let request = &context.request;
     let outgoing = request.correlation.outgoing(&request.correlation.span);
     let connections = request.headers.by_server().iter().filter_map(|(name, headers)| {
         let (correlation, outgoing) = (request.correlation.clone(), outgoing.clone());
         let connection = context.runner.servers.connect(name, headers.clone(), correlation, outgoing)?;
-        Some((name.clone(), connection))
+        Some((name.clone(), Box::new(connection)))
     });
     connections.collect()
 }

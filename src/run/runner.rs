@@ -153,7 +153,7 @@ impl Runner {
             };
             state.live.enter(run_id, token, live)
         });
-        let context = Context {
+        let context = Box::new(Context {
             run_id,
             request,
             model,
@@ -164,7 +164,7 @@ impl Runner {
             waits: Waits::default(),
             inputs,
             closing: state.closing.clone(),
-        };
+        });
         let (tasks, reader) = (state.tasks.clone(), CancellationToken::new());
         let reading = reader.clone().drop_guard();
         let work = async move {
