@@ -2,8 +2,8 @@
 
 use runwright::grpc::proto::{CancelRunRequest, RunEvent, RunRequest};
 use tokio::{sync::watch, time::sleep};
-use tonic::{Code, Status, Streaming};
-use tonic_types::StatusExt;
+use tonic::{Code, Streaming};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{
     fate::{Fate, Plan},
@@ -71,7 +71,10 @@ impl Caller {
                 Ok(None) if self.heard.completed => return Ok(Ending::Completed),
                 Ok(None) => return Err(self.heard.wrong("it ended without an end")),
                 Err(_) if self.plan.fate == Fate::Cut => return Ok(Ending::Cut),
-                Err(status) if cancelled == Some(true) && is_cancelled(&status) => {
+                Err(status)
+                    if cancelled == Some(true)
+                        && is_cancelled(status.code(), &status.get_error_details()) =>
+                {
                     return Ok(Ending::Cancelled);
                 }
                 Err(status) => return Err(self.heard.wrong(&format!("it failed: {status}"))),
@@ -101,8 +104,7 @@ impl Caller {
     }
 }
 
-fn is_cancelled(status: &Status) -> bool {
-    let details = status.get_error_details();
+fn is_cancelled(code: Code, details: &ErrorDetails) -> bool {
     let reason = details.error_info().map(|info| info.reason.as_str());
-    status.code() == Code::Aborted && reason == Some("RUN_CANCELLED")
+    code == Code::Aborted && reason == Some("RUN_CANCELLED")
 }
