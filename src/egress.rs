@@ -22,6 +22,7 @@ mod body;
 mod origin;
 mod own;
 mod shared;
+mod socket;
 
 pub use body::{Body, BodyError, read_capped};
 use origin::Origins;

@@ -18,7 +18,7 @@ pub struct Event {
     pub what: What,
 }
 
-/// What happened in a run. What is large and seldom is boxed: each stream has room for 32 events from its start.
+/// What happened in a run. What is large and seldom is boxed, for the sake of the others.
 pub enum What {
     /// The run has begun.
     Started {

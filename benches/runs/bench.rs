@@ -1,10 +1,15 @@
 //! What measurements need: the upstream, the services, and how much is to be measured.
 
-use std::env;
+use std::{env, str::FromStr};
 
 use tokio::runtime::Runtime;
 
-use crate::{Outcome, child::Child, load::Load, service::Service};
+use crate::{
+    Outcome,
+    child::Child,
+    load::Load,
+    service::{SETTINGS, Service},
+};
 
 /// What measurements need.
 pub struct Bench {
@@ -16,6 +21,8 @@ pub struct Bench {
     /// Runs of the plainest kind a round.
     pub runs: usize,
     pub rounds: usize,
+    /// What random numbers begin with.
+    pub seed: u64,
     /// Whether it is the usual amount.
     pub whole: bool,
 }
@@ -35,9 +42,10 @@ impl Bench {
         let mut programs = vec![("service", env!("CARGO_BIN_EXE_runwright").to_owned())];
         programs.extend(env::var("BENCH_BASELINE").ok().map(|baseline| ("baseline", baseline)));
         let (runs, rounds) = (number("BENCH_RUNS")?, number("BENCH_ROUNDS")?);
+        let seed = number("BENCH_SEED")?.unwrap_or(1);
         let whole = runs.is_none() && rounds.is_none() && programs.len() == 1;
         let (runs, rounds) = (runs.unwrap_or(4000), rounds.unwrap_or(5));
-        Ok(Self { runtime, _upstream: upstream, base_url, programs, runs, rounds, whole })
+        Ok(Self { runtime, _upstream: upstream, base_url, programs, runs, rounds, seed, whole })
     }
 
     /// Waits for something.
@@ -47,7 +55,12 @@ impl Bench {
 
     /// Starts a program with the upstream that there is.
     pub fn start(&self, program: &str) -> Outcome<Service> {
-        Service::start(program, &self.base_url)
+        self.start_with(program, SETTINGS)
+    }
+
+    /// Starts a program with settings of its own.
+    pub fn start_with(&self, program: &str, settings: &str) -> Outcome<Service> {
+        Service::start(program, &self.base_url, settings)
     }
 
     /// Starts a service, and connects to it.
@@ -70,15 +83,19 @@ impl Bench {
 
     /// Lets the runs that the upstream holds go on, or holds the next ones.
     pub fn release(&self, now: bool) -> Outcome<()> {
+        self.block_on(self.post_release(now))
+    }
+
+    /// The same for those that wait already.
+    pub async fn post_release(&self, now: bool) -> Outcome<()> {
         #[allow(clippy::disallowed_methods, reason = "to the upstream")]
         let client = reqwest::Client::builder().no_proxy().build()?;
-        let post = client.post(format!("{}/release/{now}", self.base_url)).send();
-        self.block_on(post)?.error_for_status()?;
+        client.post(format!("{}/release/{now}", self.base_url)).send().await?.error_for_status()?;
         Ok(())
     }
 }
 
-fn number(variable: &str) -> Outcome<Option<usize>> {
+fn number<N: FromStr>(variable: &str) -> Outcome<Option<N>> {
     let Ok(text) = env::var(variable) else { return Ok(None) };
     Ok(Some(text.parse().map_err(|_| format!("{variable} is no number"))?))
 }

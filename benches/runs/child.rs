@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsStr,
     io::{BufRead, BufReader, Write},
-    process::{self, ChildStdin, ChildStdout, Command, Stdio},
+    process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
 };
 
 use crate::Outcome;
@@ -13,7 +13,8 @@ use crate::Outcome;
 pub struct Child {
     process: process::Child,
     input: ChildStdin,
-    output: BufReader<ChildStdout>,
+    /// Until somebody takes it.
+    output: Option<BufReader<ChildStdout>>,
 }
 
 impl Child {
@@ -29,13 +30,14 @@ impl Child {
         let mut process = command.spawn()?;
         let (input, output) = (process.stdin.take(), process.stdout.take());
         let (Some(input), Some(output)) = (input, output) else { return Err("a child has no pipes".into()) };
-        Ok(Self { process, input, output: BufReader::new(output) })
+        Ok(Self { process, input, output: Some(BufReader::new(output)) })
     }
 
     /// The next line that the child writes.
     pub fn line(&mut self) -> Outcome<String> {
         let mut line = String::new();
-        if self.output.read_line(&mut line)? == 0 {
+        let output = self.output.as_mut().ok_or("a child's output is read elsewhere")?;
+        if output.read_line(&mut line)? == 0 {
             return Err("a child has ended early".into());
         }
         Ok(line.trim_end().to_owned())
@@ -45,6 +47,17 @@ impl Child {
     pub fn ask(&mut self, order: &str) -> Outcome<String> {
         writeln!(self.input, "{order}")?;
         self.line()
+    }
+
+    /// All that the child writes from now on.
+    pub fn take_output(&mut self) -> Outcome<BufReader<ChildStdout>> {
+        self.output.take().ok_or_else(|| "a child's output is read elsewhere".into())
+    }
+
+    /// Tells the child to end, and waits until it has.
+    pub fn terminate(&mut self) -> Outcome<ExitStatus> {
+        let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
+        if told.success() { Ok(self.process.wait()?) } else { Err("a child can't be told to end".into()) }
     }
 
     /// The child's process id.

@@ -42,11 +42,11 @@ pub fn clients(bench: &Bench) -> Outcome<Vec<Growth>> {
         let work = Work { scene: PLAIN, mode: Mode::Unary, runs: CLIENTS * RUNS_OF_A_CLIENT, identities: 1 };
         // What runs need at all is there before.
         bench.block_on(subject.load.run(work))?;
-        let before = settled(subject)?;
+        let before = settled(subject.service.child.id())?;
         bench.block_on(subject.load.run(Work { identities: CLIENTS, ..work }))?;
-        let after = settled(subject)?;
+        let after = settled(subject.service.child.id())?;
         thread::sleep(IDLE);
-        Ok(Growth { name: subject.name, before, after, idle: Some(settled(subject)?) })
+        Ok(Growth { name: subject.name, before, after, idle: Some(settled(subject.service.child.id())?) })
     })
 }
 
@@ -57,10 +57,10 @@ pub fn held(bench: &Bench) -> Outcome<Vec<Growth>> {
         let work = Work { scene: HELD, mode: Mode::Streamed, runs, identities: HELD_IDENTITIES };
         bench.release(true)?;
         bench.block_on(subject.load.run(work))?;
-        let before = settled(subject)?;
+        let before = settled(subject.service.child.id())?;
         bench.release(false)?;
         let runs = bench.block_on(subject.load.hold(HELD_RUNS, HELD_IDENTITIES))?;
-        let after = settled(subject)?;
+        let after = settled(subject.service.child.id())?;
         bench.release(true)?;
         bench.block_on(runs.end())?;
         Ok(Growth { name: subject.name, before, after, idle: None })
@@ -84,7 +84,8 @@ fn each(bench: &Bench, measure: impl Fn(&Subject) -> Outcome<Growth>) -> Outcome
     names.map(|name| measure(&bench.service(name, CONNECTIONS)?)).collect()
 }
 
-fn settled(subject: &Subject) -> Outcome<Memory> {
+/// Memory of a process that has nothing to do any more.
+pub fn settled(process: u32) -> Outcome<Memory> {
     thread::sleep(SETTLED);
-    usage::memory(subject.service.child.id())
+    usage::memory(process)
 }

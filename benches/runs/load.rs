@@ -26,7 +26,7 @@ use crate::{
 type Client = AgentServiceClient<Channel>;
 
 /// Runs that are opened at a time, where many stay open.
-const OPENINGS: usize = 64;
+pub const OPENINGS: usize = 64;
 
 /// Connections to the service.
 pub struct Load(Arc<Vec<Client>>);
@@ -125,7 +125,8 @@ async fn one(mut client: Client, work: Work, number: usize) -> Outcome<()> {
     }
 }
 
-fn request(work: Work, number: usize) -> RunRequest {
+/// What a run asks.
+pub fn request(work: Work, number: usize) -> RunRequest {
     // As long as tokens are.
     let authorization = format!("Bearer {}-{}", "token".repeat(32), caller(work, number));
     let headers = [("Authorization".to_owned(), authorization)].into();
@@ -138,7 +139,8 @@ fn request(work: Work, number: usize) -> RunRequest {
     }
 }
 
-fn caller(work: Work, number: usize) -> String {
+/// In whose name it asks.
+pub fn caller(work: Work, number: usize) -> String {
     format!("{:06}", number % work.identities)
 }
 

@@ -7,7 +7,7 @@
 //! time (user and system) of the measured process: on a machine that does other things, too, wall time says little.
 //!
 //! `BENCH_RUNS` and `BENCH_ROUNDS` set how much is measured; arguments, what: `unary`, `streamed`, `latency`, `clients`,
-//! `held`, `starts`. `BENCH_BASELINE` names another build of the service, to be measured in the same rounds. With none of
+//! `held`, `soak`, `starts`. `BENCH_BASELINE` names another build of the service, to be measured in the same rounds. With none of
 //! these, what came out is written to `docs/benchmarks.md`. A run whose answer is wrong fails the benchmark.
 
 mod bench;
@@ -22,6 +22,7 @@ mod pace;
 mod page;
 mod scene;
 mod service;
+mod soak;
 mod statistics;
 mod targets;
 mod upstream;
@@ -84,7 +85,7 @@ fn main() -> Outcome<()> {
 }
 
 fn measure(bench: &Bench, parts: &[&str]) -> Outcome<()> {
-    let known = ["unary", "streamed", "latency", "clients", "held", "starts"];
+    let known = ["unary", "streamed", "latency", "clients", "held", "soak", "starts"];
     if let Some(part) = parts.iter().find(|part| !known.contains(part)) {
         return Err(format!("{part} is none of {}", known.join(", ")).into());
     }
@@ -105,6 +106,9 @@ fn measure(bench: &Bench, parts: &[&str]) -> Outcome<()> {
     }
     if wanted("held") {
         results.held = footprint::held(bench)?;
+    }
+    if wanted("soak") {
+        results.soaks = soak::measure(bench)?;
     }
     let page = results.page(&machine::describe()?);
     print!("{page}");

@@ -6,6 +6,7 @@ use crate::{
     costs::Cost,
     footprint::{self, Growth, Starts},
     latency::Delay,
+    soak::{self, Ending, Soak},
     statistics::{median, micros, millis, range},
     targets,
     usage::Memory,
@@ -18,6 +19,7 @@ pub struct Results {
     pub delays: Vec<Delay>,
     pub clients: Vec<Growth>,
     pub held: Vec<Growth>,
+    pub soaks: Vec<Soak>,
     pub starts: Starts,
 }
 
@@ -57,6 +59,7 @@ on, nothing exports them.
         self.write_delays(page)?;
         self.write_clients(page)?;
         self.write_held(page)?;
+        self.write_soaks(page)?;
         self.write_starts(page)
     }
 
@@ -163,6 +166,43 @@ call behind it, and its stream to the caller.
             footprint::HELD_IDENTITIES,
         )?;
         write_growth(page, &self.held, "an open run", footprint::HELD_RUNS)
+    }
+
+    fn write_soaks(&self, page: &mut String) -> fmt::Result {
+        if self.soaks.is_empty() {
+            return Ok(());
+        }
+        write!(
+            page,
+            "
+## Soak
+
+{} streamed runs at once, three times one after the other, each of a caller with a token of its own, who holds every byte of
+the answer, the tool's result and the events' order against it. In the middle of the model's answer callers leave, by a seed:
+some read to the end, some of those slowly, some cancel the run, some give up the call, and one connection in ten is closed
+with all its calls. {} more give up while their run begins. No byte was another run's, each run had one end, and none was live
+when the service was told to end: else there would be no table.
+
+| of | wave | completed | cancelled | call given up | connection closed | given up at the start | PSS before, MiB | open | after |
+|---|---|---|---|---|---|---|---|---|---|
+",
+            soak::RUNS,
+            soak::ABANDONED,
+        )?;
+        let mib = |memory: &Memory| format!("{:.0}", memory.pss / f64::from(1 << 20));
+        for Soak { name, before, waves, later } in &self.soaks {
+            for (number, wave) in (1..).zip(waves) {
+                write!(page, "| {name} | {number} |")?;
+                for ending in [Ending::Completed, Ending::Cancelled, Ending::Dropped, Ending::Cut] {
+                    write!(page, " {} |", wave.count(ending))?;
+                }
+                let (open, after) = (mib(&wave.open), mib(&wave.after));
+                writeln!(page, " {} | {} | {open} | {after} |", wave.abandoned, mib(before))?;
+            }
+            let (runs, later) = (soak::LATER, mib(later));
+            writeln!(page, "| {name} | {runs} plain runs, 8 at a time | {runs} | | | | | | | {later} |")?;
+        }
+        Ok(())
     }
 
     fn write_starts(&self, page: &mut String) -> fmt::Result {

@@ -20,6 +20,8 @@ pub struct Scene {
     pub delay: Duration,
     /// Whether the model stops in the middle of its second answer until it is told to go on.
     pub held: bool,
+    /// Whether the model's second answer is long, and speaks of its caller in every piece.
+    pub addresses_caller: bool,
     /// Of how many runs of the plainest kind one of these takes the time.
     pub weight: usize,
 }
@@ -33,6 +35,7 @@ pub const PLAIN: &Scene = &Scene {
     result_bytes: 0,
     delay: Duration::ZERO,
     held: false,
+    addresses_caller: false,
     weight: 1,
 };
 /// A session for each run: four more requests.
@@ -51,9 +54,11 @@ pub const SLOW: &Scene =
     &Scene { name: "slow", title: "a tool of 20 ms", delay: Duration::from_millis(20), ..*PLAIN };
 /// Runs that stay open.
 pub const HELD: &Scene = &Scene { name: "held", title: "held open", held: true, ..*PLAIN };
+/// Runs that stay open, and then end in all ways that there are.
+pub const SOAK: &Scene = &Scene { name: "soak", title: "soak", addresses_caller: true, ..*HELD };
 
 /// All of them.
-pub const SCENES: [&Scene; 7] = [PLAIN, SESSION, CALLS_8, CALLS_32, LARGE, SLOW, HELD];
+pub const SCENES: [&Scene; 8] = [PLAIN, SESSION, CALLS_8, CALLS_32, LARGE, SLOW, HELD, SOAK];
 
 impl Scene {
     /// A scene by its name, and where it stands among all.

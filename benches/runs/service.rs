@@ -13,6 +13,9 @@ use tempfile::TempDir;
 
 use crate::{Outcome, child::Child, scene::SCENES};
 
+/// The usual settings of a service.
+pub const SETTINGS: &str = "telemetry: { logs: { format: json, filter: warn }, spans: true }";
+
 /// A service that takes runs.
 pub struct Service {
     pub child: Child,
@@ -23,12 +26,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the service with an agent, a model and an MCP server for each scene.
-    pub fn start(program: &str, upstream: &str) -> Outcome<Self> {
+    /// Starts the service with an agent, a model and an MCP server for each scene, and with `settings`: YAML beside those.
+    pub fn start(program: &str, upstream: &str, settings: &str) -> Outcome<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("runwright.yaml");
-        fs::write(&path, configuration(upstream, address, admin))?;
+        fs::write(&path, configuration(upstream, address, admin, settings))?;
         let config = path.to_str().ok_or("the temporary folder's path is no UTF-8")?;
         let began = Instant::now();
         let mut child = Child::start(program, &["serve", "--config", config])?;
@@ -42,10 +45,10 @@ impl Service {
     }
 }
 
-fn configuration(upstream: &str, address: SocketAddr, admin: SocketAddr) -> String {
+fn configuration(upstream: &str, address: SocketAddr, admin: SocketAddr, settings: &str) -> String {
     let mut text = format!(
         "server: {{ listen: \"{address}\", admin_listen: \"{admin}\" }}
-telemetry: {{ logs: {{ format: json, filter: warn }}, spans: true }}
+{settings}
 "
     );
     let mut section = |name: &str, entry: &dyn Fn(&str) -> String| {

@@ -23,8 +23,10 @@ use crate::{Mode, Outcome, scene::SCENES, scene::Scene};
 
 mod mcp;
 mod model;
+mod speech;
 
 pub use model::words;
+pub use speech::{PIECES, speech};
 
 /// The one tool.
 pub const TOOL: &str = "whoami";

@@ -11,11 +11,8 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header::HOST, uri::Scheme};
 use http_body_util::Full;
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::{client::legacy::connect::Connection, rt::TokioIo};
 use parking_lot::Mutex;
 use tokio::{
-    net::TcpStream,
     runtime::Handle,
     time::{Instant, sleep, timeout},
 };
@@ -25,12 +22,11 @@ use super::{
     Body, Connector, SendError,
     own::{Own, Unanswered},
     shared::Shared,
+    socket::Socket,
 };
 
 /// Node.js and uvicorn close idle connections after 5 s; a request must not meet that.
 const POOL_IDLE: Duration = Duration::from_secs(4);
-
-type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// The origins of one client, by scheme and authority.
 pub(super) struct Origins {
@@ -52,7 +48,7 @@ pub(super) struct Origin {
 #[derive(Default)]
 struct Kept {
     /// Idle ones of HTTP/1, who became idle last at the end.
-    idle: Vec<(Instant, Own<Io>)>,
+    idle: Vec<(Instant, Own<Socket>)>,
     /// One of HTTP/2.
     shared: Option<Shared>,
     /// Whether somebody closes those that are idle for too long.
@@ -61,13 +57,13 @@ struct Kept {
 
 /// A connection of HTTP/1 that can be given back.
 pub(super) struct Idle {
-    own: Own<Io>,
+    own: Own<Socket>,
     origin: Arc<Origin>,
 }
 
 /// A new connection, as the other side wants to speak.
 enum Connected {
-    Own(Own<Io>),
+    Own(Own<Socket>),
     Shared(Shared),
 }
 
@@ -158,7 +154,8 @@ impl Origin {
 
     async fn connect(&self) -> Result<Connected, SendError> {
         let io = self.connector.clone().call(self.uri.clone()).await.map_err(|_| SendError::Connect)?;
-        if !io.connected().is_negotiated_h2() {
+        let io = Socket::new(io);
+        if !io.wants_http2() {
             return Ok(Connected::Own(Own::begin(io).await?));
         }
         let new = Shared::begin(io).await?;
@@ -185,7 +182,7 @@ impl Origin {
 }
 
 impl Idle {
-    pub(super) fn own(&mut self) -> &mut Own<Io> {
+    pub(super) fn own(&mut self) -> &mut Own<Socket> {
         &mut self.own
     }
 

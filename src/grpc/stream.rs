@@ -39,7 +39,7 @@ struct Numbered {
     sequence: i32,
     turn: u32,
     /// An event that has come, and waits for others.
-    held: Option<Event>,
+    held: Option<Box<Event>>,
     /// When the last event came.
     spoke: Instant,
     /// Goes off after the silence, or before it: it is not set anew for each event.
@@ -49,7 +49,7 @@ struct Numbered {
 
 /// What there is to say next.
 enum Heard {
-    Event(Event),
+    Event(Box<Event>),
     Silence,
     End,
 }
@@ -66,7 +66,7 @@ impl Stream for Numbered {
                 self.spoke = Instant::now();
                 self.sequence += 1;
                 self.turn = event.turn;
-                Poll::Ready(Some(Ok(encode::event(self.run.id(), self.sequence, event))))
+                Poll::Ready(Some(Ok(encode::event(self.run.id(), self.sequence, *event))))
             }
             Heard::Silence => {
                 self.spoke = Instant::now();

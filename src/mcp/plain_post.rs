@@ -53,10 +53,10 @@ pub(super) enum Answered {
     Interrupted(Events),
 }
 
-/// Posts a request.
+/// Posts a request. It is boxed, for it would stand in each future that it goes through.
 pub(super) async fn post(
     backend: Backend,
-    message: ClientJsonRpcMessage,
+    message: Box<ClientJsonRpcMessage>,
     posting: mpsc::Sender<Posted>,
 ) -> Result<(), Error> {
     let Some(exchange) = backend::exchange(&message) else {
@@ -73,11 +73,11 @@ pub(super) async fn post(
 
 async fn post_unless_abandoned(
     backend: &Backend,
-    message: ClientJsonRpcMessage,
+    message: Box<ClientJsonRpcMessage>,
     exchange: Option<Arc<Exchange>>,
     posting: &mpsc::Sender<Posted>,
 ) -> Result<(), Error> {
-    let ClientJsonRpcMessage::Request(request) = &message else { return Ok(()) };
+    let ClientJsonRpcMessage::Request(request) = &*message else { return Ok(()) };
     let (answer, rest) = match answered(backend, &message).await? {
         Answered::Whole(answer, rest) => (answer, rest),
         Answered::Interrupted(left) => {
@@ -113,7 +113,7 @@ pub(super) async fn answered(backend: &Backend, message: &ClientJsonRpcMessage) 
 /// Hands a request and its answer, which has begun, on to rmcp's transport.
 async fn hand_on(
     answer: StreamableHttpPostResponse,
-    message: ClientJsonRpcMessage,
+    message: Box<ClientJsonRpcMessage>,
     exchange: Option<Arc<Exchange>>,
     posting: &mpsc::Sender<Posted>,
 ) -> Result<(), Error> {
@@ -121,7 +121,7 @@ async fn hand_on(
     let exchange = exchange.ok_or(Error::UnexpectedEndOfStream)?;
     exchange.keep_posted(answer);
     let (told, sent) = oneshot::channel();
-    let begun = Posted::Begun(Box::new(Begun { exchange, message, told }));
+    let begun = Posted::Begun(Box::new(Begun { exchange, message: *message, told }));
     posting.send(begun).await.map_err(|_| Error::TransportChannelClosed)?;
     sent.await.unwrap_or(Ok(()))
 }

@@ -136,7 +136,7 @@ impl rmcp::transport::Transport<RoleClient> for Transport {
     ) -> impl Future<Output = Result<(), Error>> + Send + 'static {
         progress::withhold_token(&mut message);
         if self.is_plain(&message) {
-            plain_post::post(self.backend.clone(), message, self.posting.clone()).boxed()
+            plain_post::post(self.backend.clone(), Box::new(message), self.posting.clone()).boxed()
         } else if self.is_done(&message) {
             future::ready(Ok(())).boxed()
         } else {

@@ -110,6 +110,7 @@ impl Model for Anthropic {
     }
 
     fn stream<'a>(&'a self, request: Request<'a>) -> BoxStream<'a, Result<Piece, Error>> {
-        self.ask_streamed(request).try_flatten_stream().boxed()
+        // Boxed alone, too, to be gone when the answer begins: it is large, and a stream may be open for long.
+        self.ask_streamed(request).boxed().try_flatten_stream().boxed()
     }
 }

@@ -85,7 +85,7 @@ impl<M: Model> Model for Retrying<M> {
     }
 
     fn stream<'a>(&'a self, request: Request<'a>) -> BoxStream<'a, Result<Piece, Error>> {
-        self.begun(request).try_flatten_stream().boxed()
+        self.begun(request).boxed().try_flatten_stream().boxed()
     }
 }
 

@@ -70,7 +70,7 @@ struct Request<'a> {
 pub(super) struct Calling<'a> {
     pub(super) context: &'a Context,
     pub(super) tools: &'a ToolTable,
-    pub(super) connections: &'a HashMap<String, Connection>,
+    pub(super) connections: &'a HashMap<String, Box<Connection>>,
     pub(super) turn: u32,
     /// How many calls the run had before those of this turn.
     pub(super) first: usize,

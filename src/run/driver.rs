@@ -61,13 +61,14 @@ struct Work {
     tools: ToolTable,
     /// What was consumed for the turn that is not over.
     spent: Spent,
-    connections: HashMap<String, Connection>,
+    connections: HashMap<String, Box<Connection>>,
     /// Why optional servers can't be used.
     unavailable: Vec<mcp::Error>,
 }
 
-/// Performs a run, from its first event to its end.
-pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
+/// Performs a run, from its first event to its end. Its context is boxed, since it would stand in each future that it goes
+/// through, and a run may be open for long.
+pub(super) async fn drive(mut context: Box<Context>) -> Result<Report, Error> {
     if !context.request.labels.is_empty() {
         let labels = format!("{:?}", context.request.labels);
         context.request.correlation.span.record("runwright.labels", labels);
@@ -346,13 +347,13 @@ impl Work {
 }
 
 /// Connects to the agent's servers; nothing is sent yet.
-fn connect(context: &Context) -> HashMap<String, Connection> {
+fn connect(context: &Context) -> HashMap<String, Box<Connection>> {
     let request = &context.request;
     let outgoing = request.correlation.outgoing(&request.correlation.span);
     let connections = request.headers.by_server().iter().filter_map(|(name, headers)| {
         let (correlation, outgoing) = (request.correlation.clone(), outgoing.clone());
         let connection = context.runner.servers.connect(name, headers.clone(), correlation, outgoing)?;
-        Some((name.clone(), connection))
+        Some((name.clone(), Box::new(connection)))
     });
     connections.collect()
 }

@@ -33,7 +33,7 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Run {
     run_id: RunId,
     request_id: RequestId,
-    events: Option<mpsc::Receiver<Event>>,
+    events: Option<mpsc::Receiver<Box<Event>>>,
     work: Work,
     stop: Arc<Stop>,
     /// Until it is dropped, the run's reader may not have heard of the end.
@@ -55,15 +55,15 @@ pub(super) enum Work {
 pub(super) enum Sink {
     /// Nowhere.
     Silent,
-    /// To the run's reader.
-    Stream(mpsc::Sender<Event>),
+    /// To the run's reader. Boxed, for each run has room for 32 from its start.
+    Stream(mpsc::Sender<Box<Event>>),
 }
 
 impl Run {
     pub(super) fn new(
         run_id: RunId,
         request_id: RequestId,
-        events: Option<mpsc::Receiver<Event>>,
+        events: Option<mpsc::Receiver<Box<Event>>>,
         work: Work,
         stop: Arc<Stop>,
         reading: DropGuard,
@@ -77,12 +77,12 @@ impl Run {
     }
 
     /// The next event; `None` when there are no more. A unary run has none.
-    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Event>>> {
         self.events.as_mut().map_or(Poll::Ready(None), |events| events.poll_recv(cx))
     }
 
     /// An event that has come already.
-    pub fn ready_event(&mut self) -> Option<Event> {
+    pub fn ready_event(&mut self) -> Option<Box<Event>> {
         self.events.as_mut().and_then(|events| events.try_recv().ok())
     }
 
@@ -118,7 +118,7 @@ impl Drop for Run {
 }
 
 impl Sink {
-    pub(super) fn new(mode: Mode) -> (Self, Option<mpsc::Receiver<Event>>) {
+    pub(super) fn new(mode: Mode) -> (Self, Option<mpsc::Receiver<Box<Event>>>) {
         match mode {
             Mode::Unary => (Self::Silent, None),
             Mode::Streamed => {
@@ -135,17 +135,18 @@ impl Sink {
     /// Passes an event on, when its reader has room for it. `what` is not made for nobody.
     pub(super) async fn emit(&self, turn: u32, what: impl FnOnce() -> What) -> Result<(), Failure> {
         let Self::Stream(sender) = self else { return Ok(()) };
-        let event = Event { time: SystemTime::now(), turn, what: what() };
+        let event = Box::new(Event { time: SystemTime::now(), turn, what: what() });
         match sender.try_send(event) {
             Ok(()) => Ok(()),
             Err(TrySendError::Closed(_)) => Err(Failure::CallerGone),
-            Err(TrySendError::Full(event)) => wait_to_send(sender, event).await,
+            // Boxed, since each place that emits has room for it.
+            Err(TrySendError::Full(event)) => Box::pin(wait_to_send(sender, event)).await,
         }
     }
 }
 
 /// Waits until a slow reader has room for an event.
-async fn wait_to_send(sender: &mpsc::Sender<Event>, event: Event) -> Result<(), Failure> {
+async fn wait_to_send(sender: &mpsc::Sender<Box<Event>>, event: Box<Event>) -> Result<(), Failure> {
     sender.send_timeout(event, STALL_TIMEOUT).await.map_err(|error| match error {
         SendTimeoutError::Timeout(_) => Failure::StreamStalled,
         SendTimeoutError::Closed(_) => Failure::CallerGone,

@@ -176,7 +176,7 @@ impl Runner {
             };
             state.live.enter(run_id, token, live)
         });
-        let context = Context {
+        let context = Box::new(Context {
             run_id,
             request,
             model,
@@ -188,7 +188,7 @@ impl Runner {
             inputs,
             begun: Begun::default(),
             closing: state.closing.clone(),
-        };
+        });
         let (tasks, reader) = (state.tasks.clone(), CancellationToken::new());
         let reading = reader.clone().drop_guard();
         let work = async move {

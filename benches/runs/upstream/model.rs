@@ -5,14 +5,14 @@ use std::{convert::Infallible, iter, sync::LazyLock};
 use axum::{
     body::{Body, Bytes},
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use futures_util::{StreamExt, stream};
 use memchr::memmem;
 use serde_json::{Value, json};
 
-use super::{Kind, Stage, TOOL, response};
+use super::{Kind, Stage, TOOL, response, speech};
 use crate::{Mode, scene::SCENES};
 
 /// The answers of a scene's model: a whole body, or events; first and second.
@@ -30,7 +30,11 @@ pub fn words() -> String {
     (1..=32).map(|n| format!("word{n:02}")).collect::<Vec<_>>().join(" ")
 }
 
-pub(super) async fn answer(State(stage): State<Stage>, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn answer(
+    State(stage): State<Stage>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, StatusCode> {
     // What is asked stands at the ends; results in the middle may be long.
     let has_result = memmem::find(&body, br#""role":"tool""#).is_some();
     let mode = if memmem::find(&body, br#""stream":true"#).is_some() { Mode::Streamed } else { Mode::Unary };
@@ -40,9 +44,14 @@ pub(super) async fn answer(State(stage): State<Stage>, headers: HeaderMap, body:
     let frames = if has_result { &answers.second } else { &answers.first };
     let frames = &frames[mode as usize];
     if mode == Mode::Unary {
-        return response("application/json", Body::from(frames[0].clone()));
+        return Ok(response("application/json", Body::from(frames[0].clone())));
     }
-    let events = stream::iter(frames.iter().cloned().map(Ok::<_, Infallible>));
+    let frames = match stage.scene.addresses_caller && has_result {
+        // One request's tool result is another's caller: the model refuses it, and the run fails.
+        true => spoken(&caller(&body).ok_or(StatusCode::BAD_REQUEST)?),
+        false => frames.clone(),
+    };
+    let events = stream::iter(frames.into_iter().map(Ok::<_, Infallible>));
     if has_result && stage.scene.held {
         let mut released = stage.upstream.released.subscribe();
         let wait = stream::once(async move {
@@ -51,9 +60,27 @@ pub(super) async fn answer(State(stage): State<Stage>, headers: HeaderMap, body:
             Ok(Bytes::new())
         });
         let held = events.clone().take(1).chain(wait).chain(events.skip(1));
-        return response("text/event-stream", Body::from_stream(held));
+        return Ok(response("text/event-stream", Body::from_stream(held)));
     }
-    response("text/event-stream", Body::from_stream(events))
+    Ok(response("text/event-stream", Body::from_stream(events)))
+}
+
+/// Who asks, if the input and the tool's result agree on it.
+fn caller(body: &[u8]) -> Option<String> {
+    let request: Value = serde_json::from_slice(body).ok()?;
+    let says = |role: &str| {
+        let messages = request["messages"].as_array()?;
+        let message = messages.iter().rfind(|message| message["role"] == role)?;
+        message["content"].as_str()
+    };
+    let (asked, told) = (says("user")?.rsplit(' ').next()?, says("tool")?);
+    (asked == told).then(|| told.to_owned())
+}
+
+/// The events of a long answer to a caller.
+fn spoken(caller: &str) -> Vec<Bytes> {
+    let pieces = (0..speech::PIECES).map(|number| json!({ "content": speech::piece(caller, number) }));
+    streamed(pieces, "stop")
 }
 
 impl Answers {
