@@ -38,6 +38,7 @@ use crate::{
             self, agent_service_server::AgentServiceServer, catalog_service_server::CatalogServiceServer,
         },
     },
+    reload::Reloads,
     run::Runner,
 };
 use accept::Accepting;
@@ -83,15 +84,15 @@ pub struct Listeners {
     pub admin: TcpListener,
 }
 
-/// Serves until the first of the `signals`, and then for as long as live runs take, at most `drain_timeout`; another signal
+/// Serves until the first of the `signals`, and then for as long as live runs take, at most the configured time; another signal
 /// ends the live runs at once. A stream of signals that ends is none.
 ///
 /// # Errors
 /// A server can't be built, or fails.
 pub async fn serve(
-    config: &Config,
     listeners: Listeners,
     runner: Runner,
+    reloads: Reloads,
     mut signals: impl Stream<Item = ()> + Unpin,
 ) -> Result<(), Error> {
     let ready = Arc::new(AtomicBool::new(true));
@@ -101,7 +102,7 @@ pub async fn serve(
     let incoming = Accepting::new(connections);
     let serving = router.serve_with_incoming_shutdown(incoming, goaway.clone().cancelled_owned());
     let mut grpc: JoinHandle<Result<(), Error>> = tokio::spawn(async { Ok(serving.await?) });
-    let admin_router = admin::router(ready.clone());
+    let admin_router = admin::router(ready.clone(), reloads);
     let mut admin: JoinHandle<Result<(), Error>> =
         tokio::spawn(async { axum::serve(listeners.admin, admin_router).await.map_err(Error::Admin) });
 
@@ -111,7 +112,7 @@ pub async fn serve(
         ended = &mut admin => return ended?,
     }
     ready.store(false, Ordering::Relaxed);
-    drain(config, &runner, &health, next(&mut signals)).await;
+    drain(&runner, &health, next(&mut signals)).await;
     goaway.cancel();
     // tonic waits for every connection, a silent one too, for ever.
     let _ = timeout(FLUSH_TIMEOUT, grpc).await;
@@ -164,13 +165,13 @@ async fn next(signals: &mut (impl Stream<Item = ()> + Unpin)) {
 }
 
 /// Takes no more runs, and waits for the live ones; those that take too long, or longer than until `hurry`, are ended.
-async fn drain(config: &Config, runner: &Runner, health: &HealthReporter, hurry: impl Future<Output = ()>) {
+async fn drain(runner: &Runner, health: &HealthReporter, hurry: impl Future<Output = ()>) {
     runner.close();
     set_health(health, ServingStatus::NotServing).await;
     info!(live_runs = runner.live_runs(), "Shutting down: no more runs are taken, live ones go on");
     let why = tokio::select! {
         () = runner.drained() => return,
-        () = sleep(config.drain_timeout) => "The time to drain is over: live runs are ended",
+        () = sleep(runner.parts().limits.drain_timeout) => "The time to drain is over: live runs are ended",
         () = hurry => "Told again to shut down: live runs are ended",
     };
     info!(live_runs = runner.live_runs(), "{why}");

@@ -34,8 +34,9 @@ impl AgentHandlers {
         mode: Mode,
     ) -> Result<Run, Error> {
         let deadline = metadata::deadline(request.extensions());
-        let request = decode::run_request(request.into_inner(), &self.0, correlation, deadline)?;
-        self.0.start(request, mode)
+        let parts = self.0.parts();
+        let request = decode::run_request(request.into_inner(), &parts, correlation, deadline)?;
+        self.0.start(parts, request, mode)
     }
 }
 

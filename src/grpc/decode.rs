@@ -14,8 +14,8 @@ use super::{CallDeadline, proto};
 use crate::{
     agent::Agent,
     run::{
-        Answer, AskedModel, Error, Failure, ForServers, ModelHeaders, Naming, RawSet, Replacement, Requested,
-        RunRequest, Runner, Sets, Violation, Violations, key, plan,
+        Answer, AskedModel, Error, Failure, ForServers, ModelHeaders, Naming, Parts, RawSet, Replacement,
+        Requested, RunRequest, Sets, Violation, Violations, key, plan,
     },
     trace::Correlation,
 };
@@ -33,16 +33,16 @@ const INPUT_TIMEOUT: &str = "it is not negative; leave it out to wait as long as
 /// There is no such agent, or fields are wrong.
 pub(super) fn run_request(
     request: proto::RunRequest,
-    runner: &Runner,
+    parts: &Parts,
     correlation: Correlation,
     callers: Option<CallDeadline>,
 ) -> Result<RunRequest, Error> {
     let refuse = |failure| Error::refused(correlation.request_id.clone(), failure);
-    let agent = runner.agent(&request.agent).map_err(refuse)?;
+    let agent = parts.agent(&request.agent).map_err(refuse)?;
     let mut options = request.options.unwrap_or_default();
     let ignore_unused = options.ignore_unused_headers;
     let requested = headers(request.per_run_mcp_headers, request.mcp_headers, ignore_unused);
-    let (plan, mut violations) = plan(&agent, &runner.parts().servers, &requested);
+    let (plan, mut violations) = plan(&agent, &parts.servers, &requested);
     let client_tools = client_tools::decode(mem::take(&mut options.client_tools), &agent, &mut violations);
     let naming = Naming::of(&agent, !client_tools.is_empty());
     let Conversation { messages: history, open } =
@@ -68,7 +68,7 @@ pub(super) fn run_request(
     if !violations.is_empty() {
         return Err(refuse(Failure::Invalid(violations)));
     }
-    let limit = timeout.unwrap_or(Duration::MAX).min(agent.timeout).min(runner.parts().limits.run_timeout);
+    let limit = timeout.unwrap_or(Duration::MAX).min(agent.timeout).min(parts.limits.run_timeout);
     let own = Instant::now() + limit;
     Ok(RunRequest {
         model,

@@ -12,14 +12,13 @@ use tokio::{task::unconstrained, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Failure, RunRequest, Standing, ToolChoice, Violation, audit,
+    Error, Failure, Parts, RunRequest, Standing, ToolChoice, Violation, audit,
     authorization::{Repeats, Waits},
     calls::{Calling, Ended},
     handle::Sink,
     inputs::{Inputs, pending},
     machine::{Beginning, Conclusion, Machine, Next, Step},
     record,
-    runner::Parts,
     stop::Stop,
     tools::{Naming, ToolTable},
 };

@@ -1,18 +1,16 @@
-//! Addresses and the process's life, as they are configured.
+//! Addresses and the key of digests, as they are configured.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use crate::credential;
 
-/// Addresses and the process's life.
+/// Addresses and the key of digests. They are the process's for as long as it lives.
 #[derive(Clone)]
 pub struct Config {
     /// Where gRPC is served.
     pub listen: SocketAddr,
     /// Where `/livez` and `/readyz` are served.
     pub admin_listen: SocketAddr,
-    /// How long live runs may go on after SIGTERM.
-    pub drain_timeout: Duration,
     /// The key of the digests of header values; `None`: a random one for this process.
     pub digest_key: Option<credential::Source>,
 }
