@@ -49,8 +49,14 @@ async fn an_unchanged_registration_keeps_its_client_and_a_changed_one_opens_anot
         assert_eq!((run().await, kept()), (opened + 1, 1), "{changed}");
     }
     let opened = count(&crm, "initialize");
-    reloading.reload(&yaml.replace("tools_ttl: 5m", "timeouts: { call: 5s }")).await;
+    let last = yaml.replace("tools_ttl: 5m", "timeouts: { call: 5s }");
+    reloading.reload(&last).await;
     assert_eq!(run().await, opened + 1, "whatever it is that changes");
+    // An open client was told how many requests it may have under way.
+    reloading.reload(&last).await;
+    assert_eq!(kept(), 1);
+    reloading.reload(&format!("{last}limits: {{ max_concurrent_runs: 20000 }}\n")).await;
+    assert_eq!(kept(), 0);
 }
 
 #[tokio::test]
