@@ -29,6 +29,8 @@ pub struct Agent {
     pub max_tool_result_bytes: usize,
     /// What a run does when a tool fails.
     pub on_tool_error: OnToolError,
+    /// The most of its runs at once; `None`: as many as the process may have.
+    pub max_concurrent_runs: Option<usize>,
     /// The longest time of a run.
     pub timeout: Duration,
     /// Its MCP servers, in the configured order; each once.
@@ -103,6 +105,7 @@ impl Agent {
             max_tool_calls: None,
             max_tool_result_bytes: Self::MAX_TOOL_RESULT_BYTES,
             on_tool_error: OnToolError::default(),
+            max_concurrent_runs: None,
             timeout,
             mcp_servers: Vec::new(),
         }

@@ -8,8 +8,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::{
-    config::Config,
-    credential::Source,
+    config::{Config, Revisions},
     egress::{self, Egress, Profile},
     headers::DigestKey,
     mcp::Servers,
@@ -17,9 +16,17 @@ use crate::{
         self, Model, Retrying, anthropic::Anthropic, openai_chat::OpenAiChat,
         openai_responses::OpenAiResponses, scripted::Scripted,
     },
+    reload::Reloads,
     run::{Parts, Runner, Schemas},
     server::{self, Listeners},
 };
+use fixed::Fixed;
+use reload::InForce;
+
+mod fixed;
+mod reload;
+
+pub use reload::{Reloading, Trigger};
 
 /// Why the service does not start, or does not go on.
 #[derive(Debug, Error)]
@@ -51,7 +58,8 @@ pub enum Error {
 /// The service, put together and not started.
 pub struct App {
     server: server::Config,
-    runner: Runner,
+    in_force: InForce,
+    reloading: Option<Reloading>,
 }
 
 impl App {
@@ -61,7 +69,8 @@ impl App {
     /// See [`enum@Error`].
     pub fn new(config: Config) -> Result<Self, Error> {
         let egress = &*config.egress;
-        let digest_key = match config.server.digest_key.as_ref().and_then(Source::ready) {
+        let fixed = Fixed::of(&config);
+        let digest_key = match &fixed.digest_key {
             Some(key) => DigestKey::from_secret(key.as_bytes()),
             None => DigestKey::generate()?,
         };
@@ -75,14 +84,22 @@ impl App {
         )?;
         let runner = Runner::new(Parts {
             agents: config.agents.into_iter().map(|(name, agent)| (name, Arc::new(agent))).collect(),
-            models: models(config.models, egress)?,
+            models: models(config.models, egress, |_| None)?,
             servers,
-            schemas: Schemas::default(),
+            schemas: Arc::new(Schemas::default()),
             limits: config.limits,
             digest_key,
             instance: instance(),
         });
-        Ok(Self { server: config.server, runner })
+        let (revisions, filter) = (config.revisions, config.telemetry.filter);
+        let in_force =
+            InForce { runner, reloads: Reloads::none(), fixed: Arc::new(fixed), revisions, filter };
+        Ok(Self { server: config.server, in_force, reloading: None })
+    }
+
+    /// The same, which reloads its configuration.
+    pub fn reloading(self, reloading: Reloading) -> Self {
+        Self { reloading: Some(reloading), ..self }
     }
 
     /// Binds the configured addresses.
@@ -107,25 +124,69 @@ impl App {
         listeners: Listeners,
         signals: impl Stream<Item = ()> + Unpin,
     ) -> Result<(), Error> {
-        let Self { server, runner } = self;
+        let Self { server, in_force, reloading } = self;
+        let (runner, reloads) = (in_force.runner.clone(), in_force.reloads.clone());
+        let reload = async {
+            if let Some(reloading) = reloading {
+                reload::reload(reloading, in_force).await;
+            }
+            future::pending().await
+        };
         tokio::select! {
-            result = server::serve(&server, listeners, runner.clone(), signals) => Ok(result?),
+            result = server::serve(&server, listeners, runner.clone(), reloads, signals) => Ok(result?),
             () = runner.parts().servers.sweep() => future::pending().await,
+            never = reload => never,
         }
     }
 
     /// What runs agents.
     pub fn runner(&self) -> &Runner {
-        &self.runner
+        &self.in_force.runner
+    }
+
+    /// How reloads went.
+    pub fn reloads(&self) -> &Reloads {
+        &self.in_force.reloads
     }
 }
 
+/// What may be run after a reload. Models and servers that are configured as `before` are the same ones.
+fn parts_after(before: &Parts, config: Config, known: &Revisions, fixed: &Fixed) -> Result<Parts, Error> {
+    let Config { mut limits, kept_clients, models: configs, mcp_servers, agents, revisions, egress, .. } =
+        config;
+    limits.max_request_bytes = fixed.max_request_bytes;
+    let same_model =
+        |name: &str| before.models.get(name).filter(|_| revisions.same_model(known, name)).cloned();
+    let same_server = |name: &str| revisions.same_mcp_server(known, name);
+    let max_runs = limits.max_concurrent_runs;
+    Ok(Parts {
+        agents: agents.into_iter().map(|(name, agent)| (name, Arc::new(agent))).collect(),
+        models: models(configs, &egress, same_model)?,
+        servers: before.servers.after(
+            mcp_servers.into_values(),
+            same_server,
+            kept_clients,
+            max_runs,
+            &egress,
+        )?,
+        schemas: before.schemas.clone(),
+        limits,
+        digest_key: before.digest_key.clone(),
+        instance: before.instance.clone(),
+    })
+}
+
+/// The configured models; `known` has those that are there already.
 fn models(
     configs: BTreeMap<String, model::Config>,
     egress: &Egress,
+    known: impl Fn(&str) -> Option<Arc<dyn Model>>,
 ) -> Result<BTreeMap<String, Arc<dyn Model>>, Error> {
     let profile = Profile { connect_timeout: model::CONNECT_TIMEOUT };
     let models = configs.into_iter().map(|(name, config)| {
+        if let Some(model) = known(&name) {
+            return Ok((name, model));
+        }
         let model: Arc<dyn Model> = match config {
             model::Config::OpenAiChat(config) => {
                 Arc::new(Retrying(OpenAiChat::new(config, egress.client(profile)?)?))

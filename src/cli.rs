@@ -1,18 +1,22 @@
 //! The command line.
 
-use std::{env, path::PathBuf, process::ExitCode, task::Poll};
+use std::{env, path::PathBuf, process::ExitCode, sync::Arc, task::Poll, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use futures_util::stream;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use tokio::{
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 use tracing::{error, info};
 
 use crate::{
-    app::{App, Error},
-    config::{self, Config},
+    app::{App, Error, Reloading, Trigger},
+    config::{Config, Loader},
     telemetry,
 };
 
@@ -20,6 +24,9 @@ use crate::{
 const EXIT_CONFIG: u8 = 64;
 /// The service did not start, or failed.
 const EXIT_FAILED: u8 = 1;
+
+/// How often the files of the configuration are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Executes LLM agents over gRPC; every run carries its caller's own MCP headers.
 #[derive(Parser)]
@@ -47,19 +54,26 @@ struct Source {
 /// Runs the command line, and says what the process exits with.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
-        Command::Serve(source) => match load(&source) {
-            Ok(config) => serve(config),
-            Err(code) => code,
-        },
-        Command::Check(source) => match load(&source) {
+        Command::Serve(source) => {
+            let loader = loader(source);
+            match load(&loader) {
+                Ok(config) => serve(config, loader),
+                Err(code) => code,
+            }
+        }
+        Command::Check(source) => match load(&loader(source)) {
             Ok(config) => check(&config),
             Err(code) => code,
         },
     }
 }
 
-fn load(source: &Source) -> Result<Config, ExitCode> {
-    config::load(&source.config, &|name| env::var(name).ok()).map_err(|problems| {
+fn loader(source: Source) -> Loader {
+    Loader::new(source.config, |name| env::var(name).ok())
+}
+
+fn load(loader: &Loader) -> Result<Config, ExitCode> {
+    loader.load().map_err(|problems| {
         for problem in &problems {
             eprintln!("{problem}");
         }
@@ -77,11 +91,14 @@ fn check(config: &Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn serve(config: Config) -> ExitCode {
-    if let Err(error) = telemetry::install(&config.telemetry) {
-        eprintln!("{error}");
-        return ExitCode::from(EXIT_FAILED);
-    }
+fn serve(config: Config, loader: Loader) -> ExitCode {
+    let filter = match telemetry::install(&config.telemetry) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -89,7 +106,7 @@ fn serve(config: Config) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    let served = runtime.block_on(serve_until_signal(config));
+    let served = runtime.block_on(serve_until_signal(config, loader, filter));
     // Whatever connection is still open ends with the process.
     runtime.shutdown_background();
     match served {
@@ -104,10 +121,12 @@ fn serve(config: Config) -> ExitCode {
     }
 }
 
-async fn serve_until_signal(config: Config) -> Result<(), Error> {
+async fn serve_until_signal(config: Config, loader: Loader, filter: telemetry::Filter) -> Result<(), Error> {
+    let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let app = App::new(config)?;
+    let (loader, triggers) = (Arc::new(loader), triggers(hangup));
+    let app = App::new(config)?.reloading(Reloading { loader, triggers, filter: Some(filter) });
     let listeners = app.listen().await?;
     info!(
         listen = listeners.grpc.local_addr().ok().map(|address| address.to_string()),
@@ -120,4 +139,17 @@ async fn serve_until_signal(config: Config) -> Result<(), Error> {
         if told { Poll::Ready(Some(())) } else { Poll::Pending }
     });
     app.serve(listeners, signals).await
+}
+
+/// When the configuration is read again: on SIGHUP at once, and where its files have changed.
+fn triggers(mut hangup: Signal) -> BoxStream<'static, Trigger> {
+    let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    stream::poll_fn(move |cx| {
+        if let Poll::Ready(told) = hangup.poll_recv(cx) {
+            return Poll::Ready(told.map(|()| Trigger::Told));
+        }
+        looks.poll_tick(cx).map(|_| Some(Trigger::Look))
+    })
+    .boxed()
 }

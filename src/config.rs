@@ -9,7 +9,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{agent::Agent, egress::Egress, mcp, model, run};
-use decode::{At, Context};
+use decode::At;
+use loader::Common;
 use names::Names;
 
 mod agents;
@@ -19,10 +20,12 @@ mod endpoint;
 mod files;
 mod kept_clients;
 mod limits;
+mod loader;
 mod mcp_servers;
 mod models;
 mod names;
 mod problem;
+mod revision;
 mod server;
 mod source;
 mod telemetry;
@@ -30,13 +33,16 @@ mod telemetry;
 mod tests;
 mod token;
 mod units;
+mod versions;
 mod yaml;
 
+pub use loader::{Loaded, Loader};
 pub use problem::Problem;
+pub use revision::Revisions;
 
 /// The whole configuration. Names in it are resolved: each agent's model and MCP servers are there.
 pub struct Config {
-    /// Addresses and the process's life.
+    /// Addresses and the key of digests.
     pub server: crate::server::Config,
     /// Bounds on runs.
     pub limits: run::Limits,
@@ -50,6 +56,8 @@ pub struct Config {
     pub agents: BTreeMap<String, Agent>,
     /// Logs and spans.
     pub telemetry: crate::telemetry::Config,
+    /// What tells which models and MCP servers are as they were before a reload.
+    pub revisions: Revisions,
     /// The HTTP clients. The sources of tokens have them already.
     pub egress: Arc<Egress>,
 }
@@ -66,33 +74,31 @@ const KEYS: [&str; 7] = ["server", "limits", "kept_clients", "models", "mcp_serv
 /// # Errors
 /// All that is wrong, in the order of its places.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
-    let files = files::read(path);
-    let context = Context::new(environment, files.problems);
-    let config = decode(&At::root(&context, &files.root), files.whole);
-    let problems = context.into_problems();
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
+    loader::read(path, environment, &Common::default()).0
 }
 
 /// Takes the whole tree; `whole`: whether it is all there, so that a name that is not in it is one too many.
 fn decode(root: &At<'_>, whole: bool) -> Config {
-    let egress = Arc::clone(&root.context.egress);
+    let egress = Arc::clone(&root.context.common.egress);
     let root = root.fields(&KEYS);
     let (models, mcp_servers) = (root.entries("models"), root.entries("mcp_servers"));
     let model_names = Names::new("model", &models, whole);
     let server_names = Names::new("MCP server", &mcp_servers, whole);
-    let limits = limits::decode(&root);
+    let mut limits = limits::decode(&root);
+    let server = server::decode(&root, &mut limits);
     let run_timeout = limits.run_timeout;
     let registered = mcp_servers::decode(&mcp_servers);
     let known =
         agents::Known { models: &model_names, servers: &server_names, registered: &registered, run_timeout };
     Config {
-        server: server::decode(&root, run_timeout),
+        server,
         limits,
         kept_clients: kept_clients::decode(&root),
         models: models::decode(&models, &server_names),
         agents: agents::decode(&root.entries("agents"), &known),
         mcp_servers: registered,
         telemetry: telemetry::decode(&root),
+        revisions: Revisions::of(&models, &mcp_servers),
         egress,
     }
 }

@@ -24,7 +24,7 @@ pub use oauth::{
     Algorithm, Authority, ClientCredentials, KeyError, KeySource, PrivateKey, Proof, Resource, SigningKey,
     canonical_url,
 };
-pub use token::TokenSource;
+pub use token::{TokenSource, WeakTokenSource};
 
 /// The source of one value, such as a registered header's or a model's key.
 #[derive(Clone)]

@@ -9,6 +9,7 @@
 //! adapters · credential → egress · sse                                every HTTP client, bounded bodies and events
 //! all → headers · message · tool · settings · event · agent · id · credential · trace   plain data
 //! all → schema                                                        JSON Schemas of others, and what fits them
+//! all → reload                                                    how reloads went
 //! all → scrub                                                         secrets out of text
 //! ```
 //!
@@ -27,6 +28,7 @@ pub mod id;
 pub mod mcp;
 pub mod message;
 pub mod model;
+pub mod reload;
 pub mod run;
 pub mod schema;
 pub mod scrub;

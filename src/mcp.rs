@@ -31,7 +31,13 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use http::StatusCode;
 use thiserror::Error as ThisError;
@@ -55,7 +61,17 @@ pub use tools::{DroppedTool, Tool, ToolList};
 /// The registered MCP servers, and the clients that are kept for them.
 pub struct Servers {
     registrations: BTreeMap<String, Arc<Registration>>,
+    kept_clients: KeptClients,
+    common: Arc<Common>,
+}
+
+/// What stays the same when servers are registered anew.
+struct Common {
     pool: Arc<Pool>,
+    /// The number of the next registration: none comes twice in a process.
+    next: AtomicU64,
+    /// What identities are told apart with.
+    key: DigestKey,
 }
 
 /// Why a server can't be used. The texts are ours: nothing of a server's body is in them.
@@ -104,13 +120,52 @@ impl Servers {
         key: DigestKey,
         egress: &Egress,
     ) -> Result<Self, egress::Error> {
+        let common = Common { pool: Arc::new(Pool::new(kept_clients)), next: AtomicU64::new(0), key };
+        let none = Self { registrations: BTreeMap::new(), kept_clients, common: Arc::new(common) };
+        none.after(configs, |_| false, kept_clients, max_concurrent_runs, egress)
+    }
+
+    /// What is registered after a reload. A server that is `unchanged` keeps its registration, and with it all that was found
+    /// out about it and its kept clients. Nothing has happened before [`take_over`](Self::take_over).
+    ///
+    /// # Errors
+    /// See [`egress::Error`].
+    pub fn after(
+        &self,
+        configs: impl IntoIterator<Item = ServerConfig>,
+        unchanged: impl Fn(&str) -> bool,
+        kept_clients: KeptClients,
+        max_concurrent_runs: usize,
+        egress: &Egress,
+    ) -> Result<Self, egress::Error> {
+        let common = &self.common;
         let mut registrations = BTreeMap::new();
-        for (number, config) in (0..).zip(configs) {
+        for config in configs {
             let name = config.name.clone();
-            let registration = Registration::new(number, config, egress, max_concurrent_runs, key.clone())?;
-            registrations.insert(name, Arc::new(registration));
+            let before = self.registrations.get(&name).filter(|_| unchanged(&name));
+            // Its open clients were told how many requests they may have under way.
+            let before = before.filter(|before| before.max_concurrent_requests >= max_concurrent_runs);
+            let registration = match before {
+                Some(before) => before.clone(),
+                None => {
+                    let number = common.next.fetch_add(1, Ordering::Relaxed);
+                    let key = common.key.clone();
+                    Arc::new(Registration::new(number, config, egress, max_concurrent_runs, key)?)
+                }
+            };
+            registrations.insert(name, registration);
         }
-        Ok(Self { registrations, pool: Arc::new(Pool::new(kept_clients)) })
+        Ok(Self { registrations, kept_clients, common: common.clone() })
+    }
+
+    /// Takes the place of what was registered before: no client is kept any more of what is not registered now. Those that
+    /// runs lease end with the last of these runs.
+    pub fn take_over(&self, before: &Self) {
+        let current: BTreeSet<u64> = self.registrations.values().map(|registered| registered.key()).collect();
+        for gone in before.registrations.values().filter(|gone| !current.contains(&gone.key())) {
+            gone.retire();
+        }
+        self.common.pool.rebound(self.kept_clients, &current);
     }
 
     /// A server's configuration.
@@ -132,17 +187,20 @@ impl Servers {
         outgoing: Outgoing,
     ) -> Option<Connection> {
         let registration = self.registrations.get(name)?;
-        Some(Connection::new(self.pool.clone(), registration.clone(), headers, correlation, outgoing))
+        let pool = self.common.pool.clone();
+        Some(Connection::new(pool, registration.clone(), headers, correlation, outgoing))
     }
 
     /// Closes clients that nobody uses, and gives up what stays of them after long, for as long as the process lives.
-    pub async fn sweep(&self) {
-        self.pool.sweep().await;
+    /// That goes on when servers are registered anew.
+    pub fn sweep(&self) -> impl Future<Output = ()> + Send + use<> {
+        let pool = self.common.pool.clone();
+        async move { pool.sweep().await }
     }
 
     /// How many clients are kept, those that doze included.
     pub fn kept_clients(&self) -> usize {
-        self.pool.len()
+        self.common.pool.len()
     }
 }
 

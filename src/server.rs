@@ -38,6 +38,7 @@ use crate::{
             self, agent_service_server::AgentServiceServer, catalog_service_server::CatalogServiceServer,
         },
     },
+    reload::Reloads,
     run::Runner,
 };
 use accept::Accepting;
@@ -78,7 +79,7 @@ pub struct Listeners {
     pub admin: TcpListener,
 }
 
-/// Serves until the first of the `signals`, and then for as long as live runs take, at most `drain_timeout`; another signal
+/// Serves until the first of the `signals`, and then for as long as live runs take, at most the configured time; another signal
 /// ends the live runs at once. A stream of signals that ends is none.
 ///
 /// # Errors
@@ -87,6 +88,7 @@ pub async fn serve(
     config: &Config,
     listeners: Listeners,
     runner: Runner,
+    reloads: Reloads,
     mut signals: impl Stream<Item = ()> + Unpin,
 ) -> Result<(), Error> {
     let ready = Arc::new(AtomicBool::new(true));
@@ -97,7 +99,7 @@ pub async fn serve(
     let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)).map_ok(Gathered::new);
     let serving = connections.clone();
     let mut grpc = tokio::spawn(async move { serving.serve(Accepting::new(incoming)).await });
-    let admin_router = admin::router(ready.clone());
+    let admin_router = admin::router(ready.clone(), reloads);
     let mut admin: JoinHandle<Result<(), Error>> =
         tokio::spawn(async { axum::serve(listeners.admin, admin_router).await.map_err(Error::Admin) });
 
@@ -109,7 +111,7 @@ pub async fn serve(
     ready.store(false, Ordering::Relaxed);
     runner.close();
     connections.leave();
-    drain(config, &runner, &health, next(&mut signals)).await;
+    drain(&runner, &health, next(&mut signals)).await;
     // A connection may have a call that never ends, and a client that never goes.
     let _ = timeout(FLUSH_TIMEOUT, connections.close()).await;
     admin.abort();
@@ -154,12 +156,12 @@ async fn next(signals: &mut (impl Stream<Item = ()> + Unpin)) {
 }
 
 /// Takes no more runs, and waits for the live ones; those that take too long, or longer than until `hurry`, are ended.
-async fn drain(config: &Config, runner: &Runner, health: &HealthReporter, hurry: impl Future<Output = ()>) {
+async fn drain(runner: &Runner, health: &HealthReporter, hurry: impl Future<Output = ()>) {
     set_health(health, ServingStatus::NotServing).await;
     info!(live_runs = runner.live_runs(), "Shutting down: no more runs are taken, live ones go on");
     let why = tokio::select! {
         () = runner.drained() => return,
-        () = sleep(config.drain_timeout) => "The time to drain is over: live runs are ended",
+        () = sleep(runner.parts().limits.drain_timeout) => "The time to drain is over: live runs are ended",
         () = hurry => "Told again to shut down: live runs are ended",
     };
     info!(live_runs = runner.live_runs(), "{why}");

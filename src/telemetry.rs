@@ -4,6 +4,7 @@
 //! where they debug, and a configured filter must not be able to ask for that.
 
 mod config;
+mod filter;
 mod lines;
 
 use std::{io, panic};
@@ -13,6 +14,7 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{Layer, Registry, filter::LevelFilter, fmt::MakeWriter, layer::SubscriberExt};
 
 pub use config::{Config, LogFormat};
+pub use filter::Filter;
 
 use crate::trace::SpanMaker;
 
@@ -25,24 +27,29 @@ pub enum Error {
     /// The filter is not valid.
     #[error("the log filter is not valid: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The process has no logs any more.
+    #[error("the log filter can't be changed: {0}")]
+    Reload(#[from] tracing_subscriber::reload::Error),
     /// The process has logs already.
     #[error("the process has a tracing subscriber already")]
     Installed(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
-/// Sends this process's logs to standard output, and makes a panic say where, but not what.
+/// Sends this process's logs to standard output, and makes a panic say where, but not what. With the filter, which can be
+/// changed.
 ///
 /// # Errors
 /// See [`enum@Error`].
-pub fn install(config: &Config) -> Result<(), Error> {
+pub fn install(config: &Config) -> Result<Filter, Error> {
     let spans = config.spans.then(SpanMaker::of_ids);
-    tracing::subscriber::set_global_default(subscriber(config, io::stdout, spans)?)?;
+    let (subscriber, filter) = subscriber_and_filter(config, io::stdout, spans)?;
+    tracing::subscriber::set_global_default(subscriber)?;
     panic::set_hook(Box::new(|panicked| {
         // The message may hold anything; the place is enough to find it.
         let place = panicked.location().map(ToString::to_string);
         tracing::error!(place, "A panic");
     }));
-    Ok(())
+    Ok(filter)
 }
 
 /// What logs go through, with what makes spans. `None`: there are no spans.
@@ -57,10 +64,25 @@ pub fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = lines::lines(config, writer)?;
+    Ok(subscriber_and_filter(config, writer, spans)?.0)
+}
+
+/// The same, with its filter, which can be changed.
+///
+/// # Errors
+/// The filter is not valid.
+pub fn subscriber_and_filter<W>(
+    config: &Config,
+    writer: W,
+    spans: Option<SpanMaker>,
+) -> Result<(impl Subscriber + Send + Sync, Filter), Error>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let (lines, filter) = lines::lines(config, writer)?;
     // It hears of nothing: it is there to be found by those that begin a trace.
     let spans = spans.map(|spans| spans.with_filter(LevelFilter::OFF));
-    Ok(Registry::default().with(spans).with(lines))
+    Ok((Registry::default().with(spans).with(lines), filter))
 }
 
 impl<S: Subscriber> Layer<S> for SpanMaker {}

@@ -16,7 +16,7 @@ use crate::{
     settings::{ReasoningEffort, Settings},
 };
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "description",
     "instructions",
     "model",
@@ -31,6 +31,7 @@ const KEYS: [&str; 16] = [
     "max_tool_calls",
     "max_tool_result_bytes",
     "on_tool_error",
+    "max_concurrent_runs",
     "timeout",
     "mcp_servers",
 ];
@@ -82,6 +83,7 @@ fn agent(name: &str, at: &At<'_>, known: &Known<'_>) -> Option<Agent> {
         max_tool_calls: fields.optional("max_tool_calls", |at| at.number(1..=1_000_000)),
         max_tool_result_bytes: fields.or("max_tool_result_bytes", result_bytes, Agent::MAX_TOOL_RESULT_BYTES),
         on_tool_error: fields.or("on_tool_error", |at| at.one_of(&ON_TOOL_ERROR), OnToolError::TellModel),
+        max_concurrent_runs: fields.optional("max_concurrent_runs", |at| at.number(1..=1_000_000)),
         timeout: fields.or("timeout", units::duration, known.run_timeout),
         mcp_servers: fields.optional("mcp_servers", |at| servers(at, known)).unwrap_or_default(),
         // Last, so that what is above is looked at in any case.
@@ -96,6 +98,7 @@ fn instructions(at: &At<'_>) -> Option<String> {
         Kind::Text(text) => Some(text.clone()),
         Kind::Mapping(_) => at.fields(&FILE_KEYS).required("file", |at| {
             let path = source::path(at)?;
+            at.context.note_read(&path);
             let content = fs::read_to_string(&path);
             content.map_err(|error| at.problem(format!("{path:?}: the file can't be read: {error}"))).ok()
         }),

@@ -4,14 +4,15 @@
 //! some type is a function from `&At` to `Option`: at `None` the problem is put down already. Whether a configuration is
 //! good is decided once, at the end, by whether there are problems; until then a default stands in for what is wrong.
 
-use std::{cell::RefCell, ops::RangeInclusive, sync::Arc};
+use std::{cell::RefCell, ops::RangeInclusive, path::Path};
 
 use super::{
+    loader::Common,
     names,
     problem::{Problem, join_index, join_key},
+    versions::Versions,
     yaml::{Key, Kind, Mark, Node},
 };
-use crate::egress::Egress;
 
 /// The environment's variables, by name.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -20,9 +21,10 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 pub struct Context<'a> {
     /// Where `env` sources look.
     pub environment: &'a Environment<'a>,
-    /// What the sources of tokens are to send their requests over.
-    pub egress: Arc<Egress>,
+    /// What is shared with the configurations that were read before: what tokens are asked for over, and their sources.
+    pub common: &'a Common,
     problems: RefCell<Vec<Problem>>,
+    versions: RefCell<Versions>,
 }
 
 /// A node, and how one came to it.
@@ -43,17 +45,28 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Begins, with the problems that there are already.
-    pub fn new(environment: &'a Environment<'a>, problems: Vec<Problem>) -> Self {
-        Self { environment, egress: Arc::default(), problems: RefCell::new(problems) }
+    /// Begins, with the problems that there are already, and the versions of the files.
+    pub fn new(
+        environment: &'a Environment<'a>,
+        common: &'a Common,
+        problems: Vec<Problem>,
+        versions: Versions,
+    ) -> Self {
+        let (problems, versions) = (RefCell::new(problems), RefCell::new(versions));
+        Self { environment, common, problems, versions }
     }
 
-    /// All problems, in the order of their places.
-    pub fn into_problems(self) -> Vec<Problem> {
+    /// Notes that a file is read now, and not when it changes: then the whole configuration is.
+    pub fn note_read(&self, file: &Path) {
+        self.versions.borrow_mut().note(file);
+    }
+
+    /// All problems, in the order of their places, and the versions of all files that were noted.
+    pub fn end(self) -> (Vec<Problem>, Versions) {
         let mut problems = self.problems.into_inner();
         problems.sort();
         problems.dedup();
-        problems
+        (problems, self.versions.into_inner())
     }
 }
 

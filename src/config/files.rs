@@ -35,7 +35,7 @@ pub fn read(path: &Path) -> Files {
 
 /// The files of a configuration, sorted. Names that begin with a dot are passed over: Kubernetes keeps a mounted volume's
 /// versions in such folders.
-fn find(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+pub fn find(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     if !path.is_dir() {
         return vec![path.to_owned()];
     }

@@ -20,6 +20,8 @@ pub fn decode(root: &Fields<'_>) -> Limits {
             default.max_concurrent_runs,
         ),
         run_timeout: fields.or("run_timeout", units::duration, default.run_timeout),
+        // The section `server` has it.
+        drain_timeout: default.drain_timeout,
         max_request_bytes: fields.or("max_request_bytes", size, default.max_request_bytes),
     }
 }

@@ -9,7 +9,7 @@ use super::{
     decode::{At, Fields},
     source, units,
 };
-use crate::{credential::Source, server::Config};
+use crate::{credential::Source, run::Limits, server::Config};
 
 const KEYS: [&str; 5] = ["listen", "admin_listen", "max_connection_age", "drain_timeout", "digest_key"];
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
@@ -18,14 +18,14 @@ const MAX_CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 /// The shortest key of digests, in bytes.
 const MIN_DIGEST_KEY_BYTES: usize = 16;
 
-/// Takes the section; `run_timeout` is the default of `drain_timeout`.
-pub fn decode(root: &Fields<'_>, run_timeout: Duration) -> Config {
+/// Takes the section; its `drain_timeout` is one of the `limits`.
+pub fn decode(root: &Fields<'_>, limits: &mut Limits) -> Config {
     let fields = root.fields("server", &KEYS);
+    limits.drain_timeout = fields.or("drain_timeout", units::duration, limits.run_timeout);
     Config {
         listen: fields.or("listen", address, LISTEN),
         admin_listen: fields.or("admin_listen", address, ADMIN_LISTEN),
         max_connection_age: fields.or("max_connection_age", units::duration, MAX_CONNECTION_AGE),
-        drain_timeout: fields.or("drain_timeout", units::duration, run_timeout),
         digest_key: fields.optional("digest_key", digest_key),
     }
 }

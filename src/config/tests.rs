@@ -7,6 +7,7 @@ use super::{Config, load};
 mod accepted;
 mod caller_headers;
 mod files;
+mod loading;
 mod model_headers;
 mod refused;
 mod secrets;

@@ -5,6 +5,7 @@ use url::{Host, Url};
 use super::{
     decode::{At, Fields},
     endpoint,
+    revision::Revision,
     source::{self, Written},
     yaml::Kind,
 };
@@ -43,18 +44,18 @@ pub fn decode(at: &At<'_>, fields: &Fields<'_>, server: Option<&Url>, prefix: &s
     if let (Some(at), Err(refusal)) = (fields.get("prefix"), rules::check_value(&format!("{prefix}token"))) {
         at.problem(refusal.to_string());
     }
-    let http = Http::new(at.context.egress.clone());
+    let http = Http::new(at.context.common.egress.clone());
+    let revision = Revision::of(at, &[at.path(), server.map_or("", Url::as_str)]);
     let (place, prefix) = (at.path().to_owned(), prefix.to_owned());
-    match (fields.get(OAUTH), fields.get(GOOGLE)) {
-        (Some(oauth), None) => {
-            Some(TokenSource::new(place, prefix, client_credentials(oauth, server, http)?))
-        }
-        (None, Some(google)) => Some(TokenSource::new(place, prefix, google_id_token(google, server, http)?)),
+    let source = match (fields.get(OAUTH), fields.get(GOOGLE)) {
+        (Some(oauth), None) => TokenSource::new(place, prefix, client_credentials(oauth, server, http)?),
+        (None, Some(google)) => TokenSource::new(place, prefix, google_id_token(google, server, http)?),
         _ => {
             at.problem(format!("expected one of `{OAUTH}` and `{GOOGLE}`"));
-            None
+            return None;
         }
-    }
+    };
+    Some(at.context.common.token_source(revision, source))
 }
 
 fn client_credentials(at: &At<'_>, server: Option<&Url>, http: Http) -> Option<ClientCredentials> {

@@ -6,7 +6,10 @@
 //! task of its own: a run that leaves takes nothing from the others. A fetch that fails is an error to those who wait
 //! for it and to those who come within the next second; then the next one tries again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -59,6 +62,9 @@ pub struct Fetched {
 #[derive(Clone)]
 pub struct TokenSource(Arc<Kept>);
 
+/// A source of tokens that is there as long as somebody else holds it.
+pub struct WeakTokenSource(Weak<Kept>);
+
 struct Kept {
     /// Where it is configured, for the log.
     place: String,
@@ -91,6 +97,11 @@ impl TokenSource {
     pub fn new(place: String, prefix: String, issuer: impl Fetch + 'static) -> Self {
         let (state, turn) = (Mutex::default(), Arc::default());
         Self(Arc::new(Kept { place, prefix, issuer: Box::new(issuer), state, turn }))
+    }
+
+    /// The same source, which does not hold it.
+    pub fn downgrade(&self) -> WeakTokenSource {
+        WeakTokenSource(Arc::downgrade(&self.0))
     }
 
     /// The token, if there is one that has not expired. It is renewed in the background when that is due.
@@ -144,6 +155,13 @@ impl TokenSource {
             let _turn = turn;
             kept.fetch().await
         })
+    }
+}
+
+impl WeakTokenSource {
+    /// The source, if it is still there.
+    pub fn upgrade(&self) -> Option<TokenSource> {
+        self.0.upgrade().map(TokenSource)
     }
 }
 

@@ -36,14 +36,16 @@ impl AgentHandlers {
         mode: Mode,
     ) -> Result<Run, Error> {
         let refuse = |failure| Error::refused(correlation.request_id.clone(), failure);
-        let place = self.0.admit().map_err(refuse)?;
         let deadline = metadata::deadline(request.extensions());
         let mut request = request.into_inner();
-        let agent = self.0.agent(&request.agent).map_err(refuse)?;
+        let parts = self.0.parts();
+        let agent = parts.agent(&request.agent).map_err(refuse)?;
+        // Before the rest of the request is read: that takes time, and a schema in it more than a refusal may.
+        let place = self.0.admit(&parts, &agent).map_err(refuse)?;
         let schemas = Schemas::take(&mut request);
-        self.0.compile(&schemas.all()).await;
-        let request = decode::run_request(request, schemas, agent, &self.0, correlation, deadline)?;
-        self.0.start(place, request, mode)
+        parts.schemas.compile(&schemas.all()).await;
+        let request = decode::run_request(request, schemas, agent, &parts, correlation, deadline)?;
+        self.0.start(place, parts, request, mode)
     }
 }
 

@@ -32,7 +32,8 @@ impl CatalogHandlers {
     }
 
     fn agents(&self, request: &proto::ListAgentsRequest) -> Result<proto::ListAgentsResponse, Failure> {
-        let agents = self.0.parts().agents.values().map(|agent| &**agent);
+        let parts = self.0.parts();
+        let agents = parts.agents.values().map(|agent| &**agent);
         let (agents, next_page_token) =
             page(agents, |agent| &agent.name, request.page_size, &request.page_token)?;
         Ok(proto::ListAgentsResponse { agents: agents.into_iter().map(agent).collect(), next_page_token })
@@ -42,7 +43,8 @@ impl CatalogHandlers {
         &self,
         request: &proto::ListMcpServersRequest,
     ) -> Result<proto::ListMcpServersResponse, Failure> {
-        let servers = self.0.parts().servers.iter();
+        let parts = self.0.parts();
+        let servers = parts.servers.iter();
         let (servers, next_page_token) =
             page(servers, |server| &server.name, request.page_size, &request.page_token)?;
         let mcp_servers = servers.into_iter().map(mcp_server).collect();
@@ -53,9 +55,9 @@ impl CatalogHandlers {
         &self,
         request: proto::ExplainHeadersRequest,
     ) -> Result<proto::ExplainHeadersResponse, Failure> {
-        let agent = self.0.agent(&request.agent)?;
-        let requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
         let parts = self.0.parts();
+        let agent = parts.agent(&request.agent)?;
+        let requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
         let (plan, violations) = plan(&agent, &parts.servers, &requested, 0);
         let applied =
             plan.iter().map(|(server, sent)| (server.clone(), credential::applied(sent, &parts.digest_key)));
@@ -71,15 +73,16 @@ impl CatalogHandlers {
         rpc: &Rpc,
         deadline: Instant,
     ) -> Result<proto::ListToolsResponse, Failure> {
-        let agent = self.0.agent(&request.agent)?;
+        let parts = self.0.parts();
+        let agent = parts.agent(&request.agent)?;
         let mut requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
         requested.asked.clone_from(&request.mcp_servers);
-        let (plan, mut violations) = plan(&agent, &self.0.parts().servers, &requested, 0);
+        let (plan, mut violations) = plan(&agent, &parts.servers, &requested, 0);
         decode::check_servers("mcp_servers", &request.mcp_servers, &agent, &mut violations);
         if !violations.is_empty() {
             return Err(Failure::Invalid(violations));
         }
-        let listed = self.0.list_tools(&agent, plan, &request.mcp_servers, &rpc.correlation, deadline).await;
+        let listed = parts.list_tools(&agent, plan, &request.mcp_servers, &rpc.correlation, deadline).await;
         let servers = listed.into_iter().map(|tools| server_tools(tools, &agent, request.include_schemas));
         let mut response = proto::ListToolsResponse { servers: servers.collect() };
         fit::tools(&mut response);

@@ -15,8 +15,8 @@ use super::{CallDeadline, proto};
 use crate::{
     agent::Agent,
     run::{
-        Answer, AskedModel, Error, Failure, ForServers, ModelHeaders, Naming, RawSet, Replacement, Requested,
-        RunRequest, Runner, Sets, Violation, Violations, key, plan,
+        Answer, AskedModel, Error, Failure, ForServers, ModelHeaders, Naming, Parts, RawSet, Replacement,
+        Requested, RunRequest, Sets, Violation, Violations, key, plan,
     },
     trace::Correlation,
 };
@@ -38,7 +38,7 @@ pub(super) fn run_request(
     request: proto::RunRequest,
     schemas: Schemas,
     agent: Arc<Agent>,
-    runner: &Runner,
+    parts: &Parts,
     correlation: Correlation,
     callers: Option<CallDeadline>,
 ) -> Result<RunRequest, Error> {
@@ -50,7 +50,7 @@ pub(super) fn run_request(
     let model = Options { agent: &agent, violations: &mut of_model }.model(mem::take(&mut options.model));
     let asked = AskedModel { agent: &agent, model: &model, ignore_unused };
     let model_headers = ModelHeaders::new(raw_sets(request.per_run_model_headers), &asked, &mut of_model);
-    let (plan, mut violations) = plan(&agent, &runner.parts().servers, &requested, model_headers.size());
+    let (plan, mut violations) = plan(&agent, &parts.servers, &requested, model_headers.size());
     let client_tools = client_tools::decode(
         mem::take(&mut options.client_tools),
         schemas.client_tools,
@@ -79,7 +79,7 @@ pub(super) fn run_request(
     if !violations.is_empty() {
         return Err(refuse(Failure::Invalid(violations)));
     }
-    let limit = timeout.unwrap_or(Duration::MAX).min(agent.timeout).min(runner.parts().limits.run_timeout);
+    let limit = timeout.unwrap_or(Duration::MAX).min(agent.timeout).min(parts.limits.run_timeout);
     let own = Instant::now() + limit;
     Ok(RunRequest {
         model,

@@ -102,8 +102,12 @@ fn describe(failure: &Failure) -> Described {
             .with("misfits", misfits)
         }
         Failure::ToolFailed(tool) => tool_failure(tool),
-        Failure::Overloaded { retry_after } => {
-            Described::new("this instance runs as many agents as it may; try again").retry_after(*retry_after)
+        Failure::Overloaded { agent: None, retry_after } => {
+            Described::new("this instance has as many runs as it may; try again").retry_after(*retry_after)
+        }
+        Failure::Overloaded { agent: Some(agent), retry_after } => {
+            let message = format!("agent `{agent}` has as many runs in this instance as it may; try again");
+            Described::new(message).with("agent", agent).retry_after(*retry_after)
         }
         Failure::Timeout => Described::new("the run's time is over"),
         Failure::Cancelled(reason) if reason.is_empty() => Described::new("the run was cancelled"),

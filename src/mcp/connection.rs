@@ -147,17 +147,17 @@ impl Connection {
         result
     }
 
-    /// Ends the connection: waits until the server has been told of what was cancelled, and until a session of the run's
-    /// own is deleted, but at most a second, and not beyond `until`. Half of the time is the most for either, so that a
+    /// Ends the connection: waits until the server has been told of what was cancelled, and until a session is deleted that
+    /// is the run's own, or that nobody else uses and no pool keeps, but at most a second, and not beyond `until`. Half of the time is the most for either, so that a
     /// server that is slow to hear the one still hears the other.
     pub async fn close(self, until: Instant) {
         self.goodbyes.close();
         let until = until.min(Instant::now() + GOODBYE_TIMEOUT);
         let half = until.saturating_duration_since(Instant::now()) / 2;
         let _ = timeout(half, self.goodbyes.wait()).await;
-        let mut own = std::mem::take(&mut *self.outlived.lock());
-        own.extend(self.leased.lock().take().filter(|leased| leased.own));
-        let closing = own.iter().map(|leased| leased.client.close());
+        let mut over = std::mem::take(&mut *self.outlived.lock());
+        over.extend(self.leased.lock().take());
+        let closing = over.into_iter().filter_map(Leased::into_closing);
         let _ = timeout_at(until, future::join_all(closing)).await;
         // What is not said by now is broken off, and its leases end.
         self.over.cancel();
@@ -299,20 +299,34 @@ impl Leased {
         *self.tools.lock() = Some(list.clone());
         list
     }
+
+    /// Closes the client, under the lease, if it goes with this run: it is the run's own, or the last run has it that may,
+    /// as after a reload it is not kept.
+    fn into_closing(self: Arc<Self>) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let (client, caller) = if self.own {
+            (self.client.clone(), self.caller.clone())
+        } else {
+            let Self { client, caller, .. } = Arc::into_inner(self)?;
+            (Arc::new(Arc::into_inner(client)?), caller)
+        };
+        Some(async move {
+            client.close().await;
+            drop(caller);
+        })
+    }
 }
 
 impl Drop for Connection {
     /// A connection that was not closed, as when its run is aborted: what it owns is closed all the same.
     fn drop(&mut self) {
-        let mut own = std::mem::take(self.outlived.get_mut());
-        own.extend(self.leased.get_mut().take().filter(|leased| leased.own));
-        if own.is_empty() {
+        let mut over = std::mem::take(self.outlived.get_mut());
+        over.extend(self.leased.get_mut().take());
+        let closing: Vec<_> = over.into_iter().filter_map(Leased::into_closing).collect();
+        if closing.is_empty() {
             return;
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                future::join_all(own.iter().map(|leased| leased.client.close())).await;
-            });
+            runtime.spawn(future::join_all(closing));
         }
     }
 }

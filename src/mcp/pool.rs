@@ -6,7 +6,7 @@
 //!
 //! A kept client that nobody uses for a while dozes ([`dozing`](super::dozing)): it is opened again for the next run.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt,
@@ -14,6 +14,7 @@ use futures_util::{
 };
 use lru::LruCache;
 use parking_lot::Mutex;
+use tokio::time::sleep;
 
 use super::{
     Fault, KeptClients, SentSet, SessionScope,
@@ -37,7 +38,7 @@ pub(super) struct Identity {
 /// The kept clients, and those that are being opened to be kept.
 pub(super) struct Pool {
     entries: Mutex<LruCache<Identity, Entry>>,
-    bounds: KeptClients,
+    bounds: Mutex<KeptClients>,
 }
 
 /// A client, and whether it is one run's own.
@@ -73,8 +74,29 @@ enum Opened {
 
 impl Pool {
     pub(super) fn new(bounds: KeptClients) -> Self {
-        let max = NonZeroUsize::new(bounds.max).unwrap_or(NonZeroUsize::MIN);
-        Self { entries: Mutex::new(LruCache::new(max)), bounds }
+        Self { entries: Mutex::new(LruCache::new(most(bounds))), bounds: Mutex::new(bounds) }
+    }
+
+    /// Takes other bounds, and keeps nothing more of other registrations than the `current` ones. What is being opened is
+    /// for runs that wait for it: [`Pool::keep`] sees that it is not kept.
+    pub(super) fn rebound(&self, bounds: KeptClients, current: &BTreeSet<u64>) {
+        *self.bounds.lock() = bounds;
+        // Dropped last, when nobody has to wait for it.
+        let mut closed = Vec::new();
+        let mut entries = self.entries.lock();
+        let is_over = |identity: &Identity, entry: &Entry| {
+            !matches!(entry, Entry::Opening(_)) && !current.contains(&identity.registration)
+        };
+        let over: Vec<Identity> =
+            entries.iter().filter(|(id, entry)| is_over(id, entry)).map(|(id, _)| *id).collect();
+        closed.extend(over.iter().filter_map(|identity| entries.pop(identity)));
+        while entries.len() > most(bounds).get()
+            && let Some((_, entry)) = entries.pop_lru()
+        {
+            closed.push(entry);
+        }
+        entries.resize(most(bounds));
+        drop(entries);
     }
 
     /// A client for an identity: a kept one, or one that is opened. To open one takes a large future; it is boxed, so that
@@ -110,9 +132,9 @@ impl Pool {
 
     /// Closes clients that nobody uses, and gives up what was idle for too long, for as long as the process lives.
     pub(super) async fn sweep(&self) {
-        let mut interval = tokio::time::interval((self.bounds.idle / 4).clamp(MIN_SWEEP, MAX_SWEEP));
         loop {
-            interval.tick().await;
+            let idle = self.bounds.lock().idle;
+            sleep((idle / 4).clamp(MIN_SWEEP, MAX_SWEEP)).await;
             self.sweep_once();
         }
     }
@@ -125,10 +147,14 @@ impl Pool {
     fn sweep_once(&self) {
         // Dropped last, when nobody has to wait for it.
         let mut closed = Vec::new();
+        let bounds = self.bounds();
         let mut entries = self.entries.lock();
         // Not only from the end: who was used last may have ended first.
-        let over: Vec<Identity> =
-            entries.iter().filter(|(_, entry)| self.is_over(entry)).map(|(identity, _)| *identity).collect();
+        let over: Vec<Identity> = entries
+            .iter()
+            .filter(|(_, entry)| entry.is_over(bounds))
+            .map(|(identity, _)| *identity)
+            .collect();
         closed.extend(over.iter().filter_map(|identity| entries.pop(identity)));
         for (_, entry) in entries.iter_mut() {
             if closed.len() >= MAX_CLOSED {
@@ -141,21 +167,8 @@ impl Pool {
         drop(entries);
     }
 
-    fn is_over(&self, entry: &Entry) -> bool {
-        match entry {
-            Entry::Opening(opening) => opening.upgrade().is_none(),
-            Entry::Kept(client) => self.is_idle(client),
-            Entry::Dozing(dozing) => !self.is_good(dozing),
-        }
-    }
-
-    /// Whether no run has leased a client for too long.
-    fn is_idle(&self, client: &Client) -> bool {
-        client.slot.idle_since().is_some_and(|since| since.elapsed() >= self.bounds.idle)
-    }
-
-    fn is_good(&self, dozing: &Dozing) -> bool {
-        dozing.opened.elapsed() < self.bounds.age && dozing.idle_since.elapsed() < self.bounds.idle
+    fn bounds(&self) -> KeptClients {
+        *self.bounds.lock()
     }
 
     fn kept(&self, identity: &Identity) -> Option<Arc<Client>> {
@@ -164,7 +177,8 @@ impl Pool {
 
     fn kept_of(&self, entries: &mut LruCache<Identity, Entry>, identity: &Identity) -> Option<Arc<Client>> {
         let Entry::Kept(client) = entries.get(identity)? else { return None };
-        let good = client.is_open() && client.opened.elapsed() < self.bounds.age && !self.is_idle(client);
+        let bounds = self.bounds();
+        let good = client.is_open() && client.opened.elapsed() < bounds.age && !is_idle(client, bounds);
         if good {
             Some(client.clone())
         } else {
@@ -186,7 +200,7 @@ impl Pool {
             return future::ready(Ok(Opened::Kept(client))).boxed().shared();
         }
         let dozing = match entries.peek(&wanted.headers.identity) {
-            Some(Entry::Dozing(dozing)) if self.is_good(dozing) => Some(dozing.clone()),
+            Some(Entry::Dozing(dozing)) if is_good(dozing, self.bounds()) => Some(dozing.clone()),
             _ => None,
         };
         let opening = self.clone().open_for_all(wanted.clone(), dozing).boxed().shared();
@@ -227,11 +241,31 @@ impl Pool {
     }
 
     fn keep(&self, wanted: &Wanted, client: Client) -> Arc<Client> {
-        let client = Arc::new(client);
-        let entry = Entry::Kept(client.clone());
-        self.entries.lock().put(wanted.headers.identity, entry);
+        let (client, identity) = (Arc::new(client), wanted.headers.identity);
+        let mut entries = self.entries.lock();
+        // Looked at under the lock: what retires it looks for its clients after that.
+        let replaced = if wanted.registration.is_retired() {
+            entries.pop(&identity)
+        } else {
+            entries.put(identity, Entry::Kept(client.clone()))
+        };
+        drop(entries);
+        drop(replaced);
         client
     }
+}
+
+fn most(bounds: KeptClients) -> NonZeroUsize {
+    NonZeroUsize::new(bounds.max).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Whether no run has leased a client for too long.
+fn is_idle(client: &Client, bounds: KeptClients) -> bool {
+    client.slot.idle_since().is_some_and(|since| since.elapsed() >= bounds.idle)
+}
+
+fn is_good(dozing: &Dozing, bounds: KeptClients) -> bool {
+    dozing.opened.elapsed() < bounds.age && dozing.idle_since.elapsed() < bounds.idle
 }
 
 const MIN_SWEEP: Duration = Duration::from_millis(100);
@@ -240,6 +274,14 @@ const MAX_SWEEP: Duration = Duration::from_secs(1);
 const MAX_CLOSED: usize = 1000;
 
 impl Entry {
+    fn is_over(&self, bounds: KeptClients) -> bool {
+        match self {
+            Self::Opening(opening) => opening.upgrade().is_none(),
+            Self::Kept(client) => is_idle(client, bounds),
+            Self::Dozing(dozing) => !is_good(dozing, bounds),
+        }
+    }
+
     /// What stays of a client that is not used. One that somebody has just got, and has not leased yet, is.
     fn doze(&self) -> Option<Dozing> {
         let Self::Kept(client) = self else { return None };

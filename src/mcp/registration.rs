@@ -35,6 +35,7 @@ pub(super) struct Registration {
     era: AtomicU8,
     silence: Mutex<Silence>,
     sessions: AtomicBool,
+    retired: AtomicBool,
 }
 
 /// How long a server that falls silent is believed not to know `server/discover`.
@@ -82,7 +83,23 @@ impl Registration {
             era: AtomicU8::new(Era::Unknown as u8),
             silence: Mutex::default(),
             sessions: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
         })
+    }
+
+    /// Notes that another one has taken its place: from now on it is only for runs that began before.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another one has taken its place, so that no client of it is kept.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Its number.
+    pub(super) fn key(&self) -> u64 {
+        self.key
     }
 
     /// Whose a client with these headers is.

@@ -12,7 +12,7 @@ use tokio::{task::unconstrained, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Failure, RunRequest, Standing, audit,
+    Error, Failure, Parts, RunRequest, Standing, audit,
     authorization::{Repeats, Waits},
     begun::Begun,
     calls::{Calling, Ended},
@@ -20,7 +20,6 @@ use super::{
     inputs::{Inputs, pending},
     machine::{Beginning, Conclusion, Machine, Next, Step},
     record,
-    runner::Parts,
     stop::Stop,
     tools::{Naming, ToolTable},
     unlisted,

@@ -74,8 +74,10 @@ pub enum Failure {
     },
     /// A tool failed, and the agent's runs end then.
     ToolFailed(ToolRef),
-    /// There are too many runs in this process.
+    /// There are too many runs.
     Overloaded {
+        /// The agent that has too many; `None`: this process has.
+        agent: Option<String>,
         /// When to try again.
         retry_after: Duration,
     },

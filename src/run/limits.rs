@@ -9,6 +9,8 @@ pub struct Limits {
     pub max_concurrent_runs: usize,
     /// The longest time of any run.
     pub run_timeout: Duration,
+    /// How long live runs may go on when the process is to end.
+    pub drain_timeout: Duration,
     /// The largest request, in bytes.
     pub max_request_bytes: usize,
 }
@@ -18,6 +20,7 @@ impl Default for Limits {
         Self {
             max_concurrent_runs: 10_000,
             run_timeout: Duration::from_secs(10 * 60),
+            drain_timeout: Duration::from_secs(10 * 60),
             max_request_bytes: 4 * 1024 * 1024,
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{ModelHeaders, Sets, inputs::Inputs, stop::Stop};
+use super::{ModelHeaders, Parts, Sets, inputs::Inputs, stop::Stop};
 use crate::{
     agent::Agent,
     id::{ControlToken, RunId},
@@ -17,6 +17,8 @@ pub(super) struct LiveRuns(Arc<Mutex<HashMap<RunId, (ControlToken, Live)>>>);
 /// What control calls reach of a run.
 #[derive(Clone)]
 pub(super) struct Live {
+    /// What it began with, which may not be what is configured by now.
+    pub(super) parts: Arc<Parts>,
     pub(super) stop: Arc<Stop>,
     pub(super) agent: Arc<Agent>,
     pub(super) headers: Arc<Sets>,

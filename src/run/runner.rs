@@ -1,12 +1,9 @@
-//! What runs agents: the catalogue of what may be run, admission, and the live runs.
+//! What runs agents: admission, and the live runs.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
 
-use futures_util::future;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError},
-    time::{Instant, timeout, timeout_at},
-};
+use parking_lot::RwLock;
+use tokio::time::timeout;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -14,7 +11,7 @@ use tokio_util::{
 use tracing::Instrument;
 
 use super::{
-    Answer, Error, Failure, Limits, Plan, Replacement, Run, RunRequest, Schemas, Violation, Violations,
+    Answer, Error, Failure, Parts, Replacement, Run, RunRequest, Violation, Violations,
     authorization::Waits,
     begun::Begun,
     driver::{Context, drive},
@@ -22,50 +19,26 @@ use super::{
     inputs::Inputs,
     live::{Live, LiveRuns},
     model_headers::AskedModel,
+    places::{self, Places},
     stop::Stop,
-    unlisted,
 };
 use crate::{
     agent::Agent,
-    headers::{Applied, DigestKey},
+    headers::Applied,
     id::{ControlToken, RunId},
-    mcp::{self, Connection, RunHeaders, SentOfRun, Servers, ToolList},
-    model::Model,
-    schema::Schema,
-    trace::{self, Correlation},
+    trace,
 };
 
 /// How long a shutdown waits for the reader of a run that has ended.
 const READ_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long after its deadline a listing may still tell servers of its end.
-const FAREWELL: Duration = Duration::from_millis(150);
-/// When a refused caller should try again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What may be run, and what is running. Clones share it.
 #[derive(Clone)]
-pub struct Runner(Arc<Parts>, Arc<State>);
-
-/// What a runner is made of. Names in it are resolved.
-pub struct Parts {
-    /// The agents, by name.
-    pub agents: BTreeMap<String, Arc<Agent>>,
-    /// Their models, by configured name.
-    pub models: BTreeMap<String, Arc<dyn Model>>,
-    /// Their MCP servers.
-    pub servers: Servers,
-    /// The schemas of tools' arguments.
-    pub schemas: Schemas,
-    /// Bounds on runs.
-    pub limits: Limits,
-    /// The key of the digests of header values.
-    pub digest_key: DigestKey,
-    /// The name of this process.
-    pub instance: String,
-}
+pub struct Runner(Arc<State>);
 
 struct State {
-    places: Arc<Semaphore>,
+    parts: RwLock<Arc<Parts>>,
+    places: Places,
     tasks: TaskTracker,
     closing: CancellationToken,
     ending: CancellationToken,
@@ -81,75 +54,63 @@ pub enum Mode {
     Streamed,
 }
 
-/// A place among the runs of this process. Dropping it gives it back, with nothing done.
+/// A place among the runs of this process, and among those of an agent. Dropping it gives it back, with nothing done.
 pub struct Place {
-    _place: OwnedSemaphorePermit,
+    _place: places::Place,
     /// A shutdown waits for it.
     _tracked: TaskTrackerToken,
-}
-
-/// A server's tools for a caller, or why there are none.
-pub struct ServerTools {
-    /// The server's registered name.
-    pub mcp_server: String,
-    /// All that the server lists; which of them the agent may use is another matter.
-    pub tools: Result<Arc<ToolList>, mcp::Error>,
 }
 
 impl Runner {
     /// A runner with nothing running.
     pub fn new(parts: Parts) -> Self {
-        let state = State {
-            places: Arc::new(Semaphore::new(parts.limits.max_concurrent_runs)),
+        Self(Arc::new(State {
+            parts: RwLock::new(Arc::new(parts)),
+            places: Places::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             ending: CancellationToken::new(),
             live: LiveRuns::default(),
-        };
-        Self(Arc::new(parts), Arc::new(state))
+        }))
     }
 
-    /// The catalogue.
-    pub fn parts(&self) -> &Parts {
-        &self.0
+    /// What may be run as of now. A request takes it once, and goes on with it.
+    pub fn parts(&self) -> Arc<Parts> {
+        self.0.parts.read().clone()
     }
 
-    /// An agent, by its name.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn agent(&self, name: &str) -> Result<Arc<Agent>, Failure> {
-        let agent = self.0.agents.get(name).cloned();
-        agent.ok_or_else(|| Failure::AgentNotFound(name.chars().take(64).collect()))
+    /// Has what may be run be this from now on, and gives what was before. Live runs go on with what they began with, and
+    /// count as before.
+    pub fn replace(&self, parts: Arc<Parts>) -> Arc<Parts> {
+        mem::replace(&mut *self.0.parts.write(), parts)
     }
 
-    /// Takes a place for a run, before its request is read: that takes time, and a schema in it more than a refusal may.
+    /// Takes a place for a run of an agent.
     ///
     /// # Errors
     /// There are too many runs, or this process is ending.
-    pub fn admit(&self) -> Result<Place, Failure> {
+    pub fn admit(&self, parts: &Parts, agent: &Arc<Agent>) -> Result<Place, Failure> {
         // Before the place is taken: a shutdown that comes between waits for this run.
-        let tracked = self.1.tasks.token();
-        let place = self.1.places.clone().try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits => Failure::Overloaded { retry_after: RETRY_AFTER },
-            TryAcquireError::Closed => Failure::ShuttingDown,
-        })?;
+        let tracked = self.0.tasks.token();
+        let place = self.0.places.take(agent, parts.limits.max_concurrent_runs)?;
         Ok(Place { _place: place, _tracked: tracked })
     }
 
-    /// Has schemas of a request compiled: see [`Schemas::compile`].
-    pub async fn compile(&self, schemas: &[Schema]) {
-        self.0.schemas.compile(schemas).await;
-    }
-
-    /// Starts a run: from here on it comes to exactly one end, and is told to stop when the [`Run`] is dropped.
+    /// Starts a run of a request that was decoded with these parts: from here on it comes to exactly one end, and is told to
+    /// stop when the [`Run`] is dropped.
     ///
     /// # Errors
     /// A fault of ours. Nothing was asked of any upstream.
-    pub fn start(&self, place: Place, mut request: RunRequest, mode: Mode) -> Result<Run, Error> {
+    pub fn start(
+        &self,
+        place: Place,
+        parts: Arc<Parts>,
+        mut request: RunRequest,
+        mode: Mode,
+    ) -> Result<Run, Error> {
         let request_id = request.correlation.request_id.clone();
         let fault = |what| Error::refused(request_id.clone(), Failure::incident(what, &request_id));
-        let Self(parts, state) = self;
+        let state = &self.0;
         let model = parts.models.get(&request.model).cloned();
         let model = model.ok_or_else(|| fault("the run's model is not there"))?;
         // A unary caller cancels its own RPC.
@@ -167,6 +128,7 @@ impl Runner {
         let inputs = Arc::new(Inputs::default());
         let live = token.clone().map(|token| {
             let live = Live {
+                parts: parts.clone(),
                 stop: stop.clone(),
                 agent: request.agent.clone(),
                 headers: request.headers.clone(),
@@ -182,7 +144,7 @@ impl Runner {
             model,
             sink,
             stop: stop.clone(),
-            runner: parts.clone(),
+            runner: parts,
             control_token: token,
             waits: Waits::default(),
             inputs,
@@ -236,10 +198,10 @@ impl Runner {
             return Err(Failure::Invalid(Violation::field("per_run_mcp_headers", description).into()));
         }
         let with_servers = |violations, bytes| {
-            live.headers.replace(&live.agent, &self.0.servers, for_servers, violations, bytes)
+            live.headers.replace(&live.agent, &live.parts.servers, for_servers, violations, bytes)
         };
         live.model_headers.replace(for_models, &asked, with_servers).map_err(Failure::Invalid)?;
-        Ok(live.headers.applied(&self.0.digest_key))
+        Ok(live.headers.applied(&live.parts.digest_key))
     }
 
     /// Answers calls of a live streamed run that wait for its caller. `others` is what is wrong with the request already; an
@@ -258,66 +220,34 @@ impl Runner {
     }
 
     fn live(&self, run_id: &str, control_token: &str) -> Result<Live, Failure> {
-        let run = RunId::parse(run_id).and_then(|id| self.1.live.find(id, control_token));
-        run.ok_or_else(|| Failure::RunNotFound { instance: self.0.instance.clone() })
-    }
-
-    /// Asks some of an agent's servers for their tools, with a caller's headers. A server that has not answered by the
-    /// deadline counts as unavailable; the others' answers stand.
-    pub async fn list_tools(
-        &self,
-        agent: &Agent,
-        plan: Plan,
-        only: &[String],
-        correlation: &Correlation,
-        deadline: Instant,
-    ) -> Vec<ServerTools> {
-        let wanted = agent.mcp_servers.iter().filter(|s| only.is_empty() || only.contains(&s.name));
-        let (mut plan, of_run) = (plan, SentOfRun::default());
-        let listings = wanted.filter_map(|server| {
-            let outgoing = correlation.outgoing(&correlation.span);
-            let headers = Arc::new(RunHeaders::new(plan.remove(&server.name)?, of_run.clone()));
-            let connection = self.0.servers.connect(&server.name, headers, correlation.clone(), outgoing)?;
-            Some(async move {
-                let listed = timeout_at(deadline, list(&connection)).await;
-                let tools = listed.unwrap_or_else(|_| Err(mcp::Error::late(&server.name)));
-                if let Ok(list) = &tools {
-                    unlisted::tell(agent, server, list);
-                }
-                connection.close(deadline + FAREWELL).await;
-                ServerTools { mcp_server: server.name.clone(), tools }
-            })
-        });
-        future::join_all(listings).await
+        let run = RunId::parse(run_id).and_then(|id| self.0.live.find(id, control_token));
+        run.ok_or_else(|| Failure::RunNotFound { instance: self.parts().instance.clone() })
     }
 
     /// Admits no more runs, and has those that wait for their callers' answers end without them.
     pub fn close(&self) {
-        self.1.closing.cancel();
-        self.1.places.close();
-        self.1.tasks.close();
+        self.0.closing.cancel();
+        self.0.places.close();
+        self.0.tasks.close();
+    }
+
+    /// Whether no more runs are admitted.
+    pub fn is_closed(&self) -> bool {
+        self.0.places.are_closed()
     }
 
     /// Waits until no run is live. Only after [`close`](Self::close).
     pub async fn drained(&self) {
-        self.1.tasks.wait().await;
+        self.0.tasks.wait().await;
     }
 
     /// The number of live runs.
     pub fn live_runs(&self) -> usize {
-        self.0.limits.max_concurrent_runs - self.1.places.available_permits()
+        self.0.places.taken()
     }
 
     /// Ends all live runs.
     pub fn end(&self) {
-        self.1.ending.cancel();
-    }
-}
-
-/// A server's tools. Where it refuses a registered credential that has another value by now, it is asked once more.
-async fn list(connection: &Connection) -> Result<Arc<ToolList>, mcp::Error> {
-    match connection.tools().await {
-        Err(refused) if refused.is_refusal() && connection.renew(&refused).await? => connection.tools().await,
-        listed => listed,
+        self.0.ending.cancel();
     }
 }

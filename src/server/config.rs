@@ -1,10 +1,10 @@
-//! Addresses and the process's life, as they are configured.
+//! Addresses and the key of digests, as they are configured.
 
 use std::{net::SocketAddr, time::Duration};
 
 use crate::credential;
 
-/// Addresses and the process's life.
+/// Addresses and the key of digests. They are the process's for as long as it lives.
 #[derive(Clone)]
 pub struct Config {
     /// Where gRPC is served.
@@ -13,8 +13,6 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// How old a connection for gRPC becomes, more or less, before it is told to go; calls under way go on.
     pub max_connection_age: Duration,
-    /// How long live runs may go on after SIGTERM.
-    pub drain_timeout: Duration,
     /// The key of the digests of header values; `None`: a random one for this process.
     pub digest_key: Option<credential::Source>,
 }

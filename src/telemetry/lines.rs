@@ -15,23 +15,27 @@ use tracing_subscriber::{
         format::{JsonFields, Writer},
     },
     registry::LookupSpan,
+    reload,
 };
 
-use super::{Config, LogFormat, is_ours, may_be_logged};
+use super::{Config, Filter, LogFormat, is_ours, may_be_logged};
 
 /// The spans whose fields stand in each line below them. They have all ids; what the others hold is not kept as text.
 const SHOWN_SPANS: [&str; 2] = ["rpc", "invoke_agent"];
 
-/// Writes lines as they are configured.
+/// Writes lines as they are configured. The filter can be changed; what may never be written is decided behind it.
 ///
 /// # Errors
 /// The filter is not valid.
-pub(super) fn lines<S, W>(config: &Config, writer: W) -> Result<impl Layer<S> + Send + Sync, ParseError>
+pub(super) fn lines<S, W>(
+    config: &Config,
+    writer: W,
+) -> Result<(impl Layer<S> + Send + Sync, Filter), ParseError>
 where
     S: Subscriber + for<'s> LookupSpan<'s> + Send + Sync,
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&config.filter)?.and(filter_fn(is_shown));
+    let (filter, handle) = reload::Layer::new(EnvFilter::builder().parse(&config.filter)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match config.format {
         LogFormat::Json => {
@@ -40,7 +44,8 @@ where
         }
         LogFormat::Pretty => lines.with_ansi(io::stdout().is_terminal()).boxed(),
     };
-    Ok(lines.with_filter(filter))
+    let lines = lines.with_filter(filter.and(filter_fn(is_shown)));
+    Ok((lines, Filter::new(move |filter| handle.reload(filter))))
 }
 
 fn is_shown(metadata: &Metadata<'_>) -> bool {
@@ -104,7 +109,7 @@ mod tests {
         let written = Written::default();
         let config = Config { format: LogFormat::Json, filter: "info".to_owned(), spans: false };
         let writer = written.clone();
-        let lines = lines(&config, move || writer.clone()).unwrap();
+        let (lines, _) = lines(&config, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(Registry::default().with(lines), log);
         let line: Value = serde_json::from_slice(&written.0.lock().unwrap()).unwrap();
         line["spans"].clone()

@@ -179,7 +179,15 @@ fn the_calls_that_they_show_are_calls_of_the_contract() {
 
 #[test]
 fn what_they_link_to_is_there() {
-    for page in ["README.md", "CONTRIBUTING.md", "docs/headers.md", "docs/security.md", MODELS, RUNS] {
+    for page in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/headers.md",
+        "docs/security.md",
+        "docs/operations.md",
+        MODELS,
+        RUNS,
+    ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
         for link in read(page).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             if link.starts_with("https://") {

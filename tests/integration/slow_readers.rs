@@ -73,7 +73,7 @@ fn runner(model: Endless) -> Runner {
         agents: [("a".to_owned(), Arc::new(agent))].into(),
         models: [("m".to_owned(), model)].into(),
         servers: Servers::new([], KeptClients::default(), 1, key.clone(), &Egress::default()).unwrap(),
-        schemas: Schemas::default(),
+        schemas: Arc::new(Schemas::default()),
         limits,
         digest_key: key,
         instance: "test".to_owned(),

@@ -12,6 +12,7 @@ pub mod mcp_server;
 pub mod model_server;
 pub mod raw_server;
 pub mod reader;
+pub mod reloading;
 pub mod scene;
 pub mod service;
 pub mod spans;

@@ -61,6 +61,7 @@ agents:
     max_tool_calls: 50
     max_tool_result_bytes: 64KiB
     on_tool_error: fail_run
+    max_concurrent_runs: 40
     timeout: 5m
     mcp_servers:
       - { name: crm, required: false, tools: [whoami, find_orders], approval: [find_orders], headers: { X-Agent: support } }
@@ -100,7 +101,7 @@ fn a_whole_document_fills_every_field() {
 
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50052");
     assert_eq!(config.server.admin_listen.to_string(), "[::1]:9465");
-    assert_eq!(config.server.drain_timeout, seconds(540));
+    assert_eq!(config.limits.drain_timeout, seconds(540));
     assert_eq!(config.server.max_connection_age, seconds(3600));
     assert_eq!(config.server.digest_key.as_ref().map(shown).as_deref(), Some("0123456789abcdef"));
     assert_eq!(config.limits.max_concurrent_runs, 9000);
@@ -166,6 +167,7 @@ fn whole_agent(support: &Agent) {
     assert_eq!((support.max_turns, support.timeout), (12, seconds(300)));
     assert_eq!((support.max_total_tokens, support.max_tool_calls), (Some(200_000), Some(50)));
     assert_eq!((support.max_tool_result_bytes, support.on_tool_error), (64 * 1024, OnToolError::FailRun));
+    assert_eq!(support.max_concurrent_runs, Some(40));
     let [used] = support.mcp_servers.as_slice() else { panic!("one server") };
     assert_eq!((used.name.as_str(), used.required), ("crm", false));
     assert_eq!(used.tools.as_deref(), Some(["whoami".to_owned(), "find_orders".to_owned()].as_slice()));
@@ -183,10 +185,11 @@ fn what_is_left_out_has_its_default() {
     );
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
     assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:9464");
-    assert_eq!(config.server.drain_timeout, seconds(420), "as run_timeout");
     assert_eq!(config.server.max_connection_age, seconds(1800));
     assert!(config.server.digest_key.is_none());
-    assert_eq!(config.limits, crate::run::Limits { run_timeout: seconds(420), ..Default::default() });
+    let (run_timeout, drain_timeout) = (seconds(420), seconds(420));
+    let limits = crate::run::Limits { run_timeout, drain_timeout, ..Default::default() };
+    assert_eq!(config.limits, limits);
     assert_eq!(config.kept_clients, crate::mcp::KeptClients::default());
     assert_eq!(config.telemetry, crate::telemetry::Config::default());
     assert_eq!(key(openai(&config, "m")), None);
@@ -205,7 +208,7 @@ fn what_is_left_out_has_its_default() {
     let settings = &agent.settings;
     assert_eq!((settings.temperature, settings.top_p, settings.max_output_tokens), (None, None, None));
     assert_eq!((settings.reasoning_effort, settings.parallel_tool_calls), (None, None));
-    assert_eq!((agent.max_total_tokens, agent.max_tool_calls), (None, None));
+    assert_eq!((agent.max_total_tokens, agent.max_tool_calls, agent.max_concurrent_runs), (None, None, None));
     assert_eq!((agent.max_tool_result_bytes, agent.on_tool_error), (1024 * 1024, OnToolError::TellModel));
     let [used] = agent.mcp_servers.as_slice() else { panic!("one server") };
     assert_eq!((used.name.as_str(), used.required, &used.tools), ("crm", true, &None));

@@ -12,7 +12,7 @@ fn settings_and_limits_of_agents() {
         &with_agent(
             "    allowed_models: [m, n, m]\n    temperature: 2.1\n    top_p: 0\n    max_output_tokens: 0\n    \
              reasoning_effort: xhigh\n    parallel_tool_calls: maybe\n    max_total_tokens: -1\n    max_tool_calls: 1.5\n    \
-             max_tool_result_bytes: 9MiB\n    on_tool_error: ignore\n    mcp_servers:\n      \
+             max_tool_result_bytes: 9MiB\n    on_tool_error: ignore\n    max_concurrent_runs: 0\n    mcp_servers:\n      \
              - { name: crm, tools: [find], approval: [find, drop] }\n      - { name: billing, approval: some }\n",
         ),
         &[
@@ -27,8 +27,9 @@ fn settings_and_limits_of_agents() {
             "c.yaml:13:21: agents.a.max_tool_calls: expected a whole number from 1 to 1000000",
             "c.yaml:14:28: agents.a.max_tool_result_bytes: the size must be from 1KiB to 8MiB",
             "c.yaml:15:20: agents.a.on_tool_error: expected one of tell_model, fail_run",
-            "c.yaml:17:47: agents.a.mcp_servers[0].approval: `drop` is not among the agent's `tools` of that server",
-            "c.yaml:18:36: agents.a.mcp_servers[1].approval: expected `all` or a list of tools",
+            "c.yaml:16:26: agents.a.max_concurrent_runs: expected a whole number from 1 to 1000000",
+            "c.yaml:18:47: agents.a.mcp_servers[0].approval: `drop` is not among the agent's `tools` of that server",
+            "c.yaml:19:36: agents.a.mcp_servers[1].approval: expected `all` or a list of tools",
         ],
     );
     for number in [".nan", ".inf", "-.inf", "-0.1", "1e400", "'1'", "true"] {

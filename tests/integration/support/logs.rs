@@ -8,7 +8,7 @@ use std::{
 };
 
 use opentelemetry_sdk::trace::SpanData;
-use runwright::telemetry::{Config, LogFormat, subscriber};
+use runwright::telemetry::{Config, Filter, LogFormat, subscriber, subscriber_and_filter};
 use tracing::{
     Dispatch, Metadata, Subscriber,
     field::{Field, Visit},
@@ -36,6 +36,15 @@ pub fn catch() -> (Logs, DefaultGuard) {
     let spans = spans::told(move |span| written.note_span(&span));
     let subscriber = subscriber(&config, logs.clone(), Some(spans)).unwrap().with(SpanFields(logs.clone()));
     (logs, tracing::subscriber::set_default(subscriber))
+}
+
+/// Catches only what a filter lets through, which can be changed.
+pub fn catch_filtered(filter: &str) -> (Logs, Filter, DefaultGuard) {
+    LazyLock::force(&ANOTHER);
+    let logs = Logs::default();
+    let config = Config { filter: filter.to_owned(), ..Config::default() };
+    let (subscriber, filter) = subscriber_and_filter(&config, logs.clone(), None).unwrap();
+    (logs, filter, tracing::subscriber::set_default(subscriber))
 }
 
 impl Logs {

@@ -1,15 +1,17 @@
 //! The service under test: the whole of it, in this process, on ports of its own.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use runwright::{
-    app::App,
-    config,
+    app::{App, Reloading, Trigger},
+    config::{Config, Loader},
     grpc::proto::{
         RunEvent, RunRequest, RunResponse, agent_service_client::AgentServiceClient,
         catalog_service_client::CatalogServiceClient, run_event::Event,
     },
+    reload::Reloads,
+    telemetry,
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::{
@@ -25,6 +27,7 @@ pub struct Service {
     pub admin: SocketAddr,
     pub channel: Channel,
     pub runner: runwright::run::Runner,
+    pub reloads: Reloads,
     stop: mpsc::UnboundedSender<()>,
     serving: JoinHandle<()>,
 }
@@ -65,26 +68,51 @@ agents:
     )
 }
 
+/// A configuration whose addresses are chosen by the system, unless it has addresses.
+pub fn with_addresses(yaml: &str) -> String {
+    let server = if yaml.contains("\nserver:") {
+        ""
+    } else {
+        "server: { listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0 }\n"
+    };
+    format!("{server}{yaml}")
+}
+
+fn loaded(loader: &Loader) -> Config {
+    loader.load().unwrap_or_else(|problems| {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        panic!("{}", problems.join("\n"))
+    })
+}
+
 impl Service {
     /// Starts the service with a configuration; its addresses are chosen by the system.
     pub async fn start(yaml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runwright.yaml");
-        let server = if yaml.contains("\nserver:") {
-            ""
-        } else {
-            "server: { listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0 }\n"
-        };
-        fs::write(&path, format!("{server}{yaml}")).unwrap();
-        let config = config::load(&path, &|_| None).unwrap_or_else(|problems| {
-            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            panic!("{}", problems.join("\n"))
-        });
-        let app = App::new(config).unwrap();
+        fs::write(&path, with_addresses(yaml)).unwrap();
+        let loader = Loader::new(path, |_| None);
+        Self::serve(App::new(loaded(&loader)).unwrap()).await
+    }
+
+    /// Starts the service with the configuration at a path, which it reloads when the sender says so; `filter` is that of the
+    /// logs.
+    pub async fn start_reloading(
+        path: &Path,
+        filter: Option<telemetry::Filter>,
+    ) -> (Self, mpsc::UnboundedSender<Trigger>) {
+        let loader = Arc::new(Loader::new(path.to_owned(), |_| None));
+        let (trigger, mut triggers) = mpsc::unbounded_channel();
+        let triggers = stream::poll_fn(move |cx| triggers.poll_recv(cx)).boxed();
+        let app = App::new(loaded(&loader)).unwrap().reloading(Reloading { loader, triggers, filter });
+        (Self::serve(app).await, trigger)
+    }
+
+    async fn serve(app: App) -> Self {
         let listeners = app.listen().await.unwrap();
         let grpc = listeners.grpc.local_addr().unwrap();
         let admin = listeners.admin.local_addr().unwrap();
-        let runner = app.runner().clone();
+        let (runner, reloads) = (app.runner().clone(), app.reloads().clone());
         let (stop, mut told) = mpsc::unbounded_channel();
         let serving = tokio::spawn(async move {
             // A dropped sender stops it, too.
@@ -99,6 +127,7 @@ impl Service {
             admin,
             channel,
             runner,
+            reloads,
             stop,
             serving,
         }
