@@ -10,6 +10,7 @@
 //! all → headers · message · tool · settings · event · agent · id · credential · trace   plain data
 //! all → schema                                                        JSON Schemas of others, and what fits them
 //! all → scrub                                                         secrets out of text
+//! server · egress · credential → tls · file                           certificates, and files that change
 //! ```
 //!
 //! Where headers merge: [`headers::merge`]. Where they are sent: `mcp::backend`.
@@ -21,6 +22,7 @@ pub mod config;
 pub mod credential;
 pub mod egress;
 pub mod event;
+pub mod file;
 pub mod grpc;
 pub mod headers;
 pub mod id;
@@ -34,5 +36,6 @@ pub mod server;
 pub mod settings;
 pub mod sse;
 pub mod telemetry;
+pub mod tls;
 pub mod tool;
 pub mod trace;
