@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     credential::Source,
-    egress::{self, Egress, Profile},
+    egress::{self, Egress},
     headers::DigestKey,
     mcp::Servers,
     model::{
@@ -124,17 +124,19 @@ fn models(
     configs: BTreeMap<String, model::Config>,
     egress: &Egress,
 ) -> Result<BTreeMap<String, Arc<dyn Model>>, Error> {
-    let profile = Profile { connect_timeout: model::CONNECT_TIMEOUT };
     let models = configs.into_iter().map(|(name, config)| {
         let model: Arc<dyn Model> = match config {
             model::Config::OpenAiChat(config) => {
-                Arc::new(Retrying(OpenAiChat::new(config, egress.client(profile)?)?))
+                let client = config.client(egress)?;
+                Arc::new(Retrying(OpenAiChat::new(config, client)?))
             }
             model::Config::OpenAiResponses(config) => {
-                Arc::new(Retrying(OpenAiResponses::new(config, egress.client(profile)?)?))
+                let client = config.client(egress)?;
+                Arc::new(Retrying(OpenAiResponses::new(config, client)?))
             }
             model::Config::Anthropic(config) => {
-                Arc::new(Retrying(Anthropic::new(config, egress.client(profile)?)?))
+                let client = config.client(egress)?;
+                Arc::new(Retrying(Anthropic::new(config, client)?))
             }
             model::Config::Scripted(config) => Arc::new(Scripted::new(config)),
         };

@@ -23,11 +23,13 @@ mod mcp_servers;
 mod models;
 mod names;
 mod problem;
+mod route;
 mod server;
 mod source;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod units;
 mod yaml;

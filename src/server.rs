@@ -5,6 +5,7 @@ mod admin;
 mod boundary;
 mod config;
 mod gathered;
+mod tls;
 
 use std::{
     future, io,
@@ -42,7 +43,7 @@ use crate::{
 };
 use accept::Accepting;
 use boundary::BoundaryLayer;
-pub use config::Config;
+pub use config::{Config, Tls};
 use gathered::Gathered;
 
 /// Calls of one connection that may be cancelled before they were seen here; one more ends the connection, and all runs
@@ -70,6 +71,9 @@ pub enum Error {
     /// The reflection service can't be built.
     #[error("the reflection service can't be built: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: {0}")]
+    Tls(#[from] rustls::Error),
     /// A server's task broke.
     #[error("a server's task broke: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -97,8 +101,8 @@ pub async fn serve(
     let ready = Arc::new(AtomicBool::new(true));
     let (health, router) = router(&runner).await?;
     let goaway = CancellationToken::new();
-    let connections = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)).map_ok(Gathered::new);
-    let incoming = Accepting::new(connections);
+    let connections = Accepting::new(TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)));
+    let incoming = tls::secured(connections, config.tls.clone())?.map_ok(Gathered::new);
     let serving = router.serve_with_incoming_shutdown(incoming, goaway.clone().cancelled_owned());
     let mut grpc: JoinHandle<Result<(), Error>> = tokio::spawn(async { Ok(serving.await?) });
     let admin_router = admin::router(ready.clone());

@@ -19,7 +19,7 @@ use crate::file::{self, FileError, Watched};
 mod following;
 mod pem;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 pub use following::{Following, Parts};
 pub use pem::Unusable;

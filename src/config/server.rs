@@ -7,11 +7,15 @@ use std::{
 
 use super::{
     decode::{At, Fields},
-    source, units,
+    source, tls, units,
 };
-use crate::{credential::Source, server::Config};
+use crate::{
+    credential::Source,
+    server::{Config, Tls},
+};
 
-const KEYS: [&str; 4] = ["listen", "admin_listen", "drain_timeout", "digest_key"];
+const KEYS: [&str; 5] = ["listen", "admin_listen", "tls", "drain_timeout", "digest_key"];
+const TLS_KEYS: [&str; 3] = ["certificate", "key", "client_ca"];
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 /// The shortest key of digests, in bytes.
@@ -23,6 +27,7 @@ pub fn decode(root: &Fields<'_>, run_timeout: Duration) -> Config {
     Config {
         listen: fields.or("listen", address, LISTEN),
         admin_listen: fields.or("admin_listen", address, ADMIN_LISTEN),
+        tls: fields.optional("tls", server_tls),
         drain_timeout: fields.or("drain_timeout", units::duration, run_timeout),
         digest_key: fields.optional("digest_key", digest_key),
     }
@@ -32,6 +37,12 @@ fn address(at: &At<'_>) -> Option<SocketAddr> {
     let what = "an IP address and a port, such as 127.0.0.1:50051";
     let address = at.text_of(what)?.parse();
     address.map_err(|_| at.problem(format!("expected {what}"))).ok()
+}
+
+fn server_tls(at: &At<'_>) -> Option<Tls> {
+    let fields = at.fields(&TLS_KEYS);
+    let client_roots = fields.optional("client_ca", tls::roots);
+    Some(Tls { identity: tls::identity(&fields)?, client_roots })
 }
 
 fn digest_key(at: &At<'_>) -> Option<Source> {

@@ -11,26 +11,22 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header::HOST, uri::Scheme};
 use http_body_util::Full;
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::{client::legacy::connect::Connection, rt::TokioIo};
+use hyper_util::client::legacy::connect::Connection;
 use parking_lot::Mutex;
 use tokio::{
-    net::TcpStream,
     runtime::Handle,
     time::{Instant, sleep, timeout},
 };
-use tower::Service;
 
 use super::{
-    Body, Connector, SendError,
+    Body, SendError,
+    connector::{Connector, Io},
     own::{Own, Unanswered},
     shared::Shared,
 };
 
 /// Node.js and uvicorn close idle connections after 5 s; a request must not meet that.
 const POOL_IDLE: Duration = Duration::from_secs(4);
-
-type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// The origins of one client, by scheme and authority.
 pub(super) struct Origins {
@@ -157,7 +153,7 @@ impl Origin {
     }
 
     async fn connect(&self) -> Result<Connected, SendError> {
-        let io = self.connector.clone().call(self.uri.clone()).await.map_err(|_| SendError::Connect)?;
+        let io = self.connector.connect(&self.uri).await?;
         if !io.connected().is_negotiated_h2() {
             return Ok(Connected::Own(Own::begin(io).await?));
         }

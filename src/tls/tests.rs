@@ -2,18 +2,23 @@ use std::{
     fs,
     io::{self, Write},
     path::Path,
-    sync::Mutex,
+    sync::{LazyLock, Mutex},
 };
 
 use aws_lc_rs::signature::ECDSA_P256_SHA256_ASN1_SIGNING;
 use rcgen::{KeyPair, date_time_ymd};
 use rustls::ServerConfig;
+use tracing::{Dispatch, subscriber::NoSubscriber};
 
 use super::*;
 use crate::credential::tests::keys;
 use authority::Authority;
 
 pub mod authority;
+
+/// Where there is one subscriber only, tracing asks the thread that comes to a place of logging first whether anybody
+/// cares, and keeps its answer for all threads. With this one there are always two.
+static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
 
 /// What is logged in a test.
 #[derive(Clone, Default)]
@@ -32,6 +37,7 @@ impl Write for Lines {
 impl Lines {
     /// Writes down what this thread logs, as long as the guard lives.
     fn logged() -> (Self, tracing::subscriber::DefaultGuard) {
+        LazyLock::force(&ANOTHER);
         let lines = Self::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
@@ -61,7 +67,7 @@ fn said(certificate: &str, key: &str) -> String {
 #[test]
 fn keys_of_all_kinds_and_forms_are_taken() {
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new();
+    let authority = Authority::make();
     for key in [keys::rsa(), keys::ec(&ECDSA_P256_SHA256_ASN1_SIGNING)] {
         let mut issued = authority.issue_for(&KeyPair::from_pem(&key.pkcs8).unwrap(), |_| {});
         issued.identity(folder.path());
@@ -78,7 +84,7 @@ fn keys_of_all_kinds_and_forms_are_taken() {
 
 #[test]
 fn what_is_no_pair_is_told() {
-    let authority = Authority::new();
+    let authority = Authority::make();
     let (issued, other) = (authority.issue(), authority.issue());
     let key = &issued.key;
     assert_eq!(said(&issued.certificate, &other.key), "the key does not fit the certificate");
@@ -106,7 +112,7 @@ fn what_is_no_pair_is_told() {
 fn a_pair_is_changed_together_and_one_that_does_not_match_is_warned_of_once() {
     let (lines, _guard) = Lines::logged();
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new();
+    let authority = Authority::make();
     let identity = authority.issue().identity(folder.path());
     let first = looking(&identity);
 
@@ -131,7 +137,7 @@ fn a_pair_is_changed_together_and_one_that_does_not_match_is_warned_of_once() {
 #[test]
 fn a_mounted_secret_is_changed_by_turning_its_link() {
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new();
+    let authority = Authority::make();
     for version in ["v1", "v2"] {
         fs::create_dir(folder.path().join(version)).unwrap();
         authority.issue().write(&folder.path().join(version));
@@ -151,7 +157,7 @@ fn a_mounted_secret_is_changed_by_turning_its_link() {
 #[test]
 fn a_configuration_is_built_anew_only_for_new_files() {
     let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new();
+    let authority = Authority::make();
     let at_roots = folder.path().join("ca.crt");
     fs::write(&at_roots, authority.pem()).unwrap();
     let (identity, roots) =
@@ -172,7 +178,7 @@ fn a_configuration_is_built_anew_only_for_new_files() {
     authority.issue().write(folder.path());
     let second = look();
     assert!(!Arc::ptr_eq(&first, &second));
-    fs::write(&at_roots, authority.pem() + &Authority::new().pem()).unwrap();
+    fs::write(&at_roots, authority.pem() + &Authority::make().pem()).unwrap();
     let third = look();
     assert!(!Arc::ptr_eq(&second, &third));
     fs::write(&at_roots, "nothing").unwrap();
@@ -181,7 +187,7 @@ fn a_configuration_is_built_anew_only_for_new_files() {
 
 #[test]
 fn a_certificate_out_of_its_time_is_warned_of_and_used() {
-    let authority = Authority::new();
+    let authority = Authority::make();
     let warnings = |change: fn(&mut rcgen::CertificateParams)| {
         let (lines, _guard) = Lines::logged();
         let folder = tempfile::tempdir().unwrap();
@@ -202,8 +208,8 @@ fn roots_may_be_many_and_must_be_some() {
         fs::write(&path, content).unwrap();
         Roots::open(path.clone()).map(|roots| roots.current().len()).map_err(|error| error.to_string())
     };
-    let one = Authority::new().pem();
-    assert_eq!(open(&(one.clone() + "\n# another\n" + &Authority::new().pem())), Ok(2));
+    let one = Authority::make().pem();
+    assert_eq!(open(&(one.clone() + "\n# another\n" + &Authority::make().pem())), Ok(2));
     assert_eq!(open(&one.repeat(40)), Ok(40), "over the size of a header's value");
     assert_eq!(open(""), Err("in the file, there is no certificate in PEM".to_owned()));
     assert_eq!(open(&" ".repeat(1024 * 1024 + 1)), Err("the file is over 1024 KiB".to_owned()));

@@ -19,6 +19,8 @@ mcp_servers:
   crm:
     url: https://h:CANARY/
     session_scope: CANARY
+    tls: { ca: CANARY, certificate: { file: key }, key: { file: key, CANARY: CANARY } }
+    proxy: 'http://CANARY:CANARY@h/'
     caller_headers: { allowed: ["X-A: CANARY", "CANARY\n"], locked: CANARY, required: [[CANARY], { CANARY: CANARY }] }
     headers:
       X-A: "CANARY\n"
@@ -37,6 +39,10 @@ mcp_servers:
       X-N: { value: "CANARY\n", secret: false }
       Host: CANARY
       "Authorization: Bearer CANARY":
+  proxied:
+    url: https://h/
+    tls: CANARY
+    proxy: { url: 'socks5://CANARY:CANARY@h/', authorization: "CANARY\n" }
 agents:
   a:
     model: CANARY

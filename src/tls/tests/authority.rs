@@ -19,7 +19,7 @@ pub struct Issued {
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub fn make() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())

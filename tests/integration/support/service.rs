@@ -68,6 +68,14 @@ agents:
 impl Service {
     /// Starts the service with a configuration; its addresses are chosen by the system.
     pub async fn start(yaml: &str) -> Self {
+        Self::reached(yaml, async |grpc| {
+            Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap()
+        })
+        .await
+    }
+
+    /// The same, for clients that reach it in another way.
+    pub async fn reached(yaml: &str, reach: impl AsyncFnOnce(SocketAddr) -> Channel) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runwright.yaml");
         let server = if yaml.contains("\nserver:") {
@@ -91,7 +99,7 @@ impl Service {
             let signals = stream::poll_fn(|cx| told.poll_recv(cx)).chain(stream::iter([()]));
             app.serve(listeners, signals).await.unwrap();
         });
-        let channel = Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap();
+        let channel = reach(grpc).await;
         Self {
             agents: AgentServiceClient::new(channel.clone()),
             catalog: CatalogServiceClient::new(channel.clone()),
