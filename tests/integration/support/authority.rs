@@ -20,7 +20,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, as PEM.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Issued {
     pub certificate: String,
     pub key: String,
