@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     config::{Config, Revisions},
-    egress::{self, Egress, Profile},
+    egress::{self, Egress},
     headers::DigestKey,
     mcp::Servers,
     model::{
@@ -182,20 +182,22 @@ fn models(
     egress: &Egress,
     known: impl Fn(&str) -> Option<Arc<dyn Model>>,
 ) -> Result<BTreeMap<String, Arc<dyn Model>>, Error> {
-    let profile = Profile { connect_timeout: model::CONNECT_TIMEOUT };
     let models = configs.into_iter().map(|(name, config)| {
         if let Some(model) = known(&name) {
             return Ok((name, model));
         }
         let model: Arc<dyn Model> = match config {
             model::Config::OpenAiChat(config) => {
-                Arc::new(Retrying(OpenAiChat::new(config, egress.client(profile)?)?))
+                let client = config.client(egress)?;
+                Arc::new(Retrying(OpenAiChat::new(config, client)?))
             }
             model::Config::OpenAiResponses(config) => {
-                Arc::new(Retrying(OpenAiResponses::new(config, egress.client(profile)?)?))
+                let client = config.client(egress)?;
+                Arc::new(Retrying(OpenAiResponses::new(config, client)?))
             }
             model::Config::Anthropic(config) => {
-                Arc::new(Retrying(Anthropic::new(config, egress.client(profile)?)?))
+                let client = config.client(egress)?;
+                Arc::new(Retrying(Anthropic::new(config, client)?))
             }
             model::Config::Scripted(config) => Arc::new(Scripted::new(config)),
         };

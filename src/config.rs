@@ -26,11 +26,13 @@ mod models;
 mod names;
 mod problem;
 mod revision;
+mod route;
 mod server;
 mod source;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod units;
 mod versions;

@@ -17,7 +17,7 @@ use futures_util::future::try_join_all;
 
 use crate::headers::{Applied, DigestKey, Header, HeaderSet, Merged, SecretValue, rules::Refusal};
 pub use error::SourceError;
-pub use file::{FileError, FileSource};
+pub use file::FileSource;
 pub use google::GoogleIdToken;
 pub use http::Http;
 pub use oauth::{

@@ -1,34 +1,34 @@
 //! The only place that builds HTTP clients.
 //!
 //! They speak hyper's HTTP, which does no more than it is told: it follows no redirect, sends no referer, keeps no cookie
-//! and asks no proxy of the environment. Clients share connections, never headers: each request brings its own.
+//! and asks no proxy of the environment. Clients share connections, never headers: each request brings its own. Where a
+//! registration has roots, a certificate or a proxy of its own, its connections are its own, too, shared only with those
+//! that have the very same ([`Profile`]).
 //!
 //! A connection of HTTP/1 belongs to one request at a time, and whoever makes that request polls it ([`own`]): no task
 //! stands between, which would be woken for each request, each answer and each part of its body. One of HTTP/2 has a task,
 //! and all requests share it.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT, uri::InvalidUri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use parking_lot::Mutex;
-use rustls::crypto::aws_lc_rs;
 use thiserror::Error;
 use url::{Host, Url};
 
 mod body;
+mod connector;
 mod origin;
 mod own;
+mod route;
 mod shared;
 mod socket;
 
 pub use body::{Body, BodyError, read_capped};
+use connector::Connector;
 use origin::Origins;
-
-/// How long a connection is silent before it is asked whether there is still somebody.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(15);
+pub use route::{Authorization, Proxy, Route};
 
 const WHO_WE_ARE: HeaderValue = HeaderValue::from_static(concat!("runwright/", env!("CARGO_PKG_VERSION")));
 
@@ -37,7 +37,7 @@ const WHO_WE_ARE: HeaderValue = HeaderValue::from_static(concat!("runwright/", e
 pub enum Error {
     /// The TLS backend can't be set up.
     #[error("TLS can't be set up: {0}")]
-    Tls(#[source] io::Error),
+    Tls(#[source] rustls::Error),
     /// A URL that HTTP has no form for.
     #[error("a URL can't be requested: {0}")]
     Url(#[from] InvalidUri),
@@ -55,10 +55,12 @@ pub enum SendError {
 }
 
 /// What makes connections differ. Registrations with the same profile share a client and its connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Profile {
-    /// The longest time for a connection to be made, TLS included.
+    /// The longest time for a connection to be made, a proxy and TLS included.
     pub connect_timeout: Duration,
+    /// The way to the server.
+    pub route: Route,
 }
 
 /// The clients, one for each profile.
@@ -71,9 +73,6 @@ pub struct Egress {
 #[derive(Clone)]
 pub struct Client(Arc<Origins>);
 
-/// Makes connections, with TLS where the URL wants it.
-type Connector = HttpsConnector<HttpConnector>;
-
 impl Egress {
     /// The client of a profile.
     ///
@@ -84,7 +83,8 @@ impl Egress {
         if let Some(client) = clients.get(&profile) {
             return Ok(client.clone());
         }
-        let client = build(profile)?;
+        let connector = Connector::new(profile.route.clone())?;
+        let client = Client(Arc::new(Origins::new(connector, profile.connect_timeout)));
         clients.insert(profile, client.clone());
         Ok(client)
     }
@@ -118,19 +118,4 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "this is the place")]
-fn build(profile: Profile) -> Result<Client, Error> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(TCP_KEEPALIVE));
-    let tls = HttpsConnectorBuilder::new()
-        .with_provider_and_platform_verifier(Arc::new(aws_lc_rs::default_provider()))
-        .map_err(Error::Tls)?
-        .https_or_http()
-        .enable_all_versions()
-        .wrap_connector(tcp);
-    Ok(Client(Arc::new(Origins::new(tls, profile.connect_timeout))))
 }

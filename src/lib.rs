@@ -11,6 +11,7 @@
 //! all → schema                                                        JSON Schemas of others, and what fits them
 //! all → reload                                                    how reloads went
 //! all → scrub                                                         secrets out of text
+//! server · egress · credential → tls · file                           certificates, and files that change
 //! ```
 //!
 //! Where headers merge: [`headers::merge`]. Where they are sent: `mcp::backend`.
@@ -22,6 +23,7 @@ pub mod config;
 pub mod credential;
 pub mod egress;
 pub mod event;
+pub mod file;
 pub mod grpc;
 pub mod headers;
 pub mod id;
@@ -36,5 +38,6 @@ pub mod server;
 pub mod settings;
 pub mod sse;
 pub mod telemetry;
+pub mod tls;
 pub mod tool;
 pub mod trace;

@@ -35,7 +35,7 @@ pub use crate::settings::{OutputSchema, ReasoningEffort, Settings};
 #[cfg(test)]
 use tests::{asked, loopback};
 
-pub use endpoint::{CONNECT_TIMEOUT, Config as EndpointConfig};
+pub use endpoint::Config as EndpointConfig;
 pub use outage::{Outage, Prospect};
 pub use retry::Retrying;
 pub use spent::Spent;

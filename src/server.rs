@@ -9,6 +9,7 @@ mod connections;
 mod counted;
 mod gathered;
 mod routes;
+mod tls;
 
 use std::{
     future, io,
@@ -43,7 +44,7 @@ use crate::{
 };
 use accept::Accepting;
 use boundary::{Boundary, BoundaryLayer};
-pub use config::Config;
+pub use config::{Config, Tls};
 use connections::Connections;
 use gathered::Gathered;
 use routes::Routes;
@@ -66,6 +67,9 @@ pub enum Error {
     /// The reflection service can't be built.
     #[error("the reflection service can't be built: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// TLS can't be set up.
+    #[error("TLS can't be set up: {0}")]
+    Tls(#[from] rustls::Error),
     /// A server's task broke.
     #[error("a server's task broke: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -96,9 +100,10 @@ pub async fn serve(
     let max_calls = runner.parts().limits.max_concurrent_runs.saturating_add(MAX_OTHER_CALLS);
     let max_calls = max_calls.try_into().unwrap_or(u32::MAX);
     let connections = Arc::new(Connections::new(calls, max_calls, config.max_connection_age));
-    let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)).map_ok(Gathered::new);
+    let incoming = Accepting::new(TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)));
+    let incoming = tls::secured(incoming, config.tls.clone())?.map_ok(Gathered::new);
     let serving = connections.clone();
-    let mut grpc = tokio::spawn(async move { serving.serve(Accepting::new(incoming)).await });
+    let mut grpc = tokio::spawn(async move { serving.serve(incoming).await });
     let admin_router = admin::router(ready.clone(), reloads);
     let mut admin: JoinHandle<Result<(), Error>> =
         tokio::spawn(async { axum::serve(listeners.admin, admin_router).await.map_err(Error::Admin) });

@@ -2,12 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{config::Config, credential::Source, headers::SecretValue, telemetry::LogFormat};
+use crate::{config::Config, credential::Source, headers::SecretValue, server, telemetry::LogFormat};
 
 /// What a process can't change while it lives. It holds a secret.
 pub(super) struct Fixed {
     listen: SocketAddr,
     admin_listen: SocketAddr,
+    tls: Option<server::Tls>,
     /// The key of digests, if one is configured.
     pub(super) digest_key: Option<SecretValue>,
     /// How old a connection for gRPC becomes.
@@ -23,6 +24,7 @@ impl Fixed {
         Self {
             listen: config.server.listen,
             admin_listen: config.server.admin_listen,
+            tls: config.server.tls.clone(),
             digest_key: config.server.digest_key.as_ref().and_then(Source::ready),
             max_connection_age: config.server.max_connection_age,
             max_request_bytes: config.limits.max_request_bytes,
@@ -33,12 +35,21 @@ impl Fixed {
 
     /// The keys whose values are others in another configuration.
     pub(super) fn differing(&self, other: &Self) -> Vec<&'static str> {
-        let Self { listen, admin_listen, digest_key, max_connection_age, max_request_bytes, format, spans } =
-            self;
+        let Self {
+            listen,
+            admin_listen,
+            tls,
+            digest_key,
+            max_connection_age,
+            max_request_bytes,
+            format,
+            spans,
+        } = self;
         let bytes = |key: &Option<SecretValue>| key.as_ref().map(|key| key.as_bytes().to_vec());
         let keys = [
             ("server.listen", *listen == other.listen),
             ("server.admin_listen", *admin_listen == other.admin_listen),
+            ("server.tls", *tls == other.tls),
             ("server.digest_key", bytes(digest_key) == bytes(&other.digest_key)),
             ("server.max_connection_age", *max_connection_age == other.max_connection_age),
             ("limits.max_request_bytes", *max_request_bytes == other.max_request_bytes),

@@ -7,16 +7,19 @@ use super::decode::{At, Fields};
 use crate::egress;
 
 const NOT_HTTP: &str = "expected a URL that begins with https:// or http:// and has a host";
+const PLAINTEXT_TO_PROXY: &str = "http:// through a proxy would send headers in the clear, whatever the host; use \
+                                  https://, or set `allow_plaintext: true`";
 const PLAINTEXT: &str = "http:// to another host than loopback would send headers in the clear; use https://, or set \
                          `allow_plaintext: true`";
 
-/// The URL of a mapping's `key`, with the mapping's `allow_plaintext`. The text of a URL is never shown: its query may be a
+/// The URL of a mapping's `key`, with the mapping's `allow_plaintext` and whether it has a `proxy`. The text of a URL is never shown: its query may be a
 /// secret.
 pub fn decode(fields: &Fields<'_>, key: &str) -> Option<Url> {
     let allow_plaintext = fields.or("allow_plaintext", At::flag, false);
+    let proxied = fields.get("proxy").is_some();
     fields.required(key, |at| {
         let url = Url::parse(at.text()?).ok();
-        let wrong = url.as_ref().map_or(Some(NOT_HTTP), |url| wrong(url, allow_plaintext));
+        let wrong = url.as_ref().map_or(Some(NOT_HTTP), |url| wrong(url, allow_plaintext, proxied));
         if let Some(wrong) = wrong {
             at.problem(wrong);
         }
@@ -25,7 +28,7 @@ pub fn decode(fields: &Fields<'_>, key: &str) -> Option<Url> {
 }
 
 /// What is wrong with a URL.
-fn wrong(url: &Url, allow_plaintext: bool) -> Option<&'static str> {
+fn wrong(url: &Url, allow_plaintext: bool, proxied: bool) -> Option<&'static str> {
     if !matches!(url.scheme(), "http" | "https") {
         Some(NOT_HTTP)
     } else if !url.username().is_empty() || url.password().is_some() {
@@ -34,7 +37,10 @@ fn wrong(url: &Url, allow_plaintext: bool) -> Option<&'static str> {
         Some("the URL may have no fragment (#)")
     } else if url.as_str().parse::<Uri>().is_err() {
         Some("HTTP has no form for the URL; percent-encode what is unusual in it")
-    } else if url.scheme() == "http" && !egress::is_loopback(url) && !allow_plaintext {
+    } else if url.scheme() == "http" && !allow_plaintext && proxied {
+        // Loopback is the proxy's own then.
+        Some(PLAINTEXT_TO_PROXY)
+    } else if url.scheme() == "http" && !allow_plaintext && !egress::is_loopback(url) {
         Some(PLAINTEXT)
     } else {
         None
@@ -60,15 +66,17 @@ mod tests {
             ("http://[::2]/", false),
         ] {
             let url = Url::parse(url).unwrap();
-            assert_eq!(wrong(&url, false).is_none(), loopback, "{url}");
-            assert_eq!(wrong(&url, true), None, "{url}");
+            assert_eq!(wrong(&url, false, false).is_none(), loopback, "{url}");
+            assert!(wrong(&url, false, true).is_some(), "{url}");
+            assert_eq!(wrong(&url, true, false), None, "{url}");
+            assert_eq!(wrong(&url, true, true), None, "{url}");
         }
     }
 
     #[test]
     fn a_url_that_http_has_no_form_for_is_refused() {
         let url = |length: usize| Url::parse(&format!("http://localhost/{}", "x".repeat(length))).unwrap();
-        assert_eq!(wrong(&url(1000), false), None);
-        assert!(wrong(&url(70_000), false).unwrap().contains("HTTP has no form"));
+        assert_eq!(wrong(&url(1000), false, false), None);
+        assert!(wrong(&url(70_000), false, false).unwrap().contains("HTTP has no form"));
     }
 }

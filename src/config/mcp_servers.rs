@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     caller_headers,
     decode::{At, Fields},
-    endpoint,
+    endpoint, route,
     source::{self, Tokens},
     units::{self, KIB, MIB},
 };
@@ -15,9 +15,11 @@ use crate::{
     mcp::{ServerConfig, SessionScope, Timeouts},
 };
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "url",
     "allow_plaintext",
+    "tls",
+    "proxy",
     "headers",
     "caller_headers",
     "session_scope",
@@ -44,6 +46,7 @@ fn server(name: &str, at: &At<'_>) -> Option<ServerConfig> {
     let name = server_name(name, at);
     let url = endpoint::decode(&fields, "url");
     Some(ServerConfig {
+        route: route::decode(&fields, url.as_ref()),
         headers: fields.or(
             "headers",
             |at| source::headers(at, Tokens::For(url.as_ref())),

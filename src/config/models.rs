@@ -9,6 +9,7 @@ use super::{
     decode::{At, Fields},
     endpoint,
     names::{self, Names},
+    route,
     source::{self, Tokens},
     yaml::{Kind, Node},
 };
@@ -20,7 +21,8 @@ use crate::{
 };
 
 /// The keys of a model behind an HTTP endpoint.
-const ENDPOINT_KEYS: [&str; 6] = ["provider", "base_url", "allow_plaintext", "model", "api_key", "headers"];
+const ENDPOINT_KEYS: [&str; 8] =
+    ["provider", "base_url", "allow_plaintext", "tls", "proxy", "model", "api_key", "headers"];
 const SCRIPTED_KEYS: [&str; 2] = ["provider", "script"];
 const STEP_KEYS: [&str; 2] = ["call", "say"];
 const CALL_KEYS: [&str; 3] = ["mcp_server", "tool", "arguments"];
@@ -78,6 +80,7 @@ fn provider(at: &At<'_>) -> Option<Provider> {
 fn endpoint(at: &At<'_>, key: HeaderName, prefix: &str) -> Option<EndpointConfig> {
     let fields = at.fields(&ENDPOINT_KEYS);
     let base_url = endpoint::decode(&fields, "base_url");
+    let route = route::decode(&fields, base_url.as_ref());
     let model = fields.required("model", names::provider_model);
     let api_key = fields.optional("api_key", |at| source::decode_with_prefix(at, prefix));
     let mut headers = fields.or("headers", |at| source::headers(at, Tokens::None), Headers::default());
@@ -87,7 +90,7 @@ fn endpoint(at: &At<'_>, key: HeaderName, prefix: &str) -> Option<EndpointConfig
     {
         at.key_problem(format!("`headers` has `{key}` already, which the key is sent in; keep one of them"));
     }
-    Some(EndpointConfig { base_url: base_url?, model: model?, headers })
+    Some(EndpointConfig { base_url: base_url?, route, model: model?, headers })
 }
 
 fn scripted(fields: &Fields<'_>, servers: &Names<'_>) -> Option<scripted::Config> {

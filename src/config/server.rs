@@ -7,11 +7,17 @@ use std::{
 
 use super::{
     decode::{At, Fields},
-    source, units,
+    source, tls, units,
 };
-use crate::{credential::Source, run::Limits, server::Config};
+use crate::{
+    credential::Source,
+    run::Limits,
+    server::{Config, Tls},
+};
 
-const KEYS: [&str; 5] = ["listen", "admin_listen", "max_connection_age", "drain_timeout", "digest_key"];
+const KEYS: [&str; 6] =
+    ["listen", "admin_listen", "tls", "max_connection_age", "drain_timeout", "digest_key"];
+const TLS_KEYS: [&str; 3] = ["certificate", "key", "client_ca"];
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
@@ -25,6 +31,7 @@ pub fn decode(root: &Fields<'_>, limits: &mut Limits) -> Config {
     Config {
         listen: fields.or("listen", address, LISTEN),
         admin_listen: fields.or("admin_listen", address, ADMIN_LISTEN),
+        tls: fields.optional("tls", server_tls),
         max_connection_age: fields.or("max_connection_age", units::duration, MAX_CONNECTION_AGE),
         digest_key: fields.optional("digest_key", digest_key),
     }
@@ -34,6 +41,12 @@ fn address(at: &At<'_>) -> Option<SocketAddr> {
     let what = "an IP address and a port, such as 127.0.0.1:50051";
     let address = at.text_of(what)?.parse();
     address.map_err(|_| at.problem(format!("expected {what}"))).ok()
+}
+
+fn server_tls(at: &At<'_>) -> Option<Tls> {
+    let fields = at.fields(&TLS_KEYS);
+    let client_roots = fields.optional("client_ca", tls::roots);
+    Some(Tls { identity: tls::identity(&fields)?, client_roots })
 }
 
 fn digest_key(at: &At<'_>) -> Option<Source> {

@@ -12,7 +12,8 @@ use super::{
     yaml::Kind,
 };
 use crate::{
-    credential::{FileError, FileSource, Headers, Source},
+    credential::{FileSource, Headers, Source},
+    file::FileError,
     headers::{
         Header,
         rules::{self, Refusal},

@@ -13,6 +13,7 @@ mod refused;
 mod secrets;
 mod settings;
 mod tokens;
+mod transport;
 
 /// Loads `path` in a folder of these files. The variables that are set are those of [`variable`].
 fn load_in(files: &[(&str, &str)], path: &str) -> Result<Config, Vec<String>> {

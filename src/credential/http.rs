@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::error::{Asked, Fault, SourceError};
-use crate::egress::{self, BodyError, Egress, Profile, SendError};
+use crate::egress::{self, BodyError, Egress, Profile, Route, SendError};
 
 /// How long a request takes at most, its answer's body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +52,8 @@ impl Http {
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Fault> {
-        let profile = Profile { connect_timeout: CONNECT_TIMEOUT };
+        // The platform's roots, no certificate and no proxy: those of a registration are for its own server.
+        let profile = Profile { connect_timeout: CONNECT_TIMEOUT, route: Route::default() };
         let client = self.0.client(profile).map_err(|_| Fault::NoClient)?;
         let (head, body) = client.send(request).await.map_err(unsent)?.into_parts();
         if head.status.is_redirection() {

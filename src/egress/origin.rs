@@ -16,10 +16,10 @@ use tokio::{
     runtime::Handle,
     time::{Instant, sleep, timeout},
 };
-use tower::Service;
 
 use super::{
-    Body, Connector, SendError,
+    Body, SendError,
+    connector::Connector,
     own::{Own, Unanswered},
     shared::Shared,
     socket::Socket,
@@ -153,8 +153,7 @@ impl Origin {
     }
 
     async fn connect(&self) -> Result<Connected, SendError> {
-        let io = self.connector.clone().call(self.uri.clone()).await.map_err(|_| SendError::Connect)?;
-        let io = Socket::new(io);
+        let io = Socket::new(self.connector.connect(&self.uri).await?);
         if !io.wants_http2() {
             return Ok(Connected::Own(Own::begin(io).await?));
         }

@@ -10,12 +10,10 @@ use std::{
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_rustls::MaybeHttpsStream;
 use hyper_util::{client::legacy::connect::Connection, rt::TokioIo};
 use tokio::net::TcpStream;
 
-/// What the connector gives.
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+use super::connector::Io as Stream;
 
 /// The bytes of a connection.
 pub(super) enum Socket {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::{credential, headers::CallerRules};
+use crate::{credential, egress::Route, headers::CallerRules};
 
 /// A registered MCP server.
 #[derive(Clone)]
@@ -13,6 +13,8 @@ pub struct ServerConfig {
     pub name: String,
     /// The endpoint, `http` or `https`. Its query may be a secret: only [`ServerConfig::origin`] is ever shown.
     pub url: Url,
+    /// The way there.
+    pub route: Route,
     /// The registered default headers.
     pub headers: credential::Headers,
     /// What callers may bring, and what they must.

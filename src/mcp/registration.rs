@@ -71,7 +71,8 @@ impl Registration {
         max_concurrent_requests: usize,
         digest_key: DigestKey,
     ) -> Result<Self, egress::Error> {
-        let http = egress.client(Profile { connect_timeout: config.timeouts.connect })?;
+        let profile = Profile { connect_timeout: config.timeouts.connect, route: config.route.clone() };
+        let http = egress.client(profile)?;
         Ok(Self {
             endpoint: config.url.as_str().into(),
             uri: egress::uri(&config.url)?,

@@ -85,6 +85,7 @@ impl Server {
         let config = ServerConfig {
             name: "crm".into(),
             url: format!("http://{}/mcp", self.address).parse().unwrap(),
+            route: Default::default(),
             headers: credential::Headers::default(),
             caller_headers: Default::default(),
             session_scope: SessionScope::Auto,

@@ -63,7 +63,7 @@ impl Anthropic {
     /// # Errors
     /// HTTP has no form for the URL.
     pub fn new(config: EndpointConfig, client: Client) -> Result<Self, egress::Error> {
-        let EndpointConfig { base_url, model, headers } = config;
+        let EndpointConfig { base_url, model, headers, .. } = config;
         let caching = Caching::at(&base_url);
         let endpoint = Endpoint::new(base_url, "/v1/messages", &FIXED, headers, client)?;
         Ok(Self { endpoint, model, caching })

@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{
     credential,
-    egress::{self, Body, Client, SendError},
+    egress::{self, Body, Client, Egress, Profile, Route, SendError},
 };
 
 #[cfg(test)]
 mod tests;
 
 /// How long a connection to a provider may take to be made, TLS included.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer: the bytes of a whole one, the text and the calls of a streamed one.
 pub(super) const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -33,6 +33,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub struct Config {
     /// The API's base; each provider adds its own path.
     pub base_url: Url,
+    /// The way there.
+    pub route: Route,
     /// The provider's name for the model.
     pub model: String,
     /// What every request carries, the key included.
@@ -53,6 +55,16 @@ pub(super) struct Endpoint {
     fixed: &'static [(HeaderName, HeaderValue)],
     registered: credential::Headers,
     client: Client,
+}
+
+impl Config {
+    /// What sends requests to the endpoint.
+    ///
+    /// # Errors
+    /// TLS can't be set up.
+    pub fn client(&self, egress: &Egress) -> Result<Client, egress::Error> {
+        egress.client(Profile { connect_timeout: CONNECT_TIMEOUT, route: self.route.clone() })
+    }
 }
 
 impl Endpoint {

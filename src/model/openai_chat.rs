@@ -38,7 +38,7 @@ impl OpenAiChat {
     /// # Errors
     /// HTTP has no form for the URL.
     pub fn new(config: EndpointConfig, client: Client) -> Result<Self, egress::Error> {
-        let EndpointConfig { base_url, model, headers } = config;
+        let EndpointConfig { base_url, model, headers, .. } = config;
         let endpoint = Endpoint::new(base_url, "/chat/completions", &[], headers, client)?;
         Ok(Self { endpoint, model })
     }

@@ -44,7 +44,7 @@ impl OpenAiResponses {
     /// # Errors
     /// HTTP has no form for the URL.
     pub fn new(config: EndpointConfig, client: Client) -> Result<Self, egress::Error> {
-        let EndpointConfig { base_url, model, headers } = config;
+        let EndpointConfig { base_url, model, headers, .. } = config;
         let endpoint = Endpoint::new(base_url, "/responses", &[], headers, client)?;
         Ok(Self { endpoint, known: Known::of(&model), model })
     }

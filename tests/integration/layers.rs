@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A module, and what may not stand in it.
-const RULES: [(&str, &[&str]); 23] = [
+const RULES: [(&str, &[&str]); 25] = [
     (
         "run",
         &[
@@ -98,6 +98,26 @@ const RULES: [(&str, &[&str]); 23] = [
     ("cli", &["tonic", "hyper_util", "rmcp", "crate::grpc", "crate::run", "crate::mcp", "crate::model"]),
     ("app", &["tonic", "rmcp", "axum", "crate::cli", "crate::grpc"]),
     ("reload", &["tonic", "hyper_util", "rmcp", "axum", "crate::"]),
+    ("file", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
+    (
+        "tls",
+        &[
+            "tonic",
+            "hyper_util",
+            "rmcp",
+            "axum",
+            "tokio",
+            "crate::run",
+            "crate::mcp",
+            "crate::model",
+            "crate::grpc",
+            "crate::server",
+            "crate::config",
+            "crate::credential",
+            "crate::egress",
+            "crate::headers",
+        ],
+    ),
     ("schema", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
     ("scrub", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
     ("sse", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),

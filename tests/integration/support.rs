@@ -1,5 +1,6 @@
 //! What the tests share: the service, a programmable MCP server, a programmable model endpoint, and words for errors.
 
+pub mod authority;
 pub mod dice;
 pub mod error;
 pub mod fault_proxy;
@@ -10,12 +11,14 @@ pub mod leak;
 pub mod logs;
 pub mod mcp_server;
 pub mod model_server;
+pub mod proxy;
 pub mod raw_server;
 pub mod reader;
 pub mod reloading;
 pub mod scene;
 pub mod service;
 pub mod spans;
+pub mod tls_front;
 
 use std::{collections::BTreeMap, time::Duration};
 

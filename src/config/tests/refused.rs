@@ -52,8 +52,9 @@ fn keys() {
         "server:\n  lisen: 127.0.0.1:1\n  port: 1\nagent: {}\ncaller_headers: {}\n",
         &[
             "c.yaml:2:3: server.lisen: unknown key (did you mean listen?); there are listen, admin_listen, \
-             max_connection_age, drain_timeout, digest_key",
-            "c.yaml:3:3: server.port: unknown key; there are listen, admin_listen, max_connection_age, drain_timeout, digest_key",
+             tls, max_connection_age, drain_timeout, digest_key",
+            "c.yaml:3:3: server.port: unknown key; there are listen, admin_listen, tls, max_connection_age, \
+             drain_timeout, digest_key",
             "c.yaml:4:1: agent: unknown key (did you mean agents?); there are server, limits, kept_clients, models, \
              mcp_servers, agents, telemetry",
             "c.yaml:5:1: caller_headers: unknown key; there are server, limits, kept_clients, models, mcp_servers, \
@@ -151,7 +152,7 @@ fn models() {
             "c.yaml:2:3: models.\"\": a name has 1 to 64 printable characters",
             "c.yaml:2:19: models.\"\".provider: expected one of openai_chat, openai_responses, anthropic, scripted",
             "c.yaml:2:27: models.\"\".modle: unknown key (did you mean model?); there are provider, base_url, \
-             allow_plaintext, model, api_key, headers, script",
+             allow_plaintext, tls, proxy, model, api_key, headers, script",
             "c.yaml:5:15: models.m.base_url: http:// to another host than loopback would send headers in the clear; \
              use https://, or set `allow_plaintext: true`",
             "c.yaml:6:12: models.m.model: a provider's name for a model has 1 to 256 printable characters",

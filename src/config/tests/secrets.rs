@@ -19,6 +19,8 @@ mcp_servers:
   crm:
     url: https://h:CANARY/
     session_scope: CANARY
+    tls: { ca: CANARY, certificate: { file: key }, key: { file: key, CANARY: CANARY } }
+    proxy: 'http://CANARY:CANARY@h/'
     caller_headers: { allowed: ["X-A: CANARY", "CANARY\n"], locked: CANARY, required: [[CANARY], { CANARY: CANARY }] }
     headers:
       X-A: "CANARY\n"
@@ -37,6 +39,10 @@ mcp_servers:
       X-N: { value: "CANARY\n", secret: false }
       Host: CANARY
       "Authorization: Bearer CANARY":
+  proxied:
+    url: https://h/
+    tls: CANARY
+    proxy: { url: 'socks5://CANARY:CANARY@h/', authorization: "CANARY\n" }
 agents:
   a:
     model: CANARY
@@ -60,6 +66,7 @@ telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY }
         assert!(!format!("{problem:?}").contains(CANARY), "{problem:?}");
     }
     let lines: std::collections::BTreeSet<usize> = problems.iter().map(|problem| problem.line).collect();
-    let said: Vec<usize> = [2..=3, 5..=10, 13..=15, 17..=32, 35..=39].into_iter().flatten().collect();
+    let said: Vec<usize> =
+        [2..=3, 5..=10, 13..=17, 19..=34, 37..=38, 41..=45].into_iter().flatten().collect();
     assert_eq!(lines.into_iter().collect::<Vec<_>>(), said, "each of these lines has a problem");
 }

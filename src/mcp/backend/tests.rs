@@ -17,6 +17,7 @@ fn registration(listener: &TcpListener) -> Arc<Registration> {
     let config = ServerConfig {
         name: "crm".into(),
         url: format!("http://{}/mcp", listener.local_addr().unwrap()).parse().unwrap(),
+        route: Default::default(),
         headers: credential::Headers::default(),
         caller_headers: Default::default(),
         session_scope: SessionScope::Auto,

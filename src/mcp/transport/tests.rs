@@ -92,6 +92,7 @@ impl Open {
         let config = ServerConfig {
             name: "crm".into(),
             url: url.parse().unwrap(),
+            route: Default::default(),
             headers: credential::Headers::default(),
             caller_headers: Default::default(),
             session_scope: SessionScope::Auto,

@@ -19,9 +19,9 @@ use tokio::{
 
 use crate::{
     credential::{Headers, Source},
-    egress::{Client, Egress, Profile},
+    egress::{Client, Egress, Route},
     headers::Header,
-    model::{CONNECT_TIMEOUT, EndpointConfig, Error, Model, Piece, asked::Asked},
+    model::{EndpointConfig, Error, Model, Piece, asked::Asked},
 };
 
 /// What no error may hold.
@@ -120,12 +120,14 @@ pub fn clean<T: Debug>(result: Result<T, Error>) -> Result<T, Error> {
 
 /// A model `m1` at a base URL that every request carries these headers to.
 pub fn endpoint(base_url: &str, headers: &[(&'static str, Source)]) -> (EndpointConfig, Client) {
-    let client = Egress::default().client(Profile { connect_timeout: CONNECT_TIMEOUT }).unwrap();
     let header = |(name, value): &(&'static str, Source)| Header {
         name: HeaderName::from_static(name),
         value: value.clone(),
         secret: true,
     };
     let headers = Headers::new(headers.iter().map(header).collect());
-    (EndpointConfig { base_url: base_url.parse().unwrap(), model: "m1".into(), headers }, client)
+    let base_url = base_url.parse().unwrap();
+    let config = EndpointConfig { base_url, route: Route::default(), model: "m1".into(), headers };
+    let client = config.client(&Egress::default()).unwrap();
+    (config, client)
 }

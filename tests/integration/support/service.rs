@@ -85,14 +85,23 @@ fn loaded(loader: &Loader) -> Config {
     })
 }
 
+async fn plainly(grpc: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap()
+}
+
 impl Service {
     /// Starts the service with a configuration; its addresses are chosen by the system.
     pub async fn start(yaml: &str) -> Self {
+        Self::reached(yaml, plainly).await
+    }
+
+    /// The same, for clients that reach it in another way.
+    pub async fn reached(yaml: &str, reach: impl AsyncFnOnce(SocketAddr) -> Channel) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("runwright.yaml");
         fs::write(&path, with_addresses(yaml)).unwrap();
         let loader = Loader::new(path, |_| None);
-        Self::serve(App::new(loaded(&loader)).unwrap()).await
+        Self::serve(App::new(loaded(&loader)).unwrap(), reach).await
     }
 
     /// Starts the service with the configuration at a path, which it reloads when the sender says so; `filter` is that of the
@@ -105,10 +114,10 @@ impl Service {
         let (trigger, mut triggers) = mpsc::unbounded_channel();
         let triggers = stream::poll_fn(move |cx| triggers.poll_recv(cx)).boxed();
         let app = App::new(loaded(&loader)).unwrap().reloading(Reloading { loader, triggers, filter });
-        (Self::serve(app).await, trigger)
+        (Self::serve(app, plainly).await, trigger)
     }
 
-    async fn serve(app: App) -> Self {
+    async fn serve(app: App, reach: impl AsyncFnOnce(SocketAddr) -> Channel) -> Self {
         let listeners = app.listen().await.unwrap();
         let grpc = listeners.grpc.local_addr().unwrap();
         let admin = listeners.admin.local_addr().unwrap();
@@ -119,7 +128,7 @@ impl Service {
             let signals = stream::poll_fn(|cx| told.poll_recv(cx)).chain(stream::iter([()]));
             app.serve(listeners, signals).await.unwrap();
         });
-        let channel = Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect().await.unwrap();
+        let channel = reach(grpc).await;
         Self {
             agents: AgentServiceClient::new(channel.clone()),
             catalog: CatalogServiceClient::new(channel.clone()),

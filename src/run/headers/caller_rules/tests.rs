@@ -138,6 +138,7 @@ fn said(servers: &[Server], all: &[Action; 3], egress: &Egress) -> Vec<Said> {
     let configs = named().map(|(name, server)| ServerConfig {
         name,
         url: "https://h/".parse().unwrap(),
+        route: Default::default(),
         headers: Default::default(),
         caller_headers: server.rules(),
         session_scope: SessionScope::Auto,

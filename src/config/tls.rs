@@ -1,0 +1,56 @@
+//! Certificates, keys and roots: `{ file: PATH }` each.
+
+use std::path::PathBuf;
+
+use super::{
+    decode::{At, Fields},
+    source,
+    yaml::Kind,
+};
+use crate::tls::{Identity, IdentityError, Roots};
+
+const WHAT: &str = "`{ file: PATH }`";
+
+/// The `certificate` and the `key` of a mapping, which has both.
+pub fn identity(fields: &Fields<'_>) -> Option<Identity> {
+    let (certificate, key) = (fields.required("certificate", file), fields.required("key", file));
+    let ((certificate_at, certificate), (key_at, key)) = (certificate?, key?);
+    let opened = Identity::open(certificate.clone(), key.clone());
+    opened
+        .map_err(|error| {
+            let of_certificate = |error| certificate_at.problem(format!("{certificate:?}: {error}"));
+            let of_key = |error: String| key_at.problem(format!("{key:?}: {error}"));
+            match error {
+                IdentityError::Certificate(error) => of_certificate(error),
+                IdentityError::Key(error) => of_key(error.to_string()),
+                IdentityError::Both(certificate, key) => {
+                    of_certificate(certificate);
+                    of_key(key.to_string());
+                }
+                mismatch @ IdentityError::Mismatch => of_key(mismatch.to_string()),
+            }
+        })
+        .ok()
+}
+
+/// Roots.
+pub fn roots(at: &At<'_>) -> Option<Roots> {
+    let (at, path) = file(at)?;
+    Roots::open(path.clone()).map_err(|error| at.problem(format!("{path:?}: {error}"))).ok()
+}
+
+/// A file's path, and where it is said.
+fn file<'a>(at: &At<'a>) -> Option<(At<'a>, PathBuf)> {
+    let Kind::Mapping(_) = at.node().kind else {
+        at.expected(WHAT);
+        return None;
+    };
+    match &at.entries()[..] {
+        [("file", at)] => source::path(at).map(|path| (at.clone(), path)),
+        // Other keys are not shown: one may be a key's text that lacks its quotes.
+        _ => {
+            at.problem(format!("expected {WHAT}"));
+            None
+        }
+    }
+}
