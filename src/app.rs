@@ -13,12 +13,14 @@ use crate::{
     egress::{self, Egress, Profile},
     headers::DigestKey,
     mcp::Servers,
+    metrics::Metrics,
     model::{
         self, Model, Retrying, anthropic::Anthropic, openai_chat::OpenAiChat,
         openai_responses::OpenAiResponses, scripted::Scripted,
     },
     run::{Parts, Runner, Schemas},
     server::{self, Listeners},
+    telemetry::{Meters, MetersError},
 };
 
 /// Why the service does not start, or does not go on.
@@ -40,6 +42,9 @@ pub enum Error {
     /// There are no random bits.
     #[error("the operating system gives no random bits: {0}")]
     Random(#[from] getrandom::Error),
+    /// There can be no metrics.
+    #[error(transparent)]
+    Meters(#[from] MetersError),
     /// A server failed.
     #[error(transparent)]
     Server(#[from] server::Error),
@@ -52,6 +57,7 @@ pub enum Error {
 pub struct App {
     server: server::Config,
     runner: Runner,
+    meters: Meters,
 }
 
 impl App {
@@ -65,6 +71,8 @@ impl App {
             Some(key) => DigestKey::from_secret(key.as_bytes()),
             None => DigestKey::generate()?,
         };
+        let meters = Meters::new(|readers| readers)?;
+        let metrics = Metrics::new(&meters.meter(), config.limits.max_concurrent_runs);
         let servers = Servers::new(
             config.mcp_servers.into_values(),
             config.kept_clients,
@@ -72,6 +80,7 @@ impl App {
             // Identities are this process's own, whatever key its digests are shown with.
             DigestKey::generate()?,
             egress,
+            &metrics,
         )?;
         let runner = Runner::new(Parts {
             agents: config.agents.into_iter().map(|(name, agent)| (name, Arc::new(agent))).collect(),
@@ -81,8 +90,9 @@ impl App {
             limits: config.limits,
             digest_key,
             instance: instance(),
+            metrics,
         });
-        Ok(Self { server: config.server, runner })
+        Ok(Self { server: config.server, runner, meters })
     }
 
     /// Binds the configured addresses.
@@ -107,9 +117,9 @@ impl App {
         listeners: Listeners,
         signals: impl Stream<Item = ()> + Unpin,
     ) -> Result<(), Error> {
-        let Self { server, runner } = self;
+        let Self { server, runner, meters } = self;
         tokio::select! {
-            result = server::serve(&server, listeners, runner.clone(), signals) => Ok(result?),
+            result = server::serve(&server, listeners, runner.clone(), meters, signals) => Ok(result?),
             () = runner.parts().servers.sweep() => future::pending().await,
         }
     }

@@ -39,6 +39,7 @@ use crate::{
     egress::{self, Egress},
     event::{AuthChallenge, Challenge, Phase},
     headers::{DigestKey, Layer},
+    metrics::Metrics,
     trace::{Correlation, Outgoing},
 };
 pub use call::CallOutcome;
@@ -102,11 +103,14 @@ impl Servers {
         max_concurrent_runs: usize,
         key: DigestKey,
         egress: &Egress,
+        metrics: &Metrics,
     ) -> Result<Self, egress::Error> {
         let mut registrations = BTreeMap::new();
         for (number, config) in (0..).zip(configs) {
             let name = config.name.clone();
-            let registration = Registration::new(number, config, egress, max_concurrent_runs, key.clone())?;
+            let meter = metrics.mcp_server(&name);
+            let registration =
+                Registration::new(number, config, egress, max_concurrent_runs, key.clone(), meter)?;
             registrations.insert(name, Arc::new(registration));
         }
         Ok(Self { registrations, pool: Arc::new(Pool::new(kept_clients)) })

@@ -1,4 +1,4 @@
-//! The process's two listeners: gRPC, and the probes; and how they end.
+//! The process's two listeners: gRPC, and the probes and metrics; and how they end.
 
 mod accept;
 mod admin;
@@ -39,6 +39,7 @@ use crate::{
         },
     },
     run::Runner,
+    telemetry::Meters,
 };
 use accept::Accepting;
 use boundary::BoundaryLayer;
@@ -79,7 +80,7 @@ pub enum Error {
 pub struct Listeners {
     /// For gRPC.
     pub grpc: TcpListener,
-    /// For `/livez` and `/readyz`.
+    /// For `/livez`, `/readyz` and `/metrics`.
     pub admin: TcpListener,
 }
 
@@ -92,6 +93,7 @@ pub async fn serve(
     config: &Config,
     listeners: Listeners,
     runner: Runner,
+    meters: Meters,
     mut signals: impl Stream<Item = ()> + Unpin,
 ) -> Result<(), Error> {
     let ready = Arc::new(AtomicBool::new(true));
@@ -101,7 +103,7 @@ pub async fn serve(
     let incoming = Accepting::new(connections);
     let serving = router.serve_with_incoming_shutdown(incoming, goaway.clone().cancelled_owned());
     let mut grpc: JoinHandle<Result<(), Error>> = tokio::spawn(async { Ok(serving.await?) });
-    let admin_router = admin::router(ready.clone());
+    let admin_router = admin::router(ready.clone(), meters);
     let mut admin: JoinHandle<Result<(), Error>> =
         tokio::spawn(async { axum::serve(listeners.admin, admin_router).await.map_err(Error::Admin) });
 
@@ -133,7 +135,7 @@ async fn router(runner: &Runner) -> Result<(HealthReporter, Router<Layered>), Er
         .http2_max_pending_accept_reset_streams(Some(MAX_UNSEEN_RESETS))
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(BoundaryLayer)
+        .layer(BoundaryLayer::new(runner.parts().metrics.clone()))
         .add_service(agents)
         .add_service(catalog)
         .add_service(health_service)

@@ -1,10 +1,11 @@
-//! Logs and spans: what is written, and what never is.
+//! Logs, spans and metrics: what is written, who gets it, and what never is.
 //!
 //! Only this crate's own events go out below `WARN`, and rmcp's never do: libraries print requests, headers and bodies
 //! where they debug, and a configured filter must not be able to ask for that.
 
 mod config;
 mod lines;
+mod meters;
 
 use std::{io, panic};
 
@@ -13,6 +14,7 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{Layer, Registry, filter::LevelFilter, fmt::MakeWriter, layer::SubscriberExt};
 
 pub use config::{Config, LogFormat};
+pub use meters::{CONTENT_TYPE, Meters, MetersError};
 
 use crate::trace::SpanMaker;
 

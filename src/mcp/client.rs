@@ -27,7 +27,10 @@ use super::{
     slot::{Exchange, Lease, Slot},
     tools,
 };
-use crate::trace::Outgoing;
+use crate::{
+    metrics::{McpClient, McpServer, State},
+    trace::Outgoing,
+};
 
 pub(super) type Service = RunningService<RoleClient, ClientConfig>;
 
@@ -40,6 +43,8 @@ pub(super) struct Client {
     peer: Peer<RoleClient>,
     service: Mutex<Service>,
     tools: KeptTools,
+    /// It counts as long as it is there.
+    meter: McpClient,
 }
 
 /// Who uses a client: its lease, and where its last words are waited for.
@@ -54,7 +59,7 @@ pub(super) struct Caller {
 }
 
 impl Client {
-    pub(super) fn new(service: Service, slot: Arc<Slot>, session: bool) -> Self {
+    pub(super) fn new(service: Service, slot: Arc<Slot>, session: bool, meter: &McpServer) -> Self {
         Self {
             slot,
             opened: Instant::now(),
@@ -62,6 +67,7 @@ impl Client {
             peer: service.peer().clone(),
             service: Mutex::new(service),
             tools: KeptTools::default(),
+            meter: meter.client(State::Open),
         }
     }
 
@@ -72,12 +78,18 @@ impl Client {
             return None;
         }
         let revision = self.peer.peer_info()?.protocol_version.clone();
-        Some(Dozing { revision, tools: self.tools.handed_on(), opened: self.opened, idle_since })
+        let (tools, meter) = (self.tools.handed_on(), self.meter.server().client(State::Dozing));
+        Some(Dozing { revision, tools, opened: self.opened, idle_since, meter })
     }
 
     /// It goes on where a client of its identity was that dozed.
     pub(super) fn woken(self, dozing: &Dozing) -> Self {
         Self { tools: dozing.tools.handed_on(), opened: dozing.opened, ..self }
+    }
+
+    /// What its server is measured with.
+    pub(super) fn meter(&self) -> &McpServer {
+        self.meter.server()
     }
 
     /// Whether it can still be used.
@@ -93,9 +105,12 @@ impl Client {
         exchange: &Arc<Exchange>,
         caller: &Caller,
     ) -> Result<ServerResult, Fault> {
+        let operation = self.meter().operation(method(&request));
         let options = PeerRequestOptions::no_options().with_meta(trace_meta(&exchange.outgoing));
-        let mut handle =
-            self.peer.send_request_with_option(request, options).await.map_err(|_| Fault::Broken)?;
+        let Ok(mut handle) = self.peer.send_request_with_option(request, options).await else {
+            operation.end(Some(Fault::Broken.kind()));
+            return Err(Fault::Broken);
+        };
         let mut abandoned = Abandoned { peer: &self.peer, id: Some(handle.id.clone()), exchange, caller };
         // The backend keeps to the same deadline, but not while rmcp waits to resume an answer, as long as a server says.
         let answer = pin!(async {
@@ -106,6 +121,7 @@ impl Client {
         if !matches!(result, Err(Fault::Timeout(_))) {
             abandoned.id = None;
         }
+        operation.end(kind_of_error(&result));
         result
     }
 
@@ -157,6 +173,24 @@ impl Drop for Abandoned<'_> {
             drop(caller.lease);
         };
         self.caller.goodbyes.spawn_on(goodbye, &runtime);
+    }
+}
+
+/// MCP's name for a request.
+fn method(request: &ClientRequest) -> &'static str {
+    match request {
+        ClientRequest::CallToolRequest(_) => "tools/call",
+        ClientRequest::ListToolsRequest(_) => "tools/list",
+        _ => "_OTHER",
+    }
+}
+
+/// What is wrong with an answer, for metrics: a tool's own failure is one, too.
+fn kind_of_error(result: &Result<ServerResult, Fault>) -> Option<&'static str> {
+    match result {
+        Ok(ServerResult::CallToolResult(called)) if called.is_error == Some(true) => Some("tool_error"),
+        Ok(_) => None,
+        Err(fault) => Some(fault.kind()),
     }
 }
 

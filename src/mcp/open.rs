@@ -97,7 +97,16 @@ async fn attempt(
     outgoing: &Outgoing,
     era: Era,
 ) -> Result<Client, Fault> {
-    attempt_knowing(registration, headers, outgoing, era, None).await
+    let operation = registration.meter.operation(match era {
+        Era::Initialize => "initialize",
+        Era::Discover | Era::Unknown => "server/discover",
+    });
+    let opened = attempt_knowing(registration, headers, outgoing, era, None).await;
+    operation.end(opened.as_ref().err().map(Fault::kind));
+    if opened.is_ok() {
+        registration.meter.opened();
+    }
+    opened
 }
 
 async fn attempt_knowing(
@@ -127,7 +136,7 @@ async fn attempt_knowing(
         return Err(fault);
     }
     service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
-    Ok(Client::new(service, slot, backend.has_session()))
+    Ok(Client::new(service, slot, backend.has_session(), &registration.meter))
 }
 
 /// A client that is being opened. Where that comes to nothing, by a fault or because nobody wants it any more, a session

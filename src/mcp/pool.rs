@@ -105,6 +105,7 @@ impl Pool {
         let mut entries = self.entries.lock();
         if matches!(entries.peek(identity), Some(Entry::Kept(kept)) if Arc::ptr_eq(kept, client)) {
             entries.pop(identity);
+            client.meter().evicted("broken");
         }
     }
 
@@ -129,7 +130,10 @@ impl Pool {
         // Not only from the end: who was used last may have ended first.
         let over: Vec<Identity> =
             entries.iter().filter(|(_, entry)| self.is_over(entry)).map(|(identity, _)| *identity).collect();
-        closed.extend(over.iter().filter_map(|identity| entries.pop(identity)));
+        for entry in over.iter().filter_map(|identity| entries.pop(identity)) {
+            entry.note_evicted("idle");
+            closed.push(entry);
+        }
         for (_, entry) in entries.iter_mut() {
             if closed.len() >= MAX_CLOSED {
                 break;
@@ -164,13 +168,19 @@ impl Pool {
 
     fn kept_of(&self, entries: &mut LruCache<Identity, Entry>, identity: &Identity) -> Option<Arc<Client>> {
         let Entry::Kept(client) = entries.get(identity)? else { return None };
-        let good = client.is_open() && client.opened.elapsed() < self.bounds.age && !self.is_idle(client);
-        if good {
-            Some(client.clone())
+        let bad = if !client.is_open() {
+            "broken"
+        } else if client.opened.elapsed() >= self.bounds.age {
+            "age"
+        } else if self.is_idle(client) {
+            "idle"
         } else {
-            entries.pop(identity);
-            None
+            return Some(client.clone());
+        };
+        if let Some(entry) = entries.pop(identity) {
+            entry.note_evicted(bad);
         }
+        None
     }
 
     /// The opening that is under way for an identity, or a new one.
@@ -192,7 +202,7 @@ impl Pool {
         let opening = self.clone().open_for_all(wanted.clone(), dozing).boxed().shared();
         // It has not been polled, so it can be weakened.
         if let Some(weak) = opening.downgrade() {
-            entries.put(wanted.headers.identity, Entry::Opening(weak));
+            put(&mut entries, wanted.headers.identity, Entry::Opening(weak));
         }
         opening
     }
@@ -229,7 +239,7 @@ impl Pool {
     fn keep(&self, wanted: &Wanted, client: Client) -> Arc<Client> {
         let client = Arc::new(client);
         let entry = Entry::Kept(client.clone());
-        self.entries.lock().put(wanted.headers.identity, entry);
+        put(&mut self.entries.lock(), wanted.headers.identity, entry);
         client
     }
 }
@@ -240,11 +250,29 @@ const MAX_SWEEP: Duration = Duration::from_secs(1);
 const MAX_CLOSED: usize = 1000;
 
 impl Entry {
+    /// Counts a client that is given up, and why. What is being opened is none yet.
+    fn note_evicted(&self, reason: &'static str) {
+        match self {
+            Self::Opening(_) => {}
+            Self::Kept(client) => client.meter().evicted(reason),
+            Self::Dozing(dozing) => dozing.meter.server().evicted(reason),
+        }
+    }
+
     /// What stays of a client that is not used. One that somebody has just got, and has not leased yet, is.
     fn doze(&self) -> Option<Dozing> {
         let Self::Kept(client) = self else { return None };
         let is_unused = client.slot.idle_since()?.elapsed() >= DOZE_AFTER && Arc::strong_count(client) == 1;
         is_unused.then(|| client.doze()).flatten()
+    }
+}
+
+/// Puts an entry in, for which the one that was used longest ago may have to go.
+fn put(entries: &mut LruCache<Identity, Entry>, identity: Identity, entry: Entry) {
+    if let Some((gone, entry)) = entries.push(identity, entry)
+        && gone != identity
+    {
+        entry.note_evicted("capacity");
     }
 }
 

@@ -83,11 +83,13 @@ impl<'a> Calling<'a> {
         let outcome = match self.way(&call) {
             Way::None(why) => {
                 self.started(&call).await?;
+                self.note_refused(&call);
                 CallOutcome::refused(why)
             }
             Way::Caller => match self.ask_caller(&call).await? {
                 Some(outcome) => {
                     asked.clone_from(&call.tool);
+                    self.context.meter.caller_tool(outcome.status.as_str());
                     outcome
                 }
                 None => return Ok(Ended::awaiting(at)),
@@ -104,9 +106,15 @@ impl<'a> Calling<'a> {
                     Ok(()) => {
                         asked.clone_from(&call.tool);
                         let request = Request { call_id: &call.call_id, tool, arguments: &arguments };
-                        self.call_server(connection, request, &span).await?
+                        let metered = self.context.meter.tool_call(connection.mcp_server(), tool);
+                        let outcome = self.call_server(connection, request, &span).await;
+                        metered.end(outcome.as_ref().map_or("error", |outcome| outcome.status.as_str()));
+                        outcome?
                     }
-                    Err(why) => CallOutcome::refused(why),
+                    Err(why) => {
+                        self.note_refused(&call);
+                        CallOutcome::refused(why)
+                    }
                 }
             }
         };
@@ -119,6 +127,12 @@ impl<'a> Calling<'a> {
         self.context.sink.emit(self.turn, completed).await?;
         let failed = asked.filter(|_| outcome.status != ToolCallStatus::Ok);
         Ok(Ended { at, outcome: Some((outcome, duration)), failed })
+    }
+
+    /// Counts a call that reaches nobody. The name of a caller's own tool is the caller's.
+    fn note_refused(self, call: &ToolCall) {
+        let tool = call.tool.as_ref().filter(|tool| !tool.is_callers());
+        self.context.meter.refused_call(tool.map(|tool| (tool.mcp_server.as_str(), tool.tool.as_str())));
     }
 
     /// What is to be done with a call. A tool that the run does not offer, or arguments that do not fit, reach nobody.

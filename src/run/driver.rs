@@ -12,13 +12,13 @@ use tokio::{task::unconstrained, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Failure, RunRequest, Standing, ToolChoice, Violation, audit,
+    Error, Failure, Mode, RunRequest, Standing, ToolChoice, Violation, audit,
     authorization::{Repeats, Waits},
     calls::{Calling, Ended},
     handle::Sink,
     inputs::{Inputs, pending},
     machine::{Beginning, Conclusion, Machine, Next, Step},
-    record,
+    record::{self, Times},
     runner::Parts,
     stop::Stop,
     tools::{Naming, ToolTable},
@@ -29,6 +29,7 @@ use crate::{
     id::{ControlToken, RunId},
     mcp::{CallOutcome, Connection, Problem, ToolList},
     message::{AssistantPart, ToolCall},
+    metrics::{self, ModelRequest},
     model::{self, Answer, AnswerPart, Model, Outage, Piece, Request},
     trace::{self, Span},
 };
@@ -36,6 +37,8 @@ use crate::{
 /// What a run has to work with.
 pub(super) struct Context {
     pub(super) run_id: RunId,
+    /// What the run is measured with.
+    pub(super) meter: metrics::Run,
     pub(super) request: RunRequest,
     pub(super) model: Arc<dyn Model>,
     pub(super) sink: Sink,
@@ -51,12 +54,20 @@ pub(super) struct Context {
     pub(super) closing: CancellationToken,
 }
 
+impl Context {
+    /// Whether the run says what happens in it.
+    pub(super) fn mode(&self) -> Mode {
+        if self.sink.is_stream() { Mode::Streamed } else { Mode::Unary }
+    }
+}
+
 /// What a run has come to have.
 struct Work {
     machine: Machine,
     tools: ToolTable,
     connections: HashMap<String, Connection>,
     unavailable: Vec<String>,
+    times: Times,
 }
 
 /// Performs a run, from its first event to its end.
@@ -79,8 +90,9 @@ pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
     let until = farewell_until(&result, context.request.report_by);
     // What was under way is dropped by now. The servers are told, and sessions deleted, before anybody hears of it.
     future::join_all(work.connections.drain().map(|(_, connection)| connection.close(until))).await;
+    let (times, unavailable) = (Times { whole: began.elapsed(), ..work.times }, work.unavailable.clone());
     let result = work.conclude(&context, result);
-    record::end(&context.request, context.run_id, &result, began.elapsed());
+    record::end(&context, &result, times, &unavailable);
     audit::record(&context.request, context.run_id, &context.runner.digest_key);
     result
 }
@@ -127,6 +139,7 @@ impl Work {
             tools: ToolTable::default(),
             connections: connect(context),
             unavailable: Vec::new(),
+            times: Times::default(),
         }
     }
 
@@ -139,7 +152,10 @@ impl Work {
             };
             context.sink.emit(0, started).await?;
         }
-        self.open(context).await?;
+        let began = Instant::now();
+        let opened = self.open(context).await;
+        self.times.opening = began.elapsed();
+        opened?;
         let mut next = self.machine.step(Step::Opened);
         loop {
             next = match next {
@@ -218,11 +234,19 @@ impl Work {
         context.sink.emit(turn, || What::TurnStarted).await?;
         let model = &*context.model;
         let span = trace::chat(model.model(), model.provider(), &context.request.correlation);
-        let answer = self.answer(context, turn, &span).await;
-        let answer = answer.inspect_err(|failure| {
-            span.record("error.type", failure.reason());
-        })?;
+        let (began, asked) = (Instant::now(), context.meter.model_request(model.provider(), model.model()));
+        let answer = self.answer(context, turn, &span, &asked).await;
+        self.times.models += began.elapsed();
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => {
+                span.record("error.type", failure.reason());
+                asked.failed(failure.reason());
+                return Err(failure);
+            }
+        };
         let usage = answer.usage;
+        asked.answered(record::tokens(&usage));
         span.record("gen_ai.usage.input_tokens", usage.input_tokens);
         span.record("gen_ai.usage.output_tokens", usage.output_tokens);
         context.sink.emit(turn, || What::TurnCompleted(usage)).await?;
@@ -235,7 +259,13 @@ impl Work {
         Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage }))
     }
 
-    async fn answer(&self, context: &Context, turn: u32, span: &Span) -> Result<Answer, Failure> {
+    async fn answer(
+        &self,
+        context: &Context,
+        turn: u32,
+        span: &Span,
+        asked: &ModelRequest,
+    ) -> Result<Answer, Failure> {
         let outgoing = context.request.correlation.outgoing(span);
         let request = Request {
             instructions: &context.request.instructions,
@@ -254,8 +284,13 @@ impl Work {
             return context.model.complete(request).await.map_err(failure);
         }
         let mut pieces = context.model.stream(request);
+        let mut silent = true;
         while let Some(piece) = pieces.next().await {
-            match piece.map_err(failure)? {
+            let piece = piece.map_err(failure)?;
+            if std::mem::take(&mut silent) {
+                asked.first_chunk();
+            }
+            match piece {
                 Piece::Text(text) => tell(&context.sink, turn, text, What::TextDelta).await?,
                 Piece::Reasoning(text) => tell(&context.sink, turn, text, What::ReasoningDelta).await?,
                 Piece::Done(answer) => return Ok(answer),

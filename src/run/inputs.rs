@@ -73,6 +73,14 @@ impl Kind {
         if callers { Self::ClientTool } else { Self::Approval }
     }
 
+    /// The name for metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+            Self::ClientTool => "client_tool",
+        }
+    }
+
     /// What is wrong with an answer of another kind.
     pub fn refusal(self, answer: &Answer) -> Option<&'static str> {
         match (self, answer) {
@@ -157,7 +165,9 @@ impl Context {
         if !self.sink.is_stream() || until <= Instant::now() {
             return Ok(None);
         }
-        let (entry, mut answered) = self.inputs.wait(&call.call_id, Kind::of(call));
+        let kind = Kind::of(call);
+        let (entry, mut answered) = self.inputs.wait(&call.call_id, kind);
+        let waits = self.meter.wait(kind.as_str());
         let left = until.saturating_duration_since(Instant::now());
         let expire_time = SystemTime::now().checked_add(left);
         let asked_and_answered = async {
@@ -169,6 +179,9 @@ impl Context {
             biased;
             answer = timeout_at(until, asked_and_answered) => {
                 if let Ok(answer) = answer {
+                    if matches!(answer, Ok(Some(_))) {
+                        waits.answered();
+                    }
                     return answer;
                 }
             }
@@ -177,7 +190,11 @@ impl Context {
         }
         // From here on no answer is taken; one that was taken at the last moment counts.
         drop(entry);
-        Ok(answered.try_recv().ok())
+        let answer = answered.try_recv().ok();
+        if answer.is_some() {
+            waits.answered();
+        }
+        Ok(answer)
     }
 
     /// A short time keeps half of itself for the wait.

@@ -25,6 +25,7 @@ use crate::{
     headers::{Applied, DigestKey},
     id::{ControlToken, RunId},
     mcp::{self, Connection, RunHeaders, SentOfRun, Servers, ToolList},
+    metrics::Metrics,
     model::Model,
     trace::{self, Correlation},
 };
@@ -56,6 +57,8 @@ pub struct Parts {
     pub digest_key: DigestKey,
     /// The name of this process.
     pub instance: String,
+    /// What is counted and measured.
+    pub metrics: Metrics,
 }
 
 struct State {
@@ -73,6 +76,16 @@ pub enum Mode {
     Unary,
     /// All its events.
     Streamed,
+}
+
+impl Mode {
+    /// The name for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unary => "unary",
+            Self::Streamed => "streamed",
+        }
+    }
 }
 
 /// A server's tools for a caller, or why there are none.
@@ -153,8 +166,10 @@ impl Runner {
             };
             state.live.enter(run_id, token, live)
         });
+        let meter = parts.metrics.run(&request.agent.name, mode.as_str());
         let context = Context {
             run_id,
+            meter,
             request,
             model,
             sink,

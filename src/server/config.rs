@@ -9,7 +9,7 @@ use crate::credential;
 pub struct Config {
     /// Where gRPC is served.
     pub listen: SocketAddr,
-    /// Where `/livez` and `/readyz` are served.
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub admin_listen: SocketAddr,
     /// How long live runs may go on after SIGTERM.
     pub drain_timeout: Duration,
