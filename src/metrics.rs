@@ -6,11 +6,13 @@
 //! Nothing that a caller writes is ever an attribute: agents, models and servers are named as the configuration names them,
 //! reasons are of closed lists, and of a server's tools no more are told apart than [`tools`] allows.
 //!
-//! A run records some twenty times. Attributes are sorted by their keys, as the SDK wants them, and names are shared texts,
-//! so that a record allocates nothing. What ends is a guard: what is dropped before its end is recorded all the same.
+//! What is usual is bound to its series once ([`named`]); what is not is looked up by its attributes, which are sorted by
+//! their keys, as the SDK wants them. What ends is a guard: what is dropped before its end is recorded all the same.
 
 mod instruments;
 mod mcp;
+mod model;
+mod named;
 mod rpc;
 mod run;
 mod tools;
@@ -26,10 +28,12 @@ use opentelemetry::{
 };
 
 use instruments::Instruments;
-pub use mcp::{McpClient, McpServer, Operation, State};
+pub use mcp::{McpClient, McpServer, Method, Operation, State};
+pub use model::ModelRequest;
+use named::Named;
 pub use rpc::Call;
-pub use run::{CallerWait, End, ModelRequest, Run, Tokens, ToolCall};
-use tools::ToolNames;
+pub use run::{CallerWait, End, Run, Tokens, ToolCall};
+use tools::Tools;
 
 /// The `error.type` of what was given up before it came to an end.
 const ABORTED: &str = "aborted";
@@ -40,7 +44,11 @@ pub struct Metrics(Arc<Shared>);
 
 struct Shared {
     instruments: Instruments,
-    tools: ToolNames,
+    methods: Named<rpc::Method>,
+    agents: Named<run::Agent>,
+    /// By their providers.
+    models: Named<Named<model::Model>>,
+    tools: Tools,
 }
 
 /// One more that there is, until it is dropped.
@@ -52,8 +60,13 @@ pub struct Held {
 impl Metrics {
     /// Makes the instruments. `max_live_runs` is the limit that is told beside the number of live runs.
     pub fn new(meter: &Meter, max_live_runs: usize) -> Self {
-        let metrics =
-            Self(Arc::new(Shared { instruments: Instruments::new(meter), tools: ToolNames::default() }));
+        let metrics = Self(Arc::new(Shared {
+            instruments: Instruments::new(meter),
+            methods: Named::default(),
+            agents: Named::default(),
+            models: Named::default(),
+            tools: Tools::default(),
+        }));
         metrics.begin(max_live_runs);
         metrics
     }

@@ -172,10 +172,10 @@ async fn drain(config: &Config, runner: &Runner, health: &HealthReporter, hurry:
     info!(live_runs = runner.live_runs(), "Shutting down: no more runs are taken, live ones go on");
     let why = tokio::select! {
         () = runner.drained() => return,
-        () = sleep(config.drain_timeout) => "The time to drain is over: live runs are ended",
-        () = hurry => "Told again to shut down: live runs are ended",
+        () = sleep(config.drain_timeout) => "drain_timeout is over",
+        () = hurry => "told again to shut down",
     };
-    info!(live_runs = runner.live_runs(), "{why}");
+    info!(live_runs = runner.live_runs(), why, "Live runs are ended");
     runner.end();
     let _ = timeout(END_TIMEOUT, runner.drained()).await;
 }

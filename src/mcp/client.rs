@@ -28,7 +28,7 @@ use super::{
     tools,
 };
 use crate::{
-    metrics::{McpClient, McpServer, State},
+    metrics::{McpClient, McpServer, Method, State},
     trace::Outgoing,
 };
 
@@ -176,12 +176,12 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-/// MCP's name for a request.
-fn method(request: &ClientRequest) -> &'static str {
+/// What a request asks.
+fn method(request: &ClientRequest) -> Method {
     match request {
-        ClientRequest::CallToolRequest(_) => "tools/call",
-        ClientRequest::ListToolsRequest(_) => "tools/list",
-        _ => "_OTHER",
+        ClientRequest::CallToolRequest(_) => Method::CallTool,
+        ClientRequest::ListToolsRequest(_) => Method::ListTools,
+        _ => Method::Other,
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
     slot::{Exchange, Lease, Slot},
     transport::Transport,
 };
-use crate::trace::Outgoing;
+use crate::{metrics::Method, trace::Outgoing};
 
 /// The revisions with a handshake that are spoken, oldest first.
 const HANDSHAKE_REVISIONS: [ProtocolVersion; 3] =
@@ -98,8 +98,8 @@ async fn attempt(
     era: Era,
 ) -> Result<Client, Fault> {
     let operation = registration.meter.operation(match era {
-        Era::Initialize => "initialize",
-        Era::Discover | Era::Unknown => "server/discover",
+        Era::Initialize => Method::Initialize,
+        Era::Discover | Era::Unknown => Method::Discover,
     });
     let opened = attempt_knowing(registration, headers, outgoing, era, None).await;
     operation.end(opened.as_ref().err().map(Fault::kind));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use opentelemetry::KeyValue;
 
-use super::{ABORTED, Metrics};
+use super::{ABORTED, Metrics, named::Spread};
 
 /// One registered server. Clones share it.
 #[derive(Clone)]
@@ -15,6 +15,23 @@ struct Server {
     name: KeyValue,
     open: [KeyValue; 2],
     dozing: [KeyValue; 2],
+    /// Requests that went well, by their methods.
+    went_well: [Spread<f64>; 5],
+}
+
+/// What a server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `server/discover`.
+    Discover,
+    /// `initialize`, with the notification that follows.
+    Initialize,
+    /// `tools/list`: a page.
+    ListTools,
+    /// `tools/call`.
+    CallTool,
+    /// Any other.
+    Other,
 }
 
 /// How a client is kept.
@@ -35,7 +52,7 @@ pub struct McpClient {
 /// A request to a server, until it ends.
 pub struct Operation<'a> {
     server: &'a McpServer,
-    method: &'static str,
+    method: Method,
     began: Instant,
     ended: bool,
 }
@@ -46,13 +63,14 @@ impl Metrics {
         let name = KeyValue::new("mcp_server", Arc::<str>::from(name));
         let open = [name.clone(), KeyValue::new("state", "open")];
         let dozing = [name.clone(), KeyValue::new("state", "dozing")];
-        McpServer(Arc::new(Server { metrics: self.clone(), name, open, dozing }))
+        let went_well = Default::default();
+        McpServer(Arc::new(Server { metrics: self.clone(), name, open, dozing, went_well }))
     }
 }
 
 impl McpServer {
-    /// A request begins; `method` is MCP's name for it.
-    pub fn operation(&self, method: &'static str) -> Operation<'_> {
+    /// A request begins.
+    pub fn operation(&self, method: Method) -> Operation<'_> {
         Operation { server: self, method, began: Instant::now(), ended: false }
     }
 
@@ -95,6 +113,19 @@ impl Drop for McpClient {
     }
 }
 
+impl Method {
+    /// MCP's name for it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Discover => "server/discover",
+            Self::Initialize => "initialize",
+            Self::ListTools => "tools/list",
+            Self::CallTool => "tools/call",
+            Self::Other => "_OTHER",
+        }
+    }
+}
+
 impl Operation<'_> {
     /// The request has ended. `error` is of a closed list, and 401 counts by itself, too.
     pub fn end(mut self, error: Option<&'static str>) {
@@ -103,16 +134,18 @@ impl Operation<'_> {
 
     fn record(&mut self, error: Option<&'static str>) {
         self.ended = true;
-        let Server { metrics, name, .. } = &*self.server.0;
+        let Server { metrics, name, went_well, .. } = &*self.server.0;
         let of = &metrics.0.instruments;
-        let method = KeyValue::new("mcp.method.name", self.method);
+        let method = || KeyValue::new("mcp.method.name", self.method.as_str());
         let took = self.began.elapsed().as_secs_f64();
         match error {
             Some(error) => {
-                let attributes = [KeyValue::new("error.type", error), method, name.clone()];
+                let attributes = [KeyValue::new("error.type", error), method(), name.clone()];
                 of.mcp_duration.record(took, &attributes);
             }
-            None => of.mcp_duration.record(took, &[method, name.clone()]),
+            None => {
+                went_well[self.method as usize].record(&of.mcp_duration, took, || [method(), name.clone()]);
+            }
         }
         if error == Some("401") {
             of.mcp_unauthorized.add(1, std::slice::from_ref(name));

@@ -1,4 +1,4 @@
-//! A run, and what it asks of models, tools and its caller.
+//! Runs, their calls of tools, and their waits for their callers.
 
 use std::{
     sync::{
@@ -11,12 +11,16 @@ use std::{
 
 use opentelemetry::KeyValue;
 
-use super::{ABORTED, Held, Metrics, tools::Named};
+use super::{
+    ABORTED, Held, Metrics, ModelRequest,
+    named::{Count, Spread},
+    tools::Tool,
+};
 
 /// A live run.
 pub struct Run {
     metrics: Metrics,
-    agent: Arc<str>,
+    agent: Arc<Agent>,
     mode: &'static str,
     began: Instant,
     ended: AtomicBool,
@@ -50,19 +54,10 @@ pub struct Tokens {
     pub reasoning: u64,
 }
 
-/// A request to a model, until it ends.
-pub struct ModelRequest {
-    metrics: Metrics,
-    provider: &'static str,
-    model: Arc<str>,
-    began: Instant,
-    ended: bool,
-}
-
 /// A call of an MCP server's tool, until it ends.
 pub struct ToolCall {
     metrics: Metrics,
-    named: Option<Named>,
+    tool: Option<Arc<Tool>>,
 }
 
 /// A wait for a run's caller, until it ends.
@@ -73,13 +68,39 @@ pub struct CallerWait {
     _waiting: Held,
 }
 
+/// An agent.
+pub(super) struct Agent {
+    name: Arc<str>,
+    unary: OfMode,
+    streamed: OfMode,
+    invocation: Spread<f64>,
+    tokens: [Count; 4],
+}
+
+/// An agent's runs that are unary, or streamed.
+#[derive(Default)]
+struct OfMode {
+    duration: Spread<f64>,
+    stopped: Count,
+}
+
+/// How most runs end.
+const STOP: &str = "stop";
+
 impl Metrics {
-    /// A run begins. `mode` is `unary` or `streamed`.
-    pub fn run(&self, agent: &str, mode: &'static str) -> Run {
+    /// A run begins; `streamed` says whether it tells what happens in it.
+    pub fn run(&self, agent: &str, streamed: bool) -> Run {
+        let agent = self.0.agents.of(agent, |name| Agent {
+            name,
+            unary: OfMode::default(),
+            streamed: OfMode::default(),
+            invocation: Spread::default(),
+            tokens: Default::default(),
+        });
         Run {
             metrics: self.clone(),
-            agent: agent.into(),
-            mode,
+            agent,
+            mode: if streamed { "streamed" } else { "unary" },
             began: Instant::now(),
             ended: AtomicBool::new(false),
             _live: Held::new(&self.0.instruments.live_runs, Vec::new()),
@@ -91,55 +112,62 @@ impl Run {
     /// The run has ended, after this time.
     pub fn end(&self, end: End, took: Duration, tokens: Tokens) {
         self.ended.store(true, Ordering::Relaxed);
-        let of = &self.metrics.0.instruments;
-        let agent = || KeyValue::new("agent", self.agent.clone());
+        let (of, agent, took) = (&self.metrics.0.instruments, &self.agent, took.as_secs_f64());
+        let of_mode = if self.mode == "streamed" { &agent.streamed } else { &agent.unary };
         let mode = || KeyValue::new("mode", self.mode);
-        let named = KeyValue::new("gen_ai.agent.name", self.agent.clone());
-        let took = took.as_secs_f64();
-        of.run_duration.record(took, &[agent(), mode()]);
+        of_mode.duration.record(&of.run_duration, took, || [agent.key(), mode()]);
+        let named = || KeyValue::new("gen_ai.agent.name", agent.name.clone());
         match end {
             End::Finished(reason) => {
-                of.runs.add(1, &[agent(), KeyValue::new("finish_reason", reason), mode()]);
-                of.invocation_duration.record(took, &[named]);
+                let attributes = || [agent.key(), KeyValue::new("finish_reason", reason), mode()];
+                if reason == STOP {
+                    of_mode.stopped.add(&of.runs, 1, attributes);
+                } else {
+                    of.runs.add(1, &attributes());
+                }
+                agent.invocation.record(&of.invocation_duration, took, || [named()]);
             }
             End::Failed { reason, fault } => {
                 let error = KeyValue::new("error.type", reason);
-                of.runs.add(1, &[agent(), error.clone(), KeyValue::new("fault", fault), mode()]);
-                of.invocation_duration.record(took, &[error, named]);
+                of.runs.add(1, &[agent.key(), error.clone(), KeyValue::new("fault", fault), mode()]);
+                of.invocation_duration.record(took, &[error, named()]);
             }
         }
+        self.count_tokens(tokens);
+    }
+
+    fn count_tokens(&self, tokens: Tokens) {
         let Tokens { input, output, cached_input, reasoning } = tokens;
         let kinds =
             [("input", input), ("output", output), ("cached_input", cached_input), ("reasoning", reasoning)];
-        for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
-            of.tokens.add(count, &[agent(), KeyValue::new("type", kind)]);
+        let (agent, counter) = (&self.agent, &self.metrics.0.instruments.tokens);
+        for ((kind, tokens), count) in kinds.into_iter().zip(&agent.tokens).filter(|((_, n), _)| *n > 0) {
+            count.add(counter, tokens, || [agent.key(), KeyValue::new("type", kind)]);
         }
     }
 
     /// Asks a model: its provider, and its name there, both as they are configured.
     pub fn model_request(&self, provider: &'static str, model: &str) -> ModelRequest {
-        let metrics = self.metrics.clone();
-        ModelRequest { metrics, provider, model: model.into(), began: Instant::now(), ended: false }
+        self.metrics.model_request(provider, model)
     }
 
     /// Calls a tool of a registered server.
     pub fn tool_call(&self, mcp_server: &str, tool: &str) -> ToolCall {
-        let named = self.metrics.0.tools.of(mcp_server, tool);
-        ToolCall { metrics: self.metrics.clone(), named: Some(named) }
+        ToolCall { metrics: self.metrics.clone(), tool: Some(self.metrics.0.tools.of(mcp_server, tool)) }
     }
 
     /// The caller has run a tool of its own, whose name is the caller's.
     pub fn caller_tool(&self, outcome: &'static str) {
-        count_call(&self.metrics, ("_caller".into(), "_caller".into()), outcome);
+        Tool::new("_caller".into(), "_caller").count(&self.metrics.0.instruments, outcome);
     }
 
     /// A call that reached nobody: there is no such tool, its arguments do not fit, or it was not approved.
     pub fn refused_call(&self, tool: Option<(&str, &str)>) {
-        let named = match tool {
+        let tool = match tool {
             Some((mcp_server, tool)) => self.metrics.0.tools.of(mcp_server, tool),
-            None => ("_none".into(), "_none".into()),
+            None => Arc::new(Tool::new("_none".into(), "_none")),
         };
-        count_call(&self.metrics, named, "refused");
+        tool.count(&self.metrics.0.instruments, "refused");
     }
 
     /// Waits for the caller: `credentials`, `approval` or `client_tool`.
@@ -150,91 +178,38 @@ impl Run {
 }
 
 impl Drop for Run {
+    /// A run that nobody ended panicked, or the process ends.
     fn drop(&mut self) {
-        if self.ended.load(Ordering::Relaxed) {
-            return;
+        if !self.ended.load(Ordering::Relaxed) {
+            let reason = if thread::panicking() { "INTERNAL" } else { "SHUTTING_DOWN" };
+            self.end(End::Failed { reason, fault: "service" }, self.began.elapsed(), Tokens::default());
         }
-        let reason = if thread::panicking() { "INTERNAL" } else { "SHUTTING_DOWN" };
-        self.end(End::Failed { reason, fault: "service" }, self.began.elapsed(), Tokens::default());
     }
 }
 
-impl ModelRequest {
-    /// The first piece of a streamed answer has come.
-    pub fn first_chunk(&self) {
-        let took = self.began.elapsed().as_secs_f64();
-        self.metrics.0.instruments.model_first_chunk.record(took, &self.attributes());
-    }
-
-    /// The answer is there.
-    pub fn answered(mut self, tokens: Tokens) {
-        self.record(None);
-        let [operation, provider, model] = self.attributes();
-        let histogram = &self.metrics.0.instruments.model_tokens;
-        let mut attributes = [operation, provider, model, KeyValue::new("gen_ai.token.type", "input")];
-        histogram.record(tokens.input, &attributes);
-        attributes[3] = KeyValue::new("gen_ai.token.type", "output");
-        histogram.record(tokens.output, &attributes);
-    }
-
-    /// There is no answer; `reason` is the one that the run would fail with.
-    pub fn failed(mut self, reason: &'static str) {
-        self.record(Some(reason));
-    }
-
-    fn record(&mut self, error: Option<&'static str>) {
-        self.ended = true;
-        let took = self.began.elapsed().as_secs_f64();
-        let histogram = &self.metrics.0.instruments.model_duration;
-        let [operation, provider, model] = self.attributes();
-        match error {
-            Some(error) => {
-                histogram.record(took, &[KeyValue::new("error.type", error), operation, provider, model]);
-            }
-            None => histogram.record(took, &[operation, provider, model]),
-        }
-    }
-
-    fn attributes(&self) -> [KeyValue; 3] {
-        [
-            KeyValue::new("gen_ai.operation.name", "chat"),
-            KeyValue::new("gen_ai.provider.name", self.provider),
-            KeyValue::new("gen_ai.request.model", self.model.clone()),
-        ]
-    }
-}
-
-impl Drop for ModelRequest {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.record(Some(ABORTED));
-        }
+impl Agent {
+    fn key(&self) -> KeyValue {
+        KeyValue::new("agent", self.name.clone())
     }
 }
 
 impl ToolCall {
     /// The call has ended: `ok`, `error` or `unknown`.
     pub fn end(mut self, outcome: &'static str) {
-        self.record(outcome);
+        self.count(outcome);
     }
 
-    fn record(&mut self, outcome: &'static str) {
-        if let Some(named) = self.named.take() {
-            count_call(&self.metrics, named, outcome);
+    fn count(&mut self, outcome: &'static str) {
+        if let Some(tool) = self.tool.take() {
+            tool.count(&self.metrics.0.instruments, outcome);
         }
     }
 }
 
 impl Drop for ToolCall {
     fn drop(&mut self) {
-        self.record(ABORTED);
+        self.count(ABORTED);
     }
-}
-
-fn count_call(metrics: &Metrics, (mcp_server, tool): Named, outcome: &'static str) {
-    let server = KeyValue::new("mcp_server", mcp_server);
-    let attributes = [server, KeyValue::new("outcome", outcome), KeyValue::new("tool", tool)];
-    metrics.0.instruments.tool_calls.add(1, &attributes);
 }
 
 impl CallerWait {

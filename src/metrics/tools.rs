@@ -3,7 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use opentelemetry::KeyValue;
 use parking_lot::RwLock;
+
+use super::{instruments::Instruments, named::Count};
 
 /// The most tools of a server that are told apart: those that were called first.
 const MAX_TOOLS: usize = 200;
@@ -14,36 +17,68 @@ const OTHER: &str = "_other";
 
 /// The tools that were called, by their servers.
 #[derive(Default)]
-pub(super) struct ToolNames(RwLock<HashMap<Arc<str>, HashMap<Arc<str>, Arc<str>>>>);
+pub(super) struct Tools(RwLock<HashMap<String, OfServer>>);
 
-/// A server's name and a tool's, as they are recorded.
-pub(super) type Named = (Arc<str>, Arc<str>);
+/// A server's tools.
+struct OfServer {
+    tools: HashMap<String, Arc<Tool>>,
+    other: Arc<Tool>,
+}
 
-impl ToolNames {
-    /// How a tool of a registered server is named.
-    pub(super) fn of(&self, mcp_server: &str, tool: &str) -> Named {
-        if let Some((server, tools)) = self.0.read().get_key_value(mcp_server) {
-            if let Some(name) = tools.get(tool) {
-                return (server.clone(), name.clone());
-            }
-            if tools.len() >= MAX_TOOLS {
-                return (server.clone(), OTHER.into());
-            }
+/// A tool, or all others.
+pub(super) struct Tool {
+    mcp_server: Arc<str>,
+    name: Arc<str>,
+    ok: Count,
+}
+
+impl Tools {
+    /// A tool of a registered server.
+    pub(super) fn of(&self, mcp_server: &str, tool: &str) -> Arc<Tool> {
+        if let Some(server) = self.0.read().get(mcp_server)
+            && let Some(found) = server.find(tool)
+        {
+            return found.clone();
         }
         let mut servers = self.0.write();
-        let server =
-            servers.get_key_value(mcp_server).map_or_else(|| mcp_server.into(), |(name, _)| name.clone());
-        let tools = servers.entry(server.clone()).or_default();
-        if tools.len() >= MAX_TOOLS && !tools.contains_key(tool) {
-            return (server, OTHER.into());
+        let server = servers.entry(mcp_server.to_owned()).or_insert_with(|| OfServer {
+            tools: HashMap::new(),
+            other: Arc::new(Tool::new(mcp_server.into(), OTHER)),
+        });
+        if let Some(found) = server.find(tool) {
+            return found.clone();
         }
-        let name = tools.entry(tool.into()).or_insert_with(|| cut(tool).into());
-        (server, name.clone())
+        let name = &tool[..tool.floor_char_boundary(MAX_NAME_BYTES)];
+        let made = Arc::new(Tool::new(server.other.mcp_server.clone(), name));
+        server.tools.entry(tool.to_owned()).or_insert(made).clone()
     }
 }
 
-fn cut(name: &str) -> &str {
-    &name[..name.floor_char_boundary(MAX_NAME_BYTES)]
+impl OfServer {
+    /// A tool that is told apart, or the others once there are enough.
+    fn find(&self, tool: &str) -> Option<&Arc<Tool>> {
+        self.tools.get(tool).or((self.tools.len() >= MAX_TOOLS).then_some(&self.other))
+    }
+}
+
+impl Tool {
+    /// What is counted under these names.
+    pub(super) fn new(mcp_server: Arc<str>, name: &str) -> Self {
+        Self { mcp_server, name: name.into(), ok: Count::default() }
+    }
+
+    /// Counts a call that has ended.
+    pub(super) fn count(&self, of: &Instruments, outcome: &'static str) {
+        let attributes = || {
+            let server = KeyValue::new("mcp_server", self.mcp_server.clone());
+            [server, KeyValue::new("outcome", outcome), KeyValue::new("tool", self.name.clone())]
+        };
+        if outcome == "ok" {
+            self.ok.add(&of.tool_calls, 1, attributes);
+        } else {
+            of.tool_calls.add(1, &attributes());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -52,20 +87,21 @@ mod tests {
 
     #[test]
     fn a_server_has_no_more_tools_than_are_told_apart() {
-        let names = ToolNames::default();
-        let told: Vec<Arc<str>> = (0..MAX_TOOLS + 50).map(|n| names.of("crm", &format!("t{n}")).1).collect();
+        let tools = Tools::default();
+        let name = |server: &str, tool: &str| tools.of(server, tool).name.clone();
+        let told: Vec<Arc<str>> = (0..MAX_TOOLS + 50).map(|n| name("crm", &format!("t{n}"))).collect();
         assert_eq!(&*told[MAX_TOOLS - 1], "t199");
         assert!(told[MAX_TOOLS..].iter().all(|name| &**name == OTHER));
-        assert_eq!(&*names.of("crm", "t7").1, "t7", "the first ones keep their names");
-        assert_eq!(&*names.of("wiki", "t230").1, "t230", "another server has its own");
-        assert_eq!(names.0.read()["crm"].len(), MAX_TOOLS);
+        assert_eq!(&*name("crm", "t7"), "t7", "the first ones keep their names");
+        assert_eq!(&*name("wiki", "t230"), "t230", "another server has its own");
+        assert_eq!(tools.0.read()["crm"].tools.len(), MAX_TOOLS);
     }
 
     #[test]
     fn a_long_name_is_cut() {
-        let names = ToolNames::default();
-        let long = "ä".repeat(100);
-        assert_eq!(*names.of("crm", &long).1, *"ä".repeat(32));
-        assert_eq!(*names.of("crm", &long).1, *"ä".repeat(32), "the second time, too");
+        let (tools, long) = (Tools::default(), "ä".repeat(100));
+        for _ in 0..2 {
+            assert_eq!(*tools.of("crm", &long).name, *"ä".repeat(32));
+        }
     }
 }

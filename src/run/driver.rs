@@ -234,19 +234,18 @@ impl Work {
         context.sink.emit(turn, || What::TurnStarted).await?;
         let model = &*context.model;
         let span = trace::chat(model.model(), model.provider(), &context.request.correlation);
-        let (began, asked) = (Instant::now(), context.meter.model_request(model.provider(), model.model()));
+        let asked = context.meter.model_request(model.provider(), model.model());
         let answer = self.answer(context, turn, &span, &asked).await;
-        self.times.models += began.elapsed();
         let answer = match answer {
             Ok(answer) => answer,
             Err(failure) => {
                 span.record("error.type", failure.reason());
-                asked.failed(failure.reason());
+                self.times.models += asked.failed(failure.reason());
                 return Err(failure);
             }
         };
         let usage = answer.usage;
-        asked.answered(record::tokens(&usage));
+        self.times.models += asked.answered(record::tokens(&usage));
         span.record("gen_ai.usage.input_tokens", usage.input_tokens);
         span.record("gen_ai.usage.output_tokens", usage.output_tokens);
         context.sink.emit(turn, || What::TurnCompleted(usage)).await?;

@@ -166,7 +166,7 @@ impl Runner {
             };
             state.live.enter(run_id, token, live)
         });
-        let meter = parts.metrics.run(&request.agent.name, mode.as_str());
+        let meter = parts.metrics.run(&request.agent.name, mode == Mode::Streamed);
         let context = Context {
             run_id,
             meter,

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A module, and what may not stand in it.
-const RULES: [(&str, &[&str]); 22] = [
+const RULES: [(&str, &[&str]); 23] = [
     (
         "run",
         &[
@@ -91,6 +91,10 @@ const RULES: [(&str, &[&str]); 22] = [
     ("app", &["tonic", "rmcp", "axum", "crate::cli", "crate::grpc"]),
     ("schema", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
     ("scrub", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
+    (
+        "metrics",
+        &["tonic", "hyper_util", "rmcp", "axum", "tokio", "opentelemetry_sdk", "prometheus", "crate::"],
+    ),
     ("sse", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
 ];
 
