@@ -12,6 +12,7 @@ use crate::{
     egress::{self, Egress},
     headers::DigestKey,
     mcp::Servers,
+    metrics::Metrics,
     model::{
         self, Model, Retrying, anthropic::Anthropic, openai_chat::OpenAiChat,
         openai_responses::OpenAiResponses, scripted::Scripted,
@@ -19,6 +20,7 @@ use crate::{
     reload::Reloads,
     run::{Parts, Runner, Schemas},
     server::{self, Listeners},
+    telemetry::{Meters, MetersError},
 };
 use fixed::Fixed;
 use reload::InForce;
@@ -47,6 +49,9 @@ pub enum Error {
     /// There are no random bits.
     #[error("the operating system gives no random bits: {0}")]
     Random(#[from] getrandom::Error),
+    /// There can be no metrics.
+    #[error(transparent)]
+    Meters(#[from] MetersError),
     /// A server failed.
     #[error(transparent)]
     Server(#[from] server::Error),
@@ -60,6 +65,7 @@ pub struct App {
     server: server::Config,
     in_force: InForce,
     reloading: Option<Reloading>,
+    meters: Meters,
 }
 
 impl App {
@@ -74,6 +80,8 @@ impl App {
             Some(key) => DigestKey::from_secret(key.as_bytes()),
             None => DigestKey::generate()?,
         };
+        let meters = Meters::new(|readers| readers)?;
+        let metrics = Metrics::new(&meters.meter(), config.limits.max_concurrent_runs);
         let servers = Servers::new(
             config.mcp_servers.into_values(),
             config.kept_clients,
@@ -81,6 +89,7 @@ impl App {
             // Identities are this process's own, whatever key its digests are shown with.
             DigestKey::generate()?,
             egress,
+            &metrics,
         )?;
         let runner = Runner::new(Parts {
             agents: config.agents.into_iter().map(|(name, agent)| (name, Arc::new(agent))).collect(),
@@ -90,11 +99,12 @@ impl App {
             limits: config.limits,
             digest_key,
             instance: instance(),
+            metrics,
         });
         let (revisions, filter) = (config.revisions, config.telemetry.filter);
         let in_force =
             InForce { runner, reloads: Reloads::none(), fixed: Arc::new(fixed), revisions, filter };
-        Ok(Self { server: config.server, in_force, reloading: None })
+        Ok(Self { server: config.server, in_force, reloading: None, meters })
     }
 
     /// The same, which reloads its configuration.
@@ -124,7 +134,7 @@ impl App {
         listeners: Listeners,
         signals: impl Stream<Item = ()> + Unpin,
     ) -> Result<(), Error> {
-        let Self { server, in_force, reloading } = self;
+        let Self { server, in_force, reloading, meters } = self;
         let (runner, reloads) = (in_force.runner.clone(), in_force.reloads.clone());
         let reload = async {
             if let Some(reloading) = reloading {
@@ -133,7 +143,7 @@ impl App {
             future::pending().await
         };
         tokio::select! {
-            result = server::serve(&server, listeners, runner.clone(), reloads, signals) => Ok(result?),
+            result = server::serve(&server, listeners, runner.clone(), reloads, meters, signals) => Ok(result?),
             () = runner.parts().servers.sweep() => future::pending().await,
             never = reload => never,
         }
@@ -173,6 +183,7 @@ fn parts_after(before: &Parts, config: Config, known: &Revisions, fixed: &Fixed)
         limits,
         digest_key: before.digest_key.clone(),
         instance: before.instance.clone(),
+        metrics: before.metrics.clone(),
     })
 }
 

@@ -16,3 +16,4 @@ mod stream;
 pub use agent_service::AgentHandlers;
 pub use catalog_service::CatalogHandlers;
 pub use metadata::CallDeadline;
+pub use rpc::{count_failure, method_of};

@@ -8,6 +8,7 @@
 //! run → model/* · mcp/*                                               adapters never see each other
 //! adapters · credential → egress · sse                                every HTTP client, bounded bodies and events
 //! all → headers · message · tool · settings · event · agent · id · credential · trace   plain data
+//! all → metrics                                                   what is counted, and not who gets it
 //! all → schema                                                        JSON Schemas of others, and what fits them
 //! all → reload                                                    how reloads went
 //! all → scrub                                                         secrets out of text
@@ -29,6 +30,7 @@ pub mod headers;
 pub mod id;
 pub mod mcp;
 pub mod message;
+pub mod metrics;
 pub mod model;
 pub mod reload;
 pub mod run;

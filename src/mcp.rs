@@ -46,6 +46,7 @@ use crate::{
     egress::{self, Egress},
     event::{AuthChallenge, Challenge, Phase},
     headers::{DigestKey, Layer},
+    metrics::Metrics,
     trace::{Correlation, Outgoing},
 };
 pub use call::CallOutcome;
@@ -72,6 +73,7 @@ struct Common {
     next: AtomicU64,
     /// What identities are told apart with.
     key: DigestKey,
+    metrics: Metrics,
 }
 
 /// Why a server can't be used. The texts are ours: nothing of a server's body is in them.
@@ -119,8 +121,10 @@ impl Servers {
         max_concurrent_runs: usize,
         key: DigestKey,
         egress: &Egress,
+        metrics: &Metrics,
     ) -> Result<Self, egress::Error> {
-        let common = Common { pool: Arc::new(Pool::new(kept_clients)), next: AtomicU64::new(0), key };
+        let pool = Arc::new(Pool::new(kept_clients));
+        let common = Common { pool, next: AtomicU64::new(0), key, metrics: metrics.clone() };
         let none = Self { registrations: BTreeMap::new(), kept_clients, common: Arc::new(common) };
         none.after(configs, |_| false, kept_clients, max_concurrent_runs, egress)
     }
@@ -149,8 +153,8 @@ impl Servers {
                 Some(before) => before.clone(),
                 None => {
                     let number = common.next.fetch_add(1, Ordering::Relaxed);
-                    let key = common.key.clone();
-                    Arc::new(Registration::new(number, config, egress, max_concurrent_runs, key)?)
+                    let (key, meter) = (common.key.clone(), common.metrics.mcp_server(&name));
+                    Arc::new(Registration::new(number, config, egress, max_concurrent_runs, key, meter)?)
                 }
             };
             registrations.insert(name, registration);

@@ -119,6 +119,17 @@ pub enum ToolCallStatus {
     Unknown,
 }
 
+impl ToolCallStatus {
+    /// The name for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// A tool call and how it went: what a run reports of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolCallRecord {

@@ -1,4 +1,4 @@
-//! The process's two listeners: gRPC, and the probes; and how they end.
+//! The process's two listeners: gRPC, and the probes and metrics; and how they end.
 
 mod accept;
 mod admin;
@@ -41,6 +41,7 @@ use crate::{
     },
     reload::Reloads,
     run::Runner,
+    telemetry::Meters,
 };
 use accept::Accepting;
 use boundary::{Boundary, BoundaryLayer};
@@ -79,7 +80,7 @@ pub enum Error {
 pub struct Listeners {
     /// For gRPC.
     pub grpc: TcpListener,
-    /// For `/livez` and `/readyz`.
+    /// For `/livez`, `/readyz` and `/metrics`.
     pub admin: TcpListener,
 }
 
@@ -93,6 +94,7 @@ pub async fn serve(
     listeners: Listeners,
     runner: Runner,
     reloads: Reloads,
+    meters: Meters,
     mut signals: impl Stream<Item = ()> + Unpin,
 ) -> Result<(), Error> {
     let ready = Arc::new(AtomicBool::new(true));
@@ -104,7 +106,7 @@ pub async fn serve(
     let incoming = tls::secured(incoming, config.tls.clone())?.map_ok(Gathered::new);
     let serving = connections.clone();
     let mut grpc = tokio::spawn(async move { serving.serve(incoming).await });
-    let admin_router = admin::router(ready.clone(), reloads);
+    let admin_router = admin::router(ready.clone(), reloads, meters);
     let mut admin: JoinHandle<Result<(), Error>> =
         tokio::spawn(async { axum::serve(listeners.admin, admin_router).await.map_err(Error::Admin) });
 
@@ -136,7 +138,7 @@ async fn calls(runner: &Runner) -> Result<(HealthReporter, Boundary<Routes>), Er
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .prepare();
-    Ok((health, BoundaryLayer.layer(Routes { agents, catalog, others })))
+    Ok((health, BoundaryLayer::new(runner.metrics().clone()).layer(Routes { agents, catalog, others })))
 }
 
 /// Reflection over the contract and over `google.rpc`, so that grpcurl decodes an error's details.
@@ -166,10 +168,10 @@ async fn drain(runner: &Runner, health: &HealthReporter, hurry: impl Future<Outp
     info!(live_runs = runner.live_runs(), "Shutting down: no more runs are taken, live ones go on");
     let why = tokio::select! {
         () = runner.drained() => return,
-        () = sleep(runner.parts().limits.drain_timeout) => "The time to drain is over: live runs are ended",
-        () = hurry => "Told again to shut down: live runs are ended",
+        () = sleep(runner.parts().limits.drain_timeout) => "drain_timeout is over",
+        () = hurry => "told again to shut down",
     };
-    info!(live_runs = runner.live_runs(), "{why}");
+    info!(live_runs = runner.live_runs(), why, "Live runs are ended");
     runner.end();
     let _ = timeout(END_TIMEOUT, runner.drained()).await;
 }

@@ -1,4 +1,4 @@
-//! Logs and spans: what is written, and what never is.
+//! Logs, spans and metrics: what is written, who gets it, and what never is.
 //!
 //! Only this crate's own events go out below `WARN`, and rmcp's never do: libraries print requests, headers and bodies
 //! where they debug, and a configured filter must not be able to ask for that.
@@ -6,6 +6,7 @@
 mod config;
 mod filter;
 mod lines;
+mod meters;
 
 use std::{io, panic};
 
@@ -15,6 +16,7 @@ use tracing_subscriber::{Layer, Registry, filter::LevelFilter, fmt::MakeWriter, 
 
 pub use config::{Config, LogFormat};
 pub use filter::Filter;
+pub use meters::{CONTENT_TYPE, Meters, MetersError};
 
 use crate::trace::SpanMaker;
 

@@ -96,6 +96,7 @@ pub(super) async fn reload(reloading: Reloading, mut in_force: InForce) {
         // Whoever saves a file several times is not told the same each time.
         let is_known = trigger == Trigger::Look && !problems.is_empty() && problems == told;
         in_force.reloads.failed(problems.len().max(1));
+        in_force.runner.metrics().config_reloaded(false);
         if !is_known {
             refusal.log();
         }
@@ -133,6 +134,7 @@ impl InForce {
         // Thousands of clients may have to be closed, for which runs are not to wait. It can't fail.
         let _ = spawn_blocking(move || parts.servers.take_over(&before.servers)).await;
         self.reloads.succeeded();
+        self.runner.metrics().config_reloaded(true);
         info!(agents, models, mcp_servers, "The configuration was reloaded");
         if !differing.is_empty() {
             let keys = differing.join(", ");

@@ -15,6 +15,7 @@ use super::{
     stream,
 };
 use crate::{
+    metrics::Metrics,
     run::{Error, Mode, Run, Runner},
     trace::Correlation,
 };
@@ -26,6 +27,10 @@ impl AgentHandlers {
     /// Handlers over a runner.
     pub fn new(runner: Runner) -> Self {
         Self(runner)
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.0.metrics()
     }
 
     /// Starts a run. Its place is taken first: who is refused for there is none waits for nothing that a request takes.
@@ -54,7 +59,7 @@ impl AgentService for AgentHandlers {
     type RunStreamedStream = Pin<Box<dyn Stream<Item = Item<proto::RunEvent>> + Send>>;
 
     async fn run(&self, request: Request<proto::RunRequest>) -> Reply<proto::RunResponse> {
-        let rpc = Rpc::begin("runwright.v1.AgentService/Run", &request)?;
+        let rpc = Rpc::begin("runwright.v1.AgentService/Run", &request, self.metrics())?;
         let work = async {
             let mut run = self.start(request, rpc.correlation.clone(), Mode::Unary).await?;
             run.outcome().await.map(encode::report)
@@ -64,15 +69,16 @@ impl AgentService for AgentHandlers {
     }
 
     async fn run_streamed(&self, request: Request<proto::RunRequest>) -> Reply<Self::RunStreamedStream> {
-        let rpc = Rpc::begin("runwright.v1.AgentService/RunStreamed", &request)?;
+        let mut rpc = Rpc::begin("runwright.v1.AgentService/RunStreamed", &request, self.metrics())?;
         let starting = self.start(request, rpc.correlation.clone(), Mode::Streamed);
         let run = starting.instrument(rpc.span().lines().clone()).await;
-        let events = run.map(|run| stream::events(run, rpc.span().clone()));
+        let events =
+            run.map(|run| stream::events(run, rpc.span().clone(), self.metrics().stream(), rpc.take_call()));
         rpc.begin_stream(events.map(|events| Box::pin(events) as Self::RunStreamedStream))
     }
 
     async fn cancel_run(&self, request: Request<proto::CancelRunRequest>) -> Reply<proto::CancelRunResponse> {
-        let rpc = Rpc::begin("runwright.v1.AgentService/CancelRun", &request)?;
+        let rpc = Rpc::begin("runwright.v1.AgentService/CancelRun", &request, self.metrics())?;
         let proto::CancelRunRequest { run_id, control_token, reason } = request.into_inner();
         let reason = reason.chars().take(256).collect();
         let result = self.0.cancel(&run_id, &control_token, reason);
@@ -83,7 +89,7 @@ impl AgentService for AgentHandlers {
         &self,
         request: Request<proto::UpdateRunHeadersRequest>,
     ) -> Reply<proto::UpdateRunHeadersResponse> {
-        let rpc = Rpc::begin("runwright.v1.AgentService/UpdateRunHeaders", &request)?;
+        let rpc = Rpc::begin("runwright.v1.AgentService/UpdateRunHeaders", &request, self.metrics())?;
         let mut request = request.into_inner();
         let replacement = decode::replacement(&mut request);
         let applied = self.0.update_headers(&request.run_id, &request.control_token, replacement);
@@ -96,7 +102,7 @@ impl AgentService for AgentHandlers {
         &self,
         request: Request<proto::SubmitRunInputRequest>,
     ) -> Reply<proto::SubmitRunInputResponse> {
-        let rpc = Rpc::begin("runwright.v1.AgentService/SubmitRunInput", &request)?;
+        let rpc = Rpc::begin("runwright.v1.AgentService/SubmitRunInput", &request, self.metrics())?;
         let proto::SubmitRunInputRequest { run_id, control_token, answers } = request.into_inner();
         let (answers, violations) = decode::submitted(answers);
         let submitted = self.0.submit_input(&run_id, &control_token, answers, violations);

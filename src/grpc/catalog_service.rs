@@ -16,6 +16,7 @@ use crate::{
     agent::Agent,
     credential,
     mcp::ServerConfig,
+    metrics::Metrics,
     run::{Failure, Runner, ServerTools, plan},
 };
 
@@ -29,6 +30,10 @@ impl CatalogHandlers {
     /// Handlers over a runner.
     pub fn new(runner: Runner) -> Self {
         Self(runner)
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.0.metrics()
     }
 
     fn agents(&self, request: &proto::ListAgentsRequest) -> Result<proto::ListAgentsResponse, Failure> {
@@ -96,7 +101,7 @@ impl CatalogService for CatalogHandlers {
         &self,
         request: Request<proto::ListAgentsRequest>,
     ) -> Reply<proto::ListAgentsResponse> {
-        let rpc = Rpc::begin("runwright.v1.CatalogService/ListAgents", &request)?;
+        let rpc = Rpc::begin("runwright.v1.CatalogService/ListAgents", &request, self.metrics())?;
         let result = self.agents(request.get_ref());
         rpc.refuse_or(result)
     }
@@ -105,13 +110,13 @@ impl CatalogService for CatalogHandlers {
         &self,
         request: Request<proto::ListMcpServersRequest>,
     ) -> Reply<proto::ListMcpServersResponse> {
-        let rpc = Rpc::begin("runwright.v1.CatalogService/ListMcpServers", &request)?;
+        let rpc = Rpc::begin("runwright.v1.CatalogService/ListMcpServers", &request, self.metrics())?;
         let result = self.servers(request.get_ref());
         rpc.refuse_or(result)
     }
 
     async fn list_tools(&self, request: Request<proto::ListToolsRequest>) -> Reply<proto::ListToolsResponse> {
-        let rpc = Rpc::begin("runwright.v1.CatalogService/ListTools", &request)?;
+        let rpc = Rpc::begin("runwright.v1.CatalogService/ListTools", &request, self.metrics())?;
         let own = Instant::now() + LIST_TIMEOUT;
         let deadline = metadata::deadline(request.extensions()).map_or(own, |callers| callers.work.min(own));
         let result =
@@ -123,7 +128,7 @@ impl CatalogService for CatalogHandlers {
         &self,
         request: Request<proto::ExplainHeadersRequest>,
     ) -> Reply<proto::ExplainHeadersResponse> {
-        let rpc = Rpc::begin("runwright.v1.CatalogService/ExplainHeaders", &request)?;
+        let rpc = Rpc::begin("runwright.v1.CatalogService/ExplainHeaders", &request, self.metrics())?;
         let result = self.explain(request.into_inner());
         rpc.refuse_or(result)
     }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     event::{Event, Report},
+    metrics::{Call, Held},
     run::{Error, Run},
     trace::Span,
 };
@@ -26,16 +27,23 @@ use crate::{
 /// How long a stream is silent before it says that it lives: HTTP/2 pings do not reset proxies' idle timers.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 
-/// The events of a run. The stream holds the run: dropping it stops the run.
-pub(super) fn events(run: Run, span: Span) -> impl Stream<Item = Item<proto::RunEvent>> + Send + 'static {
+/// The events of a run. The stream holds the run: dropping it stops the run. `call` is measured to the stream's end.
+pub(super) fn events(
+    run: Run,
+    span: Span,
+    live: Held,
+    call: Option<Call>,
+) -> impl Stream<Item = Item<proto::RunEvent>> + Send + 'static {
     let alarm = Box::pin(sleep(HEARTBEAT_EVERY));
-    Numbered { run, span, sequence: 0, turn: 0, held: None, spoke: Instant::now(), alarm, ended: false }
+    let spoke = Instant::now();
+    Numbered { run, span, call, sequence: 0, turn: 0, held: None, spoke, alarm, ended: false, _live: live }
 }
 
 /// It is polled for each word that a model says, so it is no chain of futures that hand each event on.
 struct Numbered {
     run: Run,
     span: Span,
+    call: Option<Call>,
     sequence: i32,
     turn: u32,
     /// An event that has come, and waits for others.
@@ -45,6 +53,7 @@ struct Numbered {
     /// Goes off after the silence, or before it: it is not set anew for each event.
     alarm: Pin<Box<Sleep>>,
     ended: bool,
+    _live: Held,
 }
 
 /// What there is to say next.
@@ -116,16 +125,22 @@ impl Numbered {
         pin!(self.run.outcome().instrument(lines)).poll(cx)
     }
 
-    fn end(&self, outcome: Result<Report, Error>) -> Item<proto::RunEvent> {
+    fn end(&mut self, outcome: Result<Report, Error>) -> Item<proto::RunEvent> {
         match outcome {
             Ok(report) => {
                 let response = encode::report(report);
                 self.span.record("rpc.response.status_code", "OK");
+                if let Some(call) = self.call.take() {
+                    call.end("OK", None);
+                }
                 Ok(self.event(proto::run_event::Event::RunCompleted(response)))
             }
             Err(error) => {
                 self.span.record("rpc.response.status_code", status::code_name(&error));
                 self.span.record("error.type", error.failure.reason());
+                if let Some(call) = self.call.take() {
+                    call.end(status::code_name(&error), Some(error.failure.reason()));
+                }
                 Err(status::status(&error))
             }
         }

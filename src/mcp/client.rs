@@ -28,7 +28,10 @@ use super::{
     slot::{Exchange, Lease, Slot},
     tools,
 };
-use crate::trace::Outgoing;
+use crate::{
+    metrics::{McpClient, McpServer, Method, State},
+    trace::Outgoing,
+};
 
 pub(super) type Service = RunningService<RoleClient, ClientConfig>;
 
@@ -43,6 +46,8 @@ pub(super) struct Client {
     tools: KeptTools,
     /// `None`: the server is spoken to in a session, or with a handshake.
     direct: Option<Direct>,
+    /// It counts as long as it is there.
+    meter: McpClient,
 }
 
 /// Who uses a client: its lease, and where its last words are waited for.
@@ -57,7 +62,13 @@ pub(super) struct Caller {
 }
 
 impl Client {
-    pub(super) fn new(service: Service, slot: Arc<Slot>, session: bool, direct: Option<Direct>) -> Self {
+    pub(super) fn new(
+        service: Service,
+        slot: Arc<Slot>,
+        session: bool,
+        direct: Option<Direct>,
+        meter: &McpServer,
+    ) -> Self {
         Self {
             slot,
             opened: Instant::now(),
@@ -66,6 +77,7 @@ impl Client {
             service: Mutex::new(service),
             tools: KeptTools::default(),
             direct,
+            meter: meter.client(State::Open),
         }
     }
 
@@ -76,12 +88,18 @@ impl Client {
             return None;
         }
         let revision = self.peer.peer_info()?.protocol_version.clone();
-        Some(Dozing { revision, tools: self.tools.handed_on(), opened: self.opened, idle_since })
+        let (tools, meter) = (self.tools.handed_on(), self.meter.server().client(State::Dozing));
+        Some(Dozing { revision, tools, opened: self.opened, idle_since, meter })
     }
 
     /// It goes on where a client of its identity was that dozed.
     pub(super) fn woken(self, dozing: &Dozing) -> Self {
         Self { tools: dozing.tools.handed_on(), opened: dozing.opened, ..self }
+    }
+
+    /// What its server is measured with.
+    pub(super) fn meter(&self) -> &McpServer {
+        self.meter.server()
     }
 
     /// Whether it can still be used.
@@ -102,9 +120,12 @@ impl Client {
         exchange: &Arc<Exchange>,
         caller: &Caller,
     ) -> Result<ServerResult, Fault> {
+        let operation = self.meter().operation(method(&request));
         let options = PeerRequestOptions::no_options().with_meta(trace_meta(&exchange.outgoing));
-        let mut handle =
-            self.peer.send_request_with_option(request, options).await.map_err(|_| Fault::Broken)?;
+        let Ok(mut handle) = self.peer.send_request_with_option(request, options).await else {
+            operation.end(Some(Fault::Broken.kind()));
+            return Err(Fault::Broken);
+        };
         let mut abandoned = Abandoned { peer: &self.peer, id: Some(handle.id.clone()), exchange, caller };
         // The backend keeps to the same deadline, but not while rmcp waits to resume an answer, as long as a server says.
         let answer = pin!(async {
@@ -115,6 +136,7 @@ impl Client {
         if !matches!(result, Err(Fault::Timeout(_))) {
             abandoned.id = None;
         }
+        operation.end(kind_of_error(&result));
         result
     }
 
@@ -166,6 +188,24 @@ impl Drop for Abandoned<'_> {
             drop(caller.lease);
         };
         self.caller.goodbyes.spawn_on(goodbye, &runtime);
+    }
+}
+
+/// What a request asks.
+fn method(request: &ClientRequest) -> Method {
+    match request {
+        ClientRequest::CallToolRequest(_) => Method::CallTool,
+        ClientRequest::ListToolsRequest(_) => Method::ListTools,
+        _ => Method::Other,
+    }
+}
+
+/// What is wrong with an answer, for metrics: a tool's own failure is one, too.
+fn kind_of_error(result: &Result<ServerResult, Fault>) -> Option<&'static str> {
+    match result {
+        Ok(ServerResult::CallToolResult(called)) if called.is_error == Some(true) => Some("tool_error"),
+        Ok(_) => None,
+        Err(fault) => Some(fault.kind()),
     }
 }
 

@@ -91,6 +91,25 @@ impl Fault {
         }
     }
 
+    /// What it is, of a closed list, for metrics.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Unauthorized(_) | Self::ResumptionRefused(StatusCode::UNAUTHORIZED, _) => "401",
+            Self::Forbidden(_) | Self::ResumptionRefused(StatusCode::FORBIDDEN, _) => "403",
+            Self::SessionExpired | Self::ResumptionRefused(..) => "session_expired",
+            Self::Status(status) if status.is_server_error() => "http_5xx",
+            Self::Status(_) => "http_other",
+            Self::Connect => "connect",
+            Self::Broken => "broken",
+            Self::Timeout(_) => "timeout",
+            Self::TooLarge(_) => "too_large",
+            Self::Malformed(_) | Self::Protocol(_) => "protocol",
+            Self::Rpc { .. } => "jsonrpc_error",
+            Self::Source(_) => "credential_source",
+            Self::NoLease | Self::Vacated => "aborted",
+        }
+    }
+
     /// Whether the request surely never reached the server.
     pub fn is_unsent(&self) -> bool {
         matches!(self, Self::Connect | Self::NoLease | Self::Source(_))

@@ -28,7 +28,7 @@ use super::{
     slot::{Exchange, Lease, Slot},
     transport::Transport,
 };
-use crate::trace::Outgoing;
+use crate::{metrics::Method, trace::Outgoing};
 
 /// Who we say that we are.
 pub(super) const OUR_NAME: &str = "runwright";
@@ -103,7 +103,16 @@ async fn attempt(
     outgoing: &Outgoing,
     era: Era,
 ) -> Result<Client, Fault> {
-    attempt_knowing(registration, headers, outgoing, era, None).await
+    let operation = registration.meter.operation(match era {
+        Era::Initialize => Method::Initialize,
+        Era::Discover | Era::Unknown => Method::Discover,
+    });
+    let opened = attempt_knowing(registration, headers, outgoing, era, None).await;
+    operation.end(opened.as_ref().err().map(Fault::kind));
+    if opened.is_ok() {
+        registration.meter.opened();
+    }
+    opened
 }
 
 async fn attempt_knowing(
@@ -134,7 +143,8 @@ async fn attempt_knowing(
     }
     service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
     let session = backend.has_session();
-    Ok(Client::new(service, slot, session, stateless.then(|| Direct::new(backend))))
+    let direct = stateless.then(|| Direct::new(backend));
+    Ok(Client::new(service, slot, session, direct, &registration.meter))
 }
 
 /// A client that is being opened. Where that comes to nothing, by a fault or because nobody wants it any more, a session

@@ -127,6 +127,7 @@ impl Pool {
         let mut entries = self.entries.lock();
         if matches!(entries.peek(identity), Some(Entry::Kept(kept)) if Arc::ptr_eq(kept, client)) {
             entries.pop(identity);
+            client.meter().evicted("broken");
         }
     }
 
@@ -155,7 +156,10 @@ impl Pool {
             .filter(|(_, entry)| entry.is_over(bounds))
             .map(|(identity, _)| *identity)
             .collect();
-        closed.extend(over.iter().filter_map(|identity| entries.pop(identity)));
+        for entry in over.iter().filter_map(|identity| entries.pop(identity)) {
+            entry.note_evicted("idle");
+            closed.push(entry);
+        }
         for (_, entry) in entries.iter_mut() {
             if closed.len() >= MAX_CLOSED {
                 break;
@@ -178,13 +182,19 @@ impl Pool {
     fn kept_of(&self, entries: &mut LruCache<Identity, Entry>, identity: &Identity) -> Option<Arc<Client>> {
         let Entry::Kept(client) = entries.get(identity)? else { return None };
         let bounds = self.bounds();
-        let good = client.is_open() && client.opened.elapsed() < bounds.age && !is_idle(client, bounds);
-        if good {
-            Some(client.clone())
+        let bad = if !client.is_open() {
+            "broken"
+        } else if client.opened.elapsed() >= bounds.age {
+            "age"
+        } else if is_idle(client, bounds) {
+            "idle"
         } else {
-            entries.pop(identity);
-            None
+            return Some(client.clone());
+        };
+        if let Some(entry) = entries.pop(identity) {
+            entry.note_evicted(bad);
         }
+        None
     }
 
     /// The opening that is under way for an identity, or a new one.
@@ -206,7 +216,7 @@ impl Pool {
         let opening = self.clone().open_for_all(wanted.clone(), dozing).boxed().shared();
         // It has not been polled, so it can be weakened.
         if let Some(weak) = opening.downgrade() {
-            entries.put(wanted.headers.identity, Entry::Opening(weak));
+            put(&mut entries, wanted.headers.identity, Entry::Opening(weak));
         }
         opening
     }
@@ -247,7 +257,7 @@ impl Pool {
         let replaced = if wanted.registration.is_retired() {
             entries.pop(&identity)
         } else {
-            entries.put(identity, Entry::Kept(client.clone()))
+            put(&mut entries, identity, Entry::Kept(client.clone()))
         };
         drop(entries);
         drop(replaced);
@@ -282,12 +292,31 @@ impl Entry {
         }
     }
 
+    /// Counts a client that is given up, and why. What is being opened is none yet.
+    fn note_evicted(&self, reason: &'static str) {
+        match self {
+            Self::Opening(_) => {}
+            Self::Kept(client) => client.meter().evicted(reason),
+            Self::Dozing(dozing) => dozing.meter.server().evicted(reason),
+        }
+    }
+
     /// What stays of a client that is not used. One that somebody has just got, and has not leased yet, is.
     fn doze(&self) -> Option<Dozing> {
         let Self::Kept(client) = self else { return None };
         let is_unused = client.slot.idle_since()?.elapsed() >= DOZE_AFTER && Arc::strong_count(client) == 1;
         is_unused.then(|| client.doze()).flatten()
     }
+}
+
+/// Puts an entry in, for which the one that was used longest ago may have to go.
+/// What is not there any more is given back, to be dropped when nobody waits for it.
+fn put(entries: &mut LruCache<Identity, Entry>, identity: Identity, entry: Entry) -> Option<Entry> {
+    let (gone, entry) = entries.push(identity, entry)?;
+    if gone != identity {
+        entry.note_evicted("capacity");
+    }
+    Some(entry)
 }
 
 /// Whether a client is one run's own, to be closed with it.

@@ -15,11 +15,14 @@ use super::{ServerConfig, pool::Identity};
 use crate::{
     egress::{self, Client, Egress, Profile},
     headers::{DigestKey, Merged},
+    metrics::McpServer,
 };
 
 /// A registered MCP server: its configuration, the connections to it, and what was found out about it.
 pub(super) struct Registration {
     pub(super) config: ServerConfig,
+    /// What it is measured with.
+    pub(super) meter: McpServer,
     /// The endpoint, as rmcp wants it.
     pub(super) endpoint: Arc<str>,
     /// The endpoint, as HTTP wants it.
@@ -70,6 +73,7 @@ impl Registration {
         egress: &Egress,
         max_concurrent_requests: usize,
         digest_key: DigestKey,
+        meter: McpServer,
     ) -> Result<Self, egress::Error> {
         let profile = Profile { connect_timeout: config.timeouts.connect, route: config.route.clone() };
         let http = egress.client(profile)?;
@@ -77,6 +81,7 @@ impl Registration {
             endpoint: config.url.as_str().into(),
             uri: egress::uri(&config.url)?,
             config,
+            meter,
             key,
             digest_key,
             http,

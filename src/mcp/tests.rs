@@ -94,7 +94,8 @@ impl Server {
             timeouts: Timeouts { call, ..Timeouts::default() },
         };
         let key = DigestKey::from_secret(b"k");
-        Servers::new([config], KeptClients::default(), 16, key, &Egress::default()).unwrap()
+        let (egress, metrics) = (Egress::default(), Metrics::default());
+        Servers::new([config], KeptClients::default(), 16, key, &egress, &metrics).unwrap()
     }
 }
 

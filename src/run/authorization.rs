@@ -112,7 +112,9 @@ impl Context {
         if let Some(challenge) = refused.challenge().filter(|_| asks) {
             self.sink.emit(turn, || What::InputRequired(self.pending(challenge).into())).await?;
         }
+        let waits = self.meter.wait("credentials");
         connection.headers().replaced_since(refused.revision).await;
+        waits.answered();
         self.waits.end(refused);
         Ok(())
     }

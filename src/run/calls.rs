@@ -90,11 +90,13 @@ impl<'a> Calling<'a> {
         let outcome = match self.way(&call, self.schema(&call).await) {
             Way::None(why) => {
                 self.started(&call).await?;
+                self.note_refused(&call);
                 CallOutcome::refused(why)
             }
             Way::Caller => match self.ask_caller(&call, place).await? {
                 Some(outcome) => {
                     asked.clone_from(&call.tool);
+                    self.context.meter.caller_tool(outcome.status.as_str());
                     outcome
                 }
                 None => return Ok(Ended::awaiting(at)),
@@ -111,9 +113,15 @@ impl<'a> Calling<'a> {
                     Ok(()) => {
                         asked.clone_from(&call.tool);
                         let request = Request { place, call_id: &call.call_id, tool, arguments: &arguments };
-                        self.call_server(connection, request, &span).await?
+                        let metered = self.context.meter.tool_call(connection.mcp_server(), tool);
+                        let outcome = self.call_server(connection, request, &span).await;
+                        metered.end(outcome.as_ref().map_or("error", |outcome| outcome.status.as_str()));
+                        outcome?
                     }
-                    Err(why) => CallOutcome::refused(why),
+                    Err(why) => {
+                        self.note_refused(&call);
+                        CallOutcome::refused(why)
+                    }
                 }
             }
         };
@@ -135,6 +143,12 @@ impl<'a> Calling<'a> {
         let schema = spec.compiled.clone().unwrap_or_else(|| schemas.of(&spec.input_schema));
         schemas.compile(slice::from_ref(&schema)).await;
         Some(schema)
+    }
+
+    /// Counts a call that reaches nobody. The name of a caller's own tool is the caller's.
+    fn note_refused(self, call: &ToolCall) {
+        let tool = call.tool.as_ref().filter(|tool| !tool.is_callers());
+        self.context.meter.refused_call(tool.map(|tool| (tool.mcp_server.as_str(), tool.tool.as_str())));
     }
 
     /// What is to be done with a call. A tool that the run does not offer, or arguments that do not fit, reach nobody.

@@ -12,14 +12,14 @@ use tokio::{task::unconstrained, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Failure, Parts, RunRequest, Standing, audit,
+    Error, Failure, Mode, Parts, RunRequest, Standing, audit,
     authorization::{Repeats, Waits},
     begun::Begun,
     calls::{Calling, Ended},
     handle::Sink,
     inputs::{Inputs, pending},
     machine::{Beginning, Conclusion, Machine, Next, Step},
-    record,
+    record::{self, Times},
     stop::Stop,
     tools::{Naming, ToolTable},
     unlisted,
@@ -30,6 +30,7 @@ use crate::{
     id::{ControlToken, RunId},
     mcp::{self, CallOutcome, Connection, Problem, ToolList},
     message::{AssistantPart, ToolCall, ToolCallRecord},
+    metrics::{self, ModelRequest},
     model::{self, Answer, AnswerPart, Model, Outage, Piece, Request, Spent},
     trace::{self, Span},
 };
@@ -37,6 +38,8 @@ use crate::{
 /// What a run has to work with.
 pub(super) struct Context {
     pub(super) run_id: RunId,
+    /// What the run is measured with.
+    pub(super) meter: metrics::Run,
     pub(super) request: RunRequest,
     pub(super) model: Arc<dyn Model>,
     pub(super) sink: Sink,
@@ -54,6 +57,13 @@ pub(super) struct Context {
     pub(super) closing: CancellationToken,
 }
 
+impl Context {
+    /// Whether the run says what happens in it.
+    pub(super) fn mode(&self) -> Mode {
+        if self.sink.is_stream() { Mode::Streamed } else { Mode::Unary }
+    }
+}
+
 /// What a run has come to have.
 struct Work {
     machine: Machine,
@@ -63,6 +73,7 @@ struct Work {
     connections: HashMap<String, Box<Connection>>,
     /// Why optional servers can't be used.
     unavailable: Vec<mcp::Error>,
+    times: Times,
 }
 
 /// Performs a run, from its first event to its end. Its context is boxed, since it would stand in each future that it goes
@@ -86,8 +97,10 @@ pub(super) async fn drive(mut context: Box<Context>) -> Result<Report, Error> {
     let until = farewell_until(&result, context.request.report_by);
     // What was under way is dropped by now. The servers are told, and sessions deleted, before anybody hears of it.
     future::join_all(work.connections.drain().map(|(_, connection)| connection.close(until))).await;
+    let times = Times { whole: began.elapsed(), ..work.times };
+    let unavailable: Vec<_> = work.unavailable.iter().map(|error| error.mcp_server.clone()).collect();
     let result = work.conclude(&context, result);
-    record::end(&context.request, context.run_id, &result, began.elapsed());
+    record::end(&context, &result, times, &unavailable);
     audit::record(&context.request, context.run_id, &context.runner.digest_key);
     result
 }
@@ -135,6 +148,7 @@ impl Work {
             spent: Spent::default(),
             connections: connect(context),
             unavailable: Vec::new(),
+            times: Times::default(),
         }
     }
 
@@ -147,7 +161,10 @@ impl Work {
             };
             context.sink.emit(0, started).await?;
         }
-        self.open(context).await?;
+        let began = Instant::now();
+        let opened = self.open(context).await;
+        self.times.opening = began.elapsed();
+        opened?;
         let mut next = self.machine.step(Step::Opened);
         loop {
             self.tell_refused(context).await?;
@@ -203,10 +220,17 @@ impl Work {
         context.sink.emit(turn, || What::TurnStarted).await?;
         let model = &*context.model;
         let span = trace::chat(model.model(), model.provider(), &context.request.correlation);
-        let answer = self.answer(context, turn, &span).await;
-        let answer = answer.inspect_err(|failure| {
-            span.record("error.type", failure.reason());
-        })?;
+        let asked = context.meter.model_request(model.provider(), model.model());
+        let answer = self.answer(context, turn, &span, &asked).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => {
+                span.record("error.type", failure.reason());
+                self.times.models += asked.failed(failure.reason());
+                return Err(failure);
+            }
+        };
+        self.times.models += asked.answered(record::tokens(&answer.usage));
         self.spent.add(answer.usage);
         let usage = self.spent.so_far();
         span.record("gen_ai.usage.input_tokens", usage.input_tokens);
@@ -221,7 +245,13 @@ impl Work {
         Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage: self.spent.take() }))
     }
 
-    async fn answer(&self, context: &Context, turn: u32, span: &Span) -> Result<Answer, Failure> {
+    async fn answer(
+        &self,
+        context: &Context,
+        turn: u32,
+        span: &Span,
+        asked: &ModelRequest,
+    ) -> Result<Answer, Failure> {
         let outgoing = context.request.correlation.outgoing(span);
         let request = Request {
             instructions: &context.request.instructions,
@@ -241,8 +271,13 @@ impl Work {
             return context.model.complete(request).await.map_err(failure);
         }
         let mut pieces = context.model.stream(request);
+        let mut silent = true;
         while let Some(piece) = pieces.next().await {
-            match piece.map_err(failure)? {
+            let piece = piece.map_err(failure)?;
+            if std::mem::take(&mut silent) {
+                asked.first_chunk();
+            }
+            match piece {
                 Piece::Text(text) => tell(&context.sink, turn, text, What::TextDelta).await?,
                 Piece::Reasoning(text) => tell(&context.sink, turn, text, What::ReasoningDelta).await?,
                 Piece::Done(answer) => return Ok(answer),

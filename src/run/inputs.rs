@@ -73,6 +73,14 @@ impl Kind {
         if callers { Self::ClientTool } else { Self::Approval }
     }
 
+    /// The name for metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+            Self::ClientTool => "client_tool",
+        }
+    }
+
     /// What is wrong with an answer of another kind.
     pub fn refusal(self, answer: &Answer) -> Option<&'static str> {
         match (self, answer) {
@@ -164,6 +172,7 @@ impl Context {
         }
         let kind = Kind::of(call);
         let (entry, mut answered) = self.inputs.wait(&call.call_id, kind);
+        let waits = self.meter.wait(kind.as_str());
         let left = until.saturating_duration_since(Instant::now());
         let expire_time = SystemTime::now().checked_add(left);
         let asked_and_answered = async {
@@ -179,6 +188,9 @@ impl Context {
             biased;
             answer = timeout_at(until, asked_and_answered) => {
                 if let Ok(answer) = answer {
+                    if matches!(answer, Ok(Some(_))) {
+                        waits.answered();
+                    }
                     return answer;
                 }
             }
@@ -187,7 +199,11 @@ impl Context {
         }
         // From here on no answer is taken; one that was taken at the last moment counts.
         drop(entry);
-        Ok(answered.try_recv().ok())
+        let answer = answered.try_recv().ok();
+        if answer.is_some() {
+            waits.answered();
+        }
+        Ok(answer)
     }
 
     /// A short time keeps half of itself for the wait.

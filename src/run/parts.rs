@@ -10,6 +10,7 @@ use crate::{
     agent::Agent,
     headers::DigestKey,
     mcp::{self, Connection, RunHeaders, SentOfRun, Servers, ToolList},
+    metrics::Metrics,
     model::Model,
     trace::Correlation,
 };
@@ -34,6 +35,8 @@ pub struct Parts {
     pub digest_key: DigestKey,
     /// The name of this process.
     pub instance: String,
+    /// What is counted and measured.
+    pub metrics: Metrics,
 }
 
 /// A server's tools for a caller, or why there are none.

@@ -1,48 +1,103 @@
-//! What is logged of a run: one line at its end.
+//! What is logged of a run: one line at its end, with all that is needed to find the rest.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use tracing::{error, info, warn};
 
-use super::{Error, Failure, RunRequest};
+use super::{Error, Failure, driver::Context};
 use crate::{
     event::{Progress, Report},
-    id::RunId,
     mcp,
+    message::{ToolCallRecord, ToolCallStatus, Usage},
+    metrics::{End, Tokens},
     trace::Span,
 };
 
-/// Logs a run's end, and notes it in the run's span. The span has the run's and the request's ids already.
-pub(super) fn end(request: &RunRequest, run_id: RunId, result: &Result<Report, Error>, took: Duration) {
+/// Where a run's time went. What is left waited for its caller.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Times {
+    /// All of it.
+    pub(super) whole: Duration,
+    /// Until its servers were open, and had listed their tools.
+    pub(super) opening: Duration,
+    /// Waiting for models' answers.
+    pub(super) models: Duration,
+}
+
+/// How many of a run's calls ended in which way.
+#[derive(Default)]
+struct Calls {
+    ok: usize,
+    error: usize,
+    unknown: usize,
+    /// Those that had not ended when the run did.
+    unended: usize,
+    /// How long they took, one after the other.
+    took: Duration,
+}
+
+/// Logs a run's end, notes it in the run's span, and counts it. The span has the run's and the request's ids already.
+pub(super) fn end(context: &Context, result: &Result<Report, Error>, times: Times, unavailable: &[String]) {
     let nothing = Progress::default();
+    let request = &context.request;
     let (outcome, progress, failure) = match result {
         Ok(report) => (report.finish_reason.as_str(), &report.progress, None),
         Err(error) => (error.failure.reason(), error.progress().unwrap_or(&nothing), Some(&error.failure)),
     };
     note(&request.correlation.span, outcome, progress, failure.is_some());
+    let end = match failure {
+        None => End::Finished(outcome),
+        Some(failure) => End::Failed { reason: outcome, fault: fault_of(failure).as_str() },
+    };
+    context.meter.end(end, times.whole, tokens(&progress.usage));
+    let calls = Calls::of(&progress.tool_calls);
     macro_rules! line {
         ($level:ident, $text:literal) => {
             $level!(
-                run_id = %run_id,
+                run_id = %context.run_id,
                 request_id = %request.correlation.request_id,
+                trace_id = request.correlation.span.trace_id(),
                 agent = request.agent.name,
                 model = request.model,
+                mode = context.mode().as_str(),
                 outcome,
                 detail = failure.map(detail),
                 turns = progress.turns,
-                tool_calls = progress.tool_calls.len(),
+                usage.model_requests = progress.usage.model_requests,
                 usage.input_tokens = progress.usage.input_tokens,
                 usage.output_tokens = progress.usage.output_tokens,
-                duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                labels = ?request.labels,
+                usage.cached_input_tokens = progress.usage.cached_input_tokens,
+                usage.reasoning_tokens = progress.usage.reasoning_tokens,
+                tool_calls = progress.tool_calls.len(),
+                tool_calls.ok = calls.ok,
+                tool_calls.error = calls.error,
+                tool_calls.unknown = calls.unknown,
+                tool_calls.unended = calls.unended,
+                duration_ms = millis(times.whole),
+                opening_ms = millis(times.opening),
+                models_ms = millis(times.models),
+                tools_ms = millis(calls.took),
+                mcp_servers.unavailable = (!unavailable.is_empty()).then(|| unavailable.join(",")),
+                labels = json(&request.labels),
                 $text
             )
         };
     }
     match failure.map(fault_of) {
-        None | Some(Fault::Caller) => line!(info, "A run has ended"),
+        None | Some(Fault::Caller | Fault::Deadline | Fault::Shutdown) => line!(info, "A run has ended"),
         Some(Fault::Upstream) => line!(warn, "A run has failed at an upstream"),
-        Some(Fault::Internal) => line!(error, "A run has failed by a fault of the service"),
+        Some(Fault::Service) => line!(error, "A run has failed by a fault of the service"),
+    }
+}
+
+/// Tokens as they are counted.
+pub(super) fn tokens(usage: &Usage) -> Tokens {
+    let count = |tokens: i64| u64::try_from(tokens).unwrap_or_default();
+    Tokens {
+        input: count(usage.input_tokens),
+        output: count(usage.output_tokens),
+        cached_input: count(usage.cached_input_tokens),
+        reasoning: count(usage.reasoning_tokens),
     }
 }
 
@@ -52,16 +107,63 @@ fn note(span: &Span, outcome: &'static str, progress: &Progress, failed: bool) {
     span.record(if failed { "error.type" } else { "runwright.finish_reason" }, outcome);
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A caller's labels as a JSON object, so that they can be read again. `None`: there are none.
+fn json(labels: &BTreeMap<String, String>) -> Option<String> {
+    (!labels.is_empty()).then(|| serde_json::to_string(labels).ok()).flatten()
+}
+
+impl Calls {
+    fn of(records: &[ToolCallRecord]) -> Self {
+        let mut calls = Self::default();
+        for record in records {
+            let Some((status, took)) = record.ended else {
+                calls.unended += 1;
+                continue;
+            };
+            calls.took += took;
+            match status {
+                ToolCallStatus::Ok => calls.ok += 1,
+                ToolCallStatus::Error => calls.error += 1,
+                ToolCallStatus::Unknown => calls.unknown += 1,
+            }
+        }
+        calls
+    }
+}
+
 /// Whose fault a failure is.
+#[derive(Clone, Copy)]
 enum Fault {
     Caller,
+    /// Nobody's, or nobody can tell whose: the time was over.
+    Deadline,
     Upstream,
-    Internal,
+    /// The process ends.
+    Shutdown,
+    Service,
+}
+
+impl Fault {
+    /// The name for metrics.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Deadline => "deadline",
+            Self::Upstream => "upstream",
+            Self::Shutdown | Self::Service => "service",
+        }
+    }
 }
 
 fn fault_of(failure: &Failure) -> Fault {
     match failure {
-        Failure::Internal(_) => Fault::Internal,
+        Failure::Internal(_) => Fault::Service,
+        Failure::ShuttingDown => Fault::Shutdown,
+        Failure::Timeout => Fault::Deadline,
         Failure::Model { .. } | Failure::OutputInvalid { .. } | Failure::ToolFailed(_) => Fault::Upstream,
         Failure::Mcp(error) => match error.problem {
             mcp::Problem::Unauthorized(..) | mcp::Problem::Forbidden(..) => Fault::Caller,

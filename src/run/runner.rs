@@ -26,6 +26,7 @@ use crate::{
     agent::Agent,
     headers::Applied,
     id::{ControlToken, RunId},
+    metrics::Metrics,
     trace,
 };
 
@@ -43,6 +44,7 @@ struct State {
     closing: CancellationToken,
     ending: CancellationToken,
     live: LiveRuns,
+    metrics: Metrics,
 }
 
 /// Whether a run says what happens in it.
@@ -61,10 +63,21 @@ pub struct Place {
     _tracked: TaskTrackerToken,
 }
 
+impl Mode {
+    /// The name for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unary => "unary",
+            Self::Streamed => "streamed",
+        }
+    }
+}
+
 impl Runner {
     /// A runner with nothing running.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(State {
+            metrics: parts.metrics.clone(),
             parts: RwLock::new(Arc::new(parts)),
             places: Places::default(),
             tasks: TaskTracker::new(),
@@ -77,6 +90,11 @@ impl Runner {
     /// What may be run as of now. A request takes it once, and goes on with it.
     pub fn parts(&self) -> Arc<Parts> {
         self.0.parts.read().clone()
+    }
+
+    /// What is counted and measured in this process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// Has what may be run be this from now on, and gives what was before. Live runs go on with what they began with, and
@@ -138,8 +156,10 @@ impl Runner {
             };
             state.live.enter(run_id, token, live)
         });
+        let meter = parts.metrics.run(&request.agent.name, mode == Mode::Streamed);
         let context = Box::new(Context {
             run_id,
+            meter,
             request,
             model,
             sink,

@@ -18,24 +18,32 @@ use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
 use crate::{
-    grpc::{CallDeadline, status},
+    grpc::{self, CallDeadline, status},
     id::RequestId,
+    metrics::Metrics,
     run::{Error, Failure, Violation},
 };
 
 /// Wraps all services.
-#[derive(Clone, Copy)]
-pub(super) struct BoundaryLayer;
+#[derive(Clone)]
+pub(super) struct BoundaryLayer(Metrics);
 
 /// A service behind the boundary.
 #[derive(Clone)]
-pub(super) struct Boundary<S>(S);
+pub(super) struct Boundary<S>(S, Metrics);
+
+impl BoundaryLayer {
+    /// A boundary that counts what does not reach the handlers.
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self(metrics)
+    }
+}
 
 impl<S> Layer<S> for BoundaryLayer {
     type Service = Boundary<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Boundary(inner)
+        Boundary(inner, self.0.clone())
     }
 }
 
@@ -43,6 +51,8 @@ impl<S> Layer<S> for BoundaryLayer {
 pub(super) struct Answering<F> {
     answer: CatchUnwind<AssertUnwindSafe<F>>,
     request_id: Option<HeaderValue>,
+    method: &'static str,
+    metrics: Metrics,
 }
 
 impl<S> Service<Request<Body>> for Boundary<S>
@@ -63,8 +73,9 @@ where
             request.extensions_mut().insert(CallDeadline::after(timeout));
         }
         let request_id = request.headers().get("x-request-id").cloned();
+        let (method, metrics) = (grpc::method_of(request.uri().path()), self.1.clone());
         let answer = AssertUnwindSafe(self.0.call(request)).catch_unwind();
-        Answering { answer, request_id }
+        Answering { answer, request_id, method, metrics }
     }
 }
 
@@ -87,6 +98,10 @@ where
         };
         let request_id = self.request_id.as_ref().and_then(|id| RequestId::parse(id.to_str().ok()?));
         let error = failed(request_id.unwrap_or_else(RequestId::generate));
+        if !error.is_admitted() {
+            // No handler has heard of it.
+            grpc::count_failure(&self.metrics, self.metrics.call(self.method), &error);
+        }
         Poll::Ready(Ok(status::status(&error).into_http()))
     }
 }
@@ -158,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_internal_error_that_may_have_run_and_says_nothing_of_its_text() {
         let request = Request::builder().header("x-request-id", "mine").body(Body::empty()).unwrap();
-        let answer = Boundary(Panics).call(request).await.unwrap();
+        let answer = Boundary(Panics, Metrics::default()).call(request).await.unwrap();
         assert_eq!(answer.headers()["grpc-status"], "13");
         let details = &answer.headers()["grpc-status-details-bin"];
         let details = BASE64_STANDARD_NO_PAD.decode(details).unwrap();
@@ -193,7 +208,7 @@ mod tests {
         let subscriber = telemetry::subscriber(&config, move || writer.clone(), None).unwrap();
         let _guard = tracing::subscriber::set_default(subscriber);
         let request = Request::builder().header("x-request-id", "mine").body(Body::empty()).unwrap();
-        Boundary(Panics).call(request).await.unwrap();
+        Boundary(Panics, Metrics::default()).call(request).await.unwrap();
         let line = String::from_utf8(written.0.lock().clone()).unwrap();
         assert!(line.contains("\"request_id\":\"mine\"") && line.contains("incident_id"), "{line}");
         assert!(!line.contains("canary"), "{line}");

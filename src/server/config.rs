@@ -12,7 +12,7 @@ use crate::{
 pub struct Config {
     /// Where gRPC is served.
     pub listen: SocketAddr,
-    /// Where `/livez` and `/readyz` are served.
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
     pub admin_listen: SocketAddr,
     /// How gRPC is secured; `None`: it is plain text.
     pub tls: Option<Tls>,

@@ -392,6 +392,8 @@ mod tests {
         assert_eq!(began.elapsed(), HANDSHAKE_TIMEOUT);
         assert!(watching.run().await.unwrap().is_err(), "what is no run holds nothing up");
         let control = busy.call("runwright.v1.AgentService/CancelRun");
+        // It has been sent when everything else waits.
+        sleep_until(Instant::now() + Duration::from_secs(1)).await;
 
         let closing = listener.connections.clone();
         let closed = tokio::spawn(async move { closing.close().await });

@@ -92,6 +92,11 @@ impl Span {
         &self.ids
     }
 
+    /// Its trace's id, in hexadecimal; `None` where there is no trace.
+    pub fn trace_id(&self) -> Option<String> {
+        self.ids.is_valid().then(|| self.ids.trace_id().to_string())
+    }
+
     /// The span of tracing's that stands in the log lines below it. A span of a request has none.
     pub fn lines(&self) -> &tracing::Span {
         &self.lines

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A module, and what may not stand in it.
-const RULES: [(&str, &[&str]); 25] = [
+const RULES: [(&str, &[&str]); 26] = [
     (
         "run",
         &[
@@ -120,6 +120,10 @@ const RULES: [(&str, &[&str]); 25] = [
     ),
     ("schema", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
     ("scrub", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
+    (
+        "metrics",
+        &["tonic", "hyper_util", "rmcp", "axum", "tokio", "opentelemetry_sdk", "prometheus", "crate::"],
+    ),
     ("sse", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
 ];
 

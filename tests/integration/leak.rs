@@ -12,6 +12,7 @@ use crate::support::{
     leak::{Sinks, assert_no_leak, canary},
     logs,
     mcp_server::{Era, McpServer, Seen, json_response, raw, unauthorized},
+    metrics,
     model_server::{ModelServer, calls, has_result, says},
     run_with,
     scene::{answering, whoami_yaml},
@@ -121,7 +122,7 @@ async fn a_whole_run_leaves_its_secrets_nowhere() {
         };
         sinks.add_message("ListTools", &catalog.list_tools(list).await.unwrap().into_inner());
 
-        sinks.add("the log", logs.text());
+        sinks.add("the log", logs.text()).add("the metrics", metrics::page(&service).await.text);
         for secret in secrets.all() {
             assert_no_leak(secret, &sinks);
         }

@@ -24,6 +24,7 @@ use runwright::{
     headers::DigestKey,
     mcp::{KeptClients, Servers},
     message::Usage,
+    metrics::Metrics,
     model::{Answer, AnswerPart, Error, Model, Outage, Piece, Request, Stop},
     run::{Limits, Parts, Runner, Schemas},
 };
@@ -106,15 +107,17 @@ fn runner(model: &Ending) -> Runner {
         (name.to_owned(), Arc::new(Agent { max_concurrent_runs: most, ..agent }))
     };
     let model: Arc<dyn Model> = Arc::new(model.clone());
-    let key = DigestKey::from_secret(b"key");
+    let (key, metrics) = (DigestKey::from_secret(b"key"), Metrics::default());
     Runner::new(Parts {
         agents: [agent("one", Some(1)), agent("free", None)].into(),
         models: [("m".to_owned(), model)].into(),
-        servers: Servers::new([], KeptClients::default(), 2, key.clone(), &Egress::default()).unwrap(),
+        servers: Servers::new([], KeptClients::default(), 2, key.clone(), &Egress::default(), &metrics)
+            .unwrap(),
         schemas: Arc::new(Schemas::default()),
         limits: Limits { max_concurrent_runs: 2, ..Limits::default() },
         digest_key: key,
         instance: "test".to_owned(),
+        metrics,
     })
 }
 

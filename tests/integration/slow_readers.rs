@@ -24,6 +24,7 @@ use runwright::{
     },
     headers::DigestKey,
     mcp::{KeptClients, Servers},
+    metrics::Metrics,
     model::{Answer, Error, Model, Piece, Request},
     run::{Limits, Parts, Runner, Schemas},
 };
@@ -67,16 +68,18 @@ impl Model for Endless {
 fn runner(model: Endless) -> Runner {
     let agent = Agent::new("a".to_owned(), "m".to_owned(), Duration::from_secs(3600));
     let limits = Limits { run_timeout: Duration::from_secs(3600), ..Limits::default() };
-    let key = DigestKey::from_secret(b"key");
+    let (key, metrics) = (DigestKey::from_secret(b"key"), Metrics::default());
     let model: Arc<dyn Model> = Arc::new(model);
     Runner::new(Parts {
         agents: [("a".to_owned(), Arc::new(agent))].into(),
         models: [("m".to_owned(), model)].into(),
-        servers: Servers::new([], KeptClients::default(), 1, key.clone(), &Egress::default()).unwrap(),
+        servers: Servers::new([], KeptClients::default(), 1, key.clone(), &Egress::default(), &metrics)
+            .unwrap(),
         schemas: Arc::new(Schemas::default()),
         limits,
         digest_key: key,
         instance: "test".to_owned(),
+        metrics,
     })
 }
 

@@ -10,6 +10,7 @@ pub mod inputs;
 pub mod leak;
 pub mod logs;
 pub mod mcp_server;
+pub mod metrics;
 pub mod model_server;
 pub mod proxy;
 pub mod raw_server;

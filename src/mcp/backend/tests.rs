@@ -10,6 +10,7 @@ use crate::{
     headers::DigestKey,
     id::RequestId,
     mcp::{SentSet, ServerConfig, SessionScope, Timeouts, slot::Lease},
+    metrics::Metrics,
     trace::{Outgoing, TraceHeaders},
 };
 
@@ -25,7 +26,9 @@ fn registration(listener: &TcpListener) -> Arc<Registration> {
         max_body_bytes: 1 << 20,
         timeouts: Timeouts::default(),
     };
-    Arc::new(Registration::new(0, config, &Egress::default(), 16, DigestKey::from_secret(b"k")).unwrap())
+    let meter = Metrics::default().mcp_server("crm");
+    let key = DigestKey::from_secret(b"k");
+    Arc::new(Registration::new(0, config, &Egress::default(), 16, key, meter).unwrap())
 }
 
 async fn post(backend: &Backend) -> Fault {

@@ -25,6 +25,7 @@ use crate::{
         client::Caller,
         slot::{Exchange, Lease},
     },
+    metrics::Metrics,
     trace::TraceHeaders,
 };
 
@@ -128,7 +129,9 @@ impl Server {
             max_body_bytes: 1 << 20,
             timeouts: Timeouts::default(),
         };
-        Arc::new(Registration::new(0, config, &Egress::default(), 16, DigestKey::from_secret(b"k")).unwrap())
+        let meter = Metrics::default().mcp_server("crm");
+        let key = DigestKey::from_secret(b"k");
+        Arc::new(Registration::new(0, config, &Egress::default(), 16, key, meter).unwrap())
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
         registration::Registration,
         slot::{Lease, Slot},
     },
+    metrics::Metrics,
     trace::{Outgoing, TraceHeaders},
 };
 
@@ -101,7 +102,9 @@ impl Open {
             timeouts: Timeouts::default(),
         };
         let key = DigestKey::from_secret(b"k");
-        let registration = Arc::new(Registration::new(0, config, &Egress::default(), 16, key).unwrap());
+        let registration =
+            Registration::new(0, config, &Egress::default(), 16, key, Metrics::default().mcp_server("crm"));
+        let registration = Arc::new(registration.unwrap());
         let slot = Arc::new(Slot::default());
         let lease = Lease::new(&slot, &Arc::new(SentSet::empty()), &exchange(false));
         let backend = Backend::new(&registration, &slot, None);

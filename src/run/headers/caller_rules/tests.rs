@@ -10,6 +10,7 @@ use crate::{
     egress::Egress,
     headers::DigestKey,
     mcp::{KeptClients, ServerConfig, Servers, SessionScope, Timeouts},
+    metrics::Metrics,
     run::headers::{Requested, plan},
 };
 
@@ -147,7 +148,8 @@ fn said(servers: &[Server], all: &[Action; 3], egress: &Egress) -> Vec<Said> {
         timeouts: Timeouts::default(),
     });
     let key = DigestKey::from_secret(b"key");
-    let registered = Servers::new(configs, KeptClients::default(), 1, key, egress).unwrap();
+    let registered =
+        Servers::new(configs, KeptClients::default(), 1, key, egress, &Metrics::default()).unwrap();
     let uses = named().map(|(name, _)| AgentServer {
         name,
         required: true,
