@@ -31,6 +31,8 @@ pub struct Agent {
     pub on_tool_error: OnToolError,
     /// The longest time of a run.
     pub timeout: Duration,
+    /// Whether what is said in a run stands on its spans.
+    pub trace_content: bool,
     /// Its MCP servers, in the configured order; each once.
     pub mcp_servers: Vec<AgentServer>,
 }
@@ -104,6 +106,7 @@ impl Agent {
             max_tool_result_bytes: Self::MAX_TOOL_RESULT_BYTES,
             on_tool_error: OnToolError::default(),
             timeout,
+            trace_content: false,
             mcp_servers: Vec::new(),
         }
     }

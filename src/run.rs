@@ -8,6 +8,7 @@
 mod audit;
 mod authorization;
 mod calls;
+mod content;
 mod driver;
 mod error;
 mod handle;

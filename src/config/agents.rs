@@ -16,7 +16,7 @@ use crate::{
     settings::{ReasoningEffort, Settings},
 };
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "description",
     "instructions",
     "model",
@@ -32,6 +32,7 @@ const KEYS: [&str; 16] = [
     "max_tool_result_bytes",
     "on_tool_error",
     "timeout",
+    "trace_content",
     "mcp_servers",
 ];
 const FILE_KEYS: [&str; 1] = ["file"];
@@ -83,6 +84,7 @@ fn agent(name: &str, at: &At<'_>, known: &Known<'_>) -> Option<Agent> {
         max_tool_result_bytes: fields.or("max_tool_result_bytes", result_bytes, Agent::MAX_TOOL_RESULT_BYTES),
         on_tool_error: fields.or("on_tool_error", |at| at.one_of(&ON_TOOL_ERROR), OnToolError::TellModel),
         timeout: fields.or("timeout", units::duration, known.run_timeout),
+        trace_content: fields.or("trace_content", At::flag, false),
         mcp_servers: fields.optional("mcp_servers", |at| servers(at, known)).unwrap_or_default(),
         // Last, so that what is above is looked at in any case.
         name: name?,

@@ -54,10 +54,10 @@ impl AgentService for AgentHandlers {
     }
 
     async fn run_streamed(&self, request: Request<proto::RunRequest>) -> Reply<Self::RunStreamedStream> {
-        let rpc = Rpc::begin("runwright.v1.AgentService/RunStreamed", &request)?;
+        let mut rpc = Rpc::begin("runwright.v1.AgentService/RunStreamed", &request)?;
         let run =
             rpc.span().lines().in_scope(|| self.start(request, rpc.correlation.clone(), Mode::Streamed));
-        let events = run.map(|run| stream::events(run, rpc.span().clone()));
+        let events = run.map(|run| stream::events(run, rpc.hand_on()));
         rpc.begin_stream(events.map(|events| Box::pin(events) as Self::RunStreamedStream))
     }
 

@@ -8,12 +8,13 @@ use super::{
 };
 use crate::{
     run::{Error, Failure},
-    trace::{self, Correlation, Span},
+    trace::{self, Correlation, OpenRpc, Span},
 };
 
 /// A call that is being handled: its ids and its span.
 pub(super) struct Rpc {
     pub(super) correlation: Correlation,
+    open: OpenRpc,
 }
 
 impl Rpc {
@@ -21,7 +22,13 @@ impl Rpc {
     pub(super) fn begin<T>(rpc: &'static str, request: &Request<T>) -> Item<Self> {
         let mut correlation = metadata::correlation(request).map_err(|error| status::status(&error))?;
         correlation.span = trace::rpc(rpc, &correlation);
-        Ok(Self { correlation })
+        let open = OpenRpc::new(correlation.span.clone());
+        Ok(Self { correlation, open })
+    }
+
+    /// What notes the end of a stream, which is no end of this.
+    pub(super) fn hand_on(&mut self) -> OpenRpc {
+        self.open.hand_on()
     }
 
     /// Its span.
@@ -30,15 +37,15 @@ impl Rpc {
     }
 
     /// The answer of a call that is over.
-    pub(super) fn end<T>(self, result: Result<T, Error>) -> Reply<T> {
+    pub(super) fn end<T>(mut self, result: Result<T, Error>) -> Reply<T> {
         if result.is_ok() {
-            self.span().record("rpc.response.status_code", "OK");
+            self.open.end();
         }
         self.begin_stream(result)
     }
 
     /// The answer of a call whose stream goes on, and notes its own end in the span.
-    pub(super) fn begin_stream<T>(self, result: Result<T, Error>) -> Reply<T> {
+    pub(super) fn begin_stream<T>(mut self, result: Result<T, Error>) -> Reply<T> {
         match result {
             Ok(answer) => {
                 let mut response = Response::new(answer);
@@ -46,8 +53,7 @@ impl Rpc {
                 Ok(response)
             }
             Err(error) => {
-                self.span().record("rpc.response.status_code", status::code_name(&error));
-                self.span().record("error.type", error.failure.reason());
+                note_failure(&mut self.open, &error);
                 Err(status::status(&error))
             }
         }
@@ -58,4 +64,9 @@ impl Rpc {
         let request_id = self.correlation.request_id.clone();
         self.end(result.map_err(|failure| Error::refused(request_id, failure)))
     }
+}
+
+/// Notes how an RPC failed. The spans of a run that was admitted say where.
+pub(super) fn note_failure(rpc: &mut OpenRpc, error: &Error) {
+    rpc.end_failed(status::code_name(error), error.failure.reason(), error.is_admitted());
 }

@@ -15,27 +15,28 @@ use tracing::Instrument;
 
 use super::{
     encode, proto,
+    rpc::note_failure,
     status::{self, Item},
 };
 use crate::{
     event::{Event, Report},
     run::{Error, Run},
-    trace::Span,
+    trace::OpenRpc,
 };
 
 /// How long a stream is silent before it says that it lives: HTTP/2 pings do not reset proxies' idle timers.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 
 /// The events of a run. The stream holds the run: dropping it stops the run.
-pub(super) fn events(run: Run, span: Span) -> impl Stream<Item = Item<proto::RunEvent>> + Send + 'static {
+pub(super) fn events(run: Run, rpc: OpenRpc) -> impl Stream<Item = Item<proto::RunEvent>> + Send + 'static {
     let alarm = Box::pin(sleep(HEARTBEAT_EVERY));
-    Numbered { run, span, sequence: 0, turn: 0, held: None, spoke: Instant::now(), alarm, ended: false }
+    Numbered { run, rpc, sequence: 0, turn: 0, held: None, spoke: Instant::now(), alarm, ended: false }
 }
 
 /// It is polled for each word that a model says, so it is no chain of futures that hand each event on.
 struct Numbered {
     run: Run,
-    span: Span,
+    rpc: OpenRpc,
     sequence: i32,
     turn: u32,
     /// An event that has come, and waits for others.
@@ -112,20 +113,19 @@ impl Numbered {
     }
 
     fn outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<Report, Error>> {
-        let lines = self.span.lines().clone();
+        let lines = self.rpc.span().lines().clone();
         pin!(self.run.outcome().instrument(lines)).poll(cx)
     }
 
-    fn end(&self, outcome: Result<Report, Error>) -> Item<proto::RunEvent> {
+    fn end(&mut self, outcome: Result<Report, Error>) -> Item<proto::RunEvent> {
         match outcome {
             Ok(report) => {
                 let response = encode::report(report);
-                self.span.record("rpc.response.status_code", "OK");
+                self.rpc.end();
                 Ok(self.event(proto::run_event::Event::RunCompleted(response)))
             }
             Err(error) => {
-                self.span.record("rpc.response.status_code", status::code_name(&error));
-                self.span.record("error.type", error.failure.reason());
+                note_failure(&mut self.rpc, &error);
                 Err(status::status(&error))
             }
         }

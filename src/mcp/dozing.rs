@@ -19,6 +19,7 @@ use rmcp::{
 };
 
 use super::{kept_tools::KeptTools, registration::Era};
+use crate::trace::Place;
 
 /// How long a client is idle before it is closed. The run that wakes it takes a third more CPU time than another, some
 /// 0.1 ms, which callers who come more often need not pay.
@@ -31,6 +32,8 @@ pub(super) struct Dozing {
     pub(super) tools: KeptTools,
     /// When the client was opened first.
     pub(super) opened: Instant,
+    /// Where in its trace that was.
+    pub(super) opened_in: Place,
     /// When the last run gave it back.
     pub(super) idle_since: tokio::time::Instant,
 }

@@ -27,7 +27,7 @@ use super::{
     slot::{Exchange, Lease, Slot},
     transport::Transport,
 };
-use crate::trace::Outgoing;
+use crate::trace::{self, Outgoing};
 
 /// The revisions with a handshake that are spoken, oldest first.
 const HANDSHAKE_REVISIONS: [ProtocolVersion; 3] =
@@ -97,7 +97,21 @@ async fn attempt(
     outgoing: &Outgoing,
     era: Era,
 ) -> Result<Client, Fault> {
-    attempt_knowing(registration, headers, outgoing, era, None).await
+    let method = if era == Era::Initialize { "initialize" } else { "server/discover" };
+    let config = &registration.config;
+    let span = trace::mcp_request(method, &config.name, &config.url, outgoing);
+    match attempt_knowing(registration, headers, &outgoing.within(&span), era, None).await {
+        Ok(client) => {
+            client.trace(&span);
+            let client = client.opened_in(span.place());
+            span.end();
+            Ok(client)
+        }
+        Err(fault) => {
+            span.end_failed(fault.error_type());
+            Err(fault)
+        }
+    }
 }
 
 async fn attempt_knowing(

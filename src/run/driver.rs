@@ -15,6 +15,7 @@ use super::{
     Error, Failure, RunRequest, Standing, ToolChoice, Violation, audit,
     authorization::{Repeats, Waits},
     calls::{Calling, Ended},
+    content::Content,
     handle::Sink,
     inputs::{Inputs, pending},
     machine::{Beginning, Conclusion, Machine, Next, Step},
@@ -29,7 +30,7 @@ use crate::{
     id::{ControlToken, RunId},
     mcp::{CallOutcome, Connection, Problem, ToolList},
     message::{AssistantPart, ToolCall},
-    model::{self, Answer, AnswerPart, Model, Outage, Piece, Request},
+    model::{self, Answer, AnswerPart, Endpoint, Model, Outage, Piece, Request},
     trace::{self, Span},
 };
 
@@ -61,10 +62,7 @@ struct Work {
 
 /// Performs a run, from its first event to its end.
 pub(super) async fn drive(mut context: Context) -> Result<Report, Error> {
-    if !context.request.labels.is_empty() {
-        let labels = format!("{:?}", context.request.labels);
-        context.request.correlation.span.record("runwright.labels", labels);
-    }
+    trace::label(&context.request.correlation.span, &context.request.labels);
     let began = Instant::now();
     let mut work = Work::new(&mut context);
     let result = {
@@ -216,22 +214,33 @@ impl Work {
     async fn ask(&mut self, context: &Context) -> Result<Next, Failure> {
         let turn = self.machine.turn();
         context.sink.emit(turn, || What::TurnStarted).await?;
-        let model = &*context.model;
-        let span = trace::chat(model.model(), model.provider(), &context.request.correlation);
-        let answer = self.answer(context, turn, &span).await;
-        let answer = answer.inspect_err(|failure| {
-            span.record("error.type", failure.reason());
-        })?;
-        let usage = answer.usage;
-        span.record("gen_ai.usage.input_tokens", usage.input_tokens);
-        span.record("gen_ai.usage.output_tokens", usage.output_tokens);
+        let span = trace::chat(&chat(context, turn), &context.request.correlation);
+        let content = Content::of(context, &span);
+        if let Some(content) = &content {
+            content.asked(&span, &context.request.instructions, self.machine.messages());
+        }
+        let answer = match self.answer(context, turn, &span).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                if let Failure::Model { error, .. } = &failure {
+                    record::model_failed(span, failure.reason(), error);
+                }
+                return Err(failure);
+            }
+        };
+        let (usage, finish_reason) = (answer.usage, record::finish_reason(&answer));
+        trace::chat_answered(&span, finish_reason, &usage);
         context.sink.emit(turn, || What::TurnCompleted(usage)).await?;
         let part = |part| match part {
             AnswerPart::Text(text) => AssistantPart::Text(text),
             AnswerPart::Call(asked) => AssistantPart::Call(self.tools.resolve(asked)),
             AnswerPart::State(state) => AssistantPart::State(state),
         };
-        let parts = answer.parts.into_iter().map(part).collect();
+        let parts: Vec<_> = answer.parts.into_iter().map(part).collect();
+        if let Some(content) = &content {
+            content.answered(&span, &parts, finish_reason);
+        }
+        span.end();
         Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage }))
     }
 
@@ -320,6 +329,19 @@ impl Work {
                 Err(Error { request_id, failure, standing })
             }
         }
+    }
+}
+
+/// What is asked in a turn, for its span.
+fn chat(context: &Context, turn: u32) -> trace::Chat<'_> {
+    let model = &*context.model;
+    trace::Chat {
+        model: model.model(),
+        provider: model.provider(),
+        server: model.endpoint().map(Endpoint::uri),
+        turn,
+        streamed: context.sink.is_stream(),
+        settings: &context.request.settings,
     }
 }
 

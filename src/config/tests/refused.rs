@@ -328,7 +328,7 @@ fn agents() {
             "c.yaml:6:16: agents.a.max_turns: expected a whole number from 1 to 1000000",
             "c.yaml:7:5: agents.a.approval: unknown key; there are description, instructions, model, \
              allowed_models, temperature, top_p, max_output_tokens, reasoning_effort, parallel_tool_calls, \
-             max_turns, max_total_tokens, max_tool_calls, max_tool_result_bytes, on_tool_error, timeout, \
+             max_turns, max_total_tokens, max_tool_calls, max_tool_result_bytes, on_tool_error, timeout, trace_content, \
              mcp_servers",
             "c.yaml:8:35: agents.a.instructions.fil: unknown key (did you mean file?); there are file",
             "c.yaml:10:36: agents.a.mcp_servers[0].tools[1]: a tool's name has 1 to 128 printable characters",
