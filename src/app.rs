@@ -60,6 +60,14 @@ impl App {
     /// # Errors
     /// See [`enum@Error`].
     pub fn new(config: Config) -> Result<Self, Error> {
+        Self::named(config, instance())
+    }
+
+    /// The same, with the [name](instance) of this process.
+    ///
+    /// # Errors
+    /// See [`enum@Error`].
+    pub fn named(config: Config, instance: String) -> Result<Self, Error> {
         let egress = &*config.egress;
         let digest_key = match config.server.digest_key.as_ref().and_then(Source::ready) {
             Some(key) => DigestKey::from_secret(key.as_bytes()),
@@ -80,7 +88,7 @@ impl App {
             schemas: Schemas::default(),
             limits: config.limits,
             digest_key,
-            instance: instance(),
+            instance,
         });
         Ok(Self { server: config.server, runner })
     }
@@ -144,7 +152,7 @@ fn models(
 }
 
 /// The name of this process: the host's, which in Kubernetes is the pod's, and something of its own.
-fn instance() -> String {
+pub fn instance() -> String {
     let host = gethostname::gethostname();
     let own = Uuid::new_v4().simple().to_string();
     format!("{}-{}", host.to_string_lossy(), &own[..8])

@@ -11,9 +11,9 @@ use tokio::{
 use tracing::{error, info};
 
 use crate::{
-    app::{App, Error},
+    app::{self, App, Error},
     config::{self, Config},
-    telemetry,
+    telemetry::{self, Surroundings},
 };
 
 /// The configuration is wrong (`EX_USAGE` of sysexits.h).
@@ -78,18 +78,26 @@ fn check(config: &Config) -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
-    if let Err(error) = telemetry::install(&config.telemetry) {
-        eprintln!("{error}");
-        return ExitCode::from(EXIT_FAILED);
-    }
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            error!(%error, "The async runtime can't be started");
+            eprintln!("the async runtime can't be started: {error}");
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    let served = runtime.block_on(serve_until_signal(config));
+    let instance = app::instance();
+    let surroundings =
+        Surroundings { instance: &instance, egress: &config.egress, runtime: runtime.handle() };
+    let telemetry = match telemetry::install(&config.telemetry, &surroundings) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
+    let served = runtime.block_on(serve_until_signal(config, instance));
+    // From here, which is no thread of the runtime's, and while that still works.
+    telemetry.shutdown();
     // Whatever connection is still open ends with the process.
     runtime.shutdown_background();
     match served {
@@ -104,10 +112,10 @@ fn serve(config: Config) -> ExitCode {
     }
 }
 
-async fn serve_until_signal(config: Config) -> Result<(), Error> {
+async fn serve_until_signal(config: Config, instance: String) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let app = App::new(config)?;
+    let app = App::named(config, instance)?;
     let listeners = app.listen().await?;
     info!(
         listen = listeners.grpc.local_addr().ok().map(|address| address.to_string()),

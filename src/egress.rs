@@ -71,7 +71,7 @@ pub struct Egress {
 pub struct Client(Arc<Origins>);
 
 /// Makes connections, with TLS where the URL wants it.
-type Connector = HttpsConnector<HttpConnector>;
+pub type Connector = HttpsConnector<HttpConnector>;
 
 impl Egress {
     /// The client of a profile.
@@ -83,7 +83,7 @@ impl Egress {
         if let Some(client) = clients.get(&profile) {
             return Ok(client.clone());
         }
-        let client = build(profile)?;
+        let client = Client(Arc::new(Origins::new(connector()?, profile.connect_timeout)));
         clients.insert(profile, client.clone());
         Ok(client)
     }
@@ -119,8 +119,11 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the place")]
-fn build(profile: Profile) -> Result<Client, Error> {
+/// What makes connections for those that bring their own HTTP.
+///
+/// # Errors
+/// The TLS backend can't be set up.
+pub fn connector() -> Result<Connector, Error> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -131,5 +134,5 @@ fn build(profile: Profile) -> Result<Client, Error> {
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(tcp);
-    Ok(Client(Arc::new(Origins::new(tls, profile.connect_timeout))))
+    Ok(tls)
 }

@@ -1,20 +1,25 @@
-//! Logs and spans: what is written, and what never is.
+//! Logs and spans: what is written, what goes out, and what never does.
 //!
 //! Only this crate's own events go out below `WARN`, and rmcp's never do: libraries print requests, headers and bodies
 //! where they debug, and a configured filter must not be able to ask for that.
 
 mod config;
 mod lines;
+pub mod otlp;
+mod traces;
 
 use std::{io, panic};
 
 use thiserror::Error;
+use tokio::runtime::Handle;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{Layer, Registry, filter::LevelFilter, fmt::MakeWriter, layer::SubscriberExt};
 
 pub use config::{Config, LogFormat};
+pub use otlp::Config as OtlpConfig;
+pub use traces::Traces;
 
-use crate::trace::SpanMaker;
+use crate::{egress::Egress, trace::SpanMaker};
 
 /// This crate's name, as its events' targets begin.
 const OURS: &str = env!("CARGO_CRATE_NAME");
@@ -28,21 +33,67 @@ pub enum Error {
     /// The process has logs already.
     #[error("the process has a tracing subscriber already")]
     Installed(#[from] tracing::subscriber::SetGlobalDefaultError),
+    /// Nothing can be exported.
+    #[error(transparent)]
+    Otlp(#[from] otlp::Error),
 }
 
-/// Sends this process's logs to standard output, and makes a panic say where, but not what.
+/// What is to be ended before the process is. What it exports is sent over the runtime that it was begun with.
+#[must_use = "what was measured last is exported when it is shut down"]
+pub struct Telemetry {
+    traces: Option<Traces>,
+}
+
+/// What telemetry needs of the rest of the process.
+pub struct Surroundings<'a> {
+    /// The process's name.
+    pub instance: &'a str,
+    /// What requests are sent over.
+    pub egress: &'a Egress,
+    /// Where they are sent.
+    pub runtime: &'a Handle,
+}
+
+/// Sends this process's logs to standard output and its spans to where they are configured to go, and makes a panic say
+/// where, but not what.
 ///
 /// # Errors
 /// See [`enum@Error`].
-pub fn install(config: &Config) -> Result<(), Error> {
-    let spans = config.spans.then(SpanMaker::of_ids);
-    tracing::subscriber::set_global_default(subscriber(config, io::stdout, spans)?)?;
+pub fn install(config: &Config, surroundings: &Surroundings<'_>) -> Result<Telemetry, Error> {
+    let telemetry = Telemetry { traces: traces(config, surroundings)? };
+    tracing::subscriber::set_global_default(subscriber(config, io::stdout, telemetry.spans(config))?)?;
     panic::set_hook(Box::new(|panicked| {
         // The message may hold anything; the place is enough to find it.
         let place = panicked.location().map(ToString::to_string);
         tracing::error!(place, "A panic");
     }));
-    Ok(())
+    Ok(telemetry)
+}
+
+/// What exports spans, if they are to be.
+///
+/// # Errors
+/// There is no client for the collector.
+pub fn traces(config: &Config, surroundings: &Surroundings<'_>) -> Result<Option<Traces>, otlp::Error> {
+    let Some(otlp) = config.otlp.as_ref().filter(|otlp| config.spans && otlp.traces) else { return Ok(None) };
+    let exporter = otlp.span_exporter(surroundings.egress, surroundings.runtime)?;
+    Ok(Some(Traces::new(exporter, config, surroundings.instance)))
+}
+
+impl Telemetry {
+    /// Exports what is left, see [`Traces::shutdown`].
+    pub fn shutdown(self) {
+        if let Some(traces) = self.traces {
+            traces.shutdown();
+        }
+    }
+
+    fn spans(&self, config: &Config) -> Option<SpanMaker> {
+        match &self.traces {
+            Some(traces) => Some(traces.maker()),
+            None => config.spans.then(|| SpanMaker::of_ids().sampling(config.sampling)),
+        }
+    }
 }
 
 /// What logs go through, with what makes spans. `None`: there are no spans.

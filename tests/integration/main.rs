@@ -40,6 +40,7 @@ mod mcp_start;
 mod mcp_streams;
 mod model_headers;
 mod options;
+mod otlp;
 mod printing;
 mod readme;
 mod refresh;

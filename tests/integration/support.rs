@@ -1,5 +1,6 @@
 //! What the tests share: the service, a programmable MCP server, a programmable model endpoint, and words for errors.
 
+pub mod collector;
 pub mod dice;
 pub mod error;
 pub mod gate;
@@ -8,6 +9,7 @@ pub mod leak;
 pub mod logs;
 pub mod mcp_server;
 pub mod model_server;
+pub mod process;
 pub mod raw_server;
 pub mod reader;
 pub mod scene;

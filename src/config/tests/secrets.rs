@@ -43,7 +43,8 @@ agents:
     description: [CANARY]
     timeout: CANARY
     mcp_servers: [CANARY, { name: CANARY, tools: CANARY, required: CANARY, headers: CANARY }]
-telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY }
+telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY, sampling: CANARY, resource: [CANARY],
+  otlp: { endpoint: "http://CANARY:CANARY@h/", protocol: CANARY, headers: { x-a: { CANARY } }, timeout: CANARY } }
 "#;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.yaml");
@@ -60,6 +61,6 @@ telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY }
         assert!(!format!("{problem:?}").contains(CANARY), "{problem:?}");
     }
     let lines: std::collections::BTreeSet<usize> = problems.iter().map(|problem| problem.line).collect();
-    let said: Vec<usize> = [2..=3, 5..=10, 13..=15, 17..=32, 35..=39].into_iter().flatten().collect();
+    let said: Vec<usize> = [2..=3, 5..=10, 13..=15, 17..=32, 35..=40].into_iter().flatten().collect();
     assert_eq!(lines.into_iter().collect::<Vec<_>>(), said, "each of these lines has a problem");
 }
