@@ -109,8 +109,9 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let lines = lines::lines(config, writer)?;
-    // It hears of nothing: it is there to be found by those that begin a trace.
-    let spans = spans.map(|spans| spans.with_filter(LevelFilter::OFF));
+    // It hears of nothing: it is there to be found by those that begin a trace. Without its filter, and so without it, all
+    // spans of tracing's that libraries make would be kept in the registry.
+    let spans = spans.unwrap_or_else(SpanMaker::off).with_filter(LevelFilter::OFF);
     Ok(Registry::default().with(spans).with(lines))
 }
 
@@ -122,4 +123,22 @@ fn may_be_logged(metadata: &Metadata<'_>) -> bool {
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     metadata.target().split("::").next() == Some(OURS)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{info_span, subscriber::with_default};
+
+    use super::*;
+
+    #[test]
+    fn spans_of_libraries_are_not_kept_whether_ours_are_on_or_off() {
+        for spans in [None, Some(SpanMaker::of_ids())] {
+            let subscriber = subscriber(&Config::default(), io::sink, spans).unwrap();
+            with_default(subscriber, || {
+                assert!(info_span!(target: "h2", "a library's").is_disabled());
+                assert!(!info_span!("rpc").is_disabled());
+            });
+        }
+    }
 }

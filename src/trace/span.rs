@@ -17,7 +17,7 @@ use tracing::dispatcher;
 
 use super::names;
 
-/// Makes the spans of this process. The subscriber has it, and where it has none, spans are off.
+/// Makes the spans of this process. The subscriber has it; where there is none, spans are off.
 #[derive(Clone, Debug)]
 pub struct SpanMaker {
     maker: Maker,
@@ -68,6 +68,11 @@ pub(super) type Described = (Cow<'static, str>, SpanKind, Vec<KeyValue>);
 pub(super) const CANCELLED: &str = "cancelled";
 
 impl SpanMaker {
+    /// No spans at all.
+    pub fn off() -> Self {
+        Self { maker: Maker::Off, new_traces: Sampler::AlwaysOff }
+    }
+
     /// Spans of ids alone: in their parent's trace, with its flags, or in a new one.
     ///
     /// A new trace has the flag `sampled` like one that is exported, though nobody gets these spans: a server that samples
@@ -89,9 +94,10 @@ impl SpanMaker {
 
     fn begin(&self, parent: &SpanContext, describe: impl FnOnce() -> Described) -> Span {
         match &self.maker {
+            Maker::Off => Span::remote(parent.clone()),
+            Maker::Ids if parent.is_valid() => of_ids(parent),
+            Maker::Ids => self.new_trace(),
             Maker::Tracer(tracer) => kept(tracer, parent, describe),
-            Maker::Ids | Maker::Off if parent.is_valid() => of_ids(parent),
-            Maker::Ids | Maker::Off => self.new_trace(),
         }
     }
 
