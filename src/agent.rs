@@ -33,6 +33,8 @@ pub struct Agent {
     pub max_concurrent_runs: Option<usize>,
     /// The longest time of a run.
     pub timeout: Duration,
+    /// Whether what is said in a run stands on its spans.
+    pub trace_content: bool,
     /// Its MCP servers, in the configured order; each once.
     pub mcp_servers: Vec<AgentServer>,
 }
@@ -107,6 +109,7 @@ impl Agent {
             on_tool_error: OnToolError::default(),
             max_concurrent_runs: None,
             timeout,
+            trace_content: false,
             mcp_servers: Vec::new(),
         }
     }

@@ -74,6 +74,14 @@ impl App {
     /// # Errors
     /// See [`enum@Error`].
     pub fn new(config: Config) -> Result<Self, Error> {
+        Self::named(config, instance())
+    }
+
+    /// The same, with the [name](instance) of this process.
+    ///
+    /// # Errors
+    /// See [`enum@Error`].
+    pub fn named(config: Config, instance: String) -> Result<Self, Error> {
         let egress = &*config.egress;
         let fixed = Fixed::of(&config);
         let digest_key = match &fixed.digest_key {
@@ -98,7 +106,7 @@ impl App {
             schemas: Arc::new(Schemas::default()),
             limits: config.limits,
             digest_key,
-            instance: instance(),
+            instance,
             metrics,
         });
         let (revisions, filter) = (config.revisions, config.telemetry.filter);
@@ -218,7 +226,7 @@ fn models(
 }
 
 /// The name of this process: the host's, which in Kubernetes is the pod's, and something of its own.
-fn instance() -> String {
+pub fn instance() -> String {
     let host = gethostname::gethostname();
     let own = Uuid::new_v4().simple().to_string();
     format!("{}-{}", host.to_string_lossy(), &own[..8])

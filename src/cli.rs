@@ -15,9 +15,9 @@ use tokio::{
 use tracing::{error, info};
 
 use crate::{
-    app::{App, Error, Reloading, Trigger},
+    app::{self, App, Error, Reloading, Trigger},
     config::{Config, Loader},
-    telemetry,
+    telemetry::{self, Surroundings},
 };
 
 /// The configuration is wrong (`EX_USAGE` of sysexits.h).
@@ -92,21 +92,26 @@ fn check(config: &Config) -> ExitCode {
 }
 
 fn serve(config: Config, loader: Loader) -> ExitCode {
-    let filter = match telemetry::install(&config.telemetry) {
-        Ok(filter) => filter,
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("the async runtime can't be started: {error}");
+            return ExitCode::from(EXIT_FAILED);
+        }
+    };
+    let instance = app::instance();
+    let surroundings =
+        Surroundings { instance: &instance, egress: &config.egress, runtime: runtime.handle() };
+    let telemetry = match telemetry::install(&config.telemetry, &surroundings) {
+        Ok(telemetry) => telemetry,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    let runtime = match Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            error!(%error, "The async runtime can't be started");
-            return ExitCode::from(EXIT_FAILED);
-        }
-    };
-    let served = runtime.block_on(serve_until_signal(config, loader, filter));
+    let served = runtime.block_on(serve_until_signal(config, loader, instance, telemetry.filter()));
+    // From here, which is no thread of the runtime's, and while that still works.
+    telemetry.shutdown();
     // Whatever connection is still open ends with the process.
     runtime.shutdown_background();
     match served {
@@ -121,12 +126,17 @@ fn serve(config: Config, loader: Loader) -> ExitCode {
     }
 }
 
-async fn serve_until_signal(config: Config, loader: Loader, filter: telemetry::Filter) -> Result<(), Error> {
+async fn serve_until_signal(
+    config: Config,
+    loader: Loader,
+    instance: String,
+    filter: telemetry::Filter,
+) -> Result<(), Error> {
     let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let (loader, triggers) = (Arc::new(loader), triggers(hangup));
-    let app = App::new(config)?.reloading(Reloading { loader, triggers, filter: Some(filter) });
+    let app = App::named(config, instance)?.reloading(Reloading { loader, triggers, filter: Some(filter) });
     let listeners = app.listen().await?;
     info!(
         listen = listeners.grpc.local_addr().ok().map(|address| address.to_string()),

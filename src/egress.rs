@@ -27,6 +27,7 @@ mod socket;
 
 pub use body::{Body, BodyError, read_capped};
 use connector::Connector;
+pub use connector::connector;
 use origin::Origins;
 pub use route::{Authorization, Proxy, Route};
 

@@ -35,7 +35,7 @@ pub use crate::settings::{OutputSchema, ReasoningEffort, Settings};
 #[cfg(test)]
 use tests::{asked, loopback};
 
-pub use endpoint::Config as EndpointConfig;
+pub use endpoint::{Config as EndpointConfig, Endpoint};
 pub use outage::{Outage, Prospect};
 pub use retry::Retrying;
 pub use spent::Spent;
@@ -51,6 +51,11 @@ pub trait Model: Send + Sync {
 
     /// The provider's name for the model.
     fn model(&self) -> &str;
+
+    /// Where the provider is asked; `None`: nowhere but here.
+    fn endpoint(&self) -> Option<&Endpoint> {
+        None
+    }
 
     /// Asks for a whole answer.
     fn complete<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, Error>>;

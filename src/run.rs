@@ -10,6 +10,7 @@ mod authorization;
 mod begun;
 mod calls;
 mod choice;
+mod content;
 mod driver;
 mod error;
 mod handle;

@@ -16,7 +16,7 @@ use crate::{
     settings::{ReasoningEffort, Settings},
 };
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "description",
     "instructions",
     "model",
@@ -33,6 +33,7 @@ const KEYS: [&str; 17] = [
     "on_tool_error",
     "max_concurrent_runs",
     "timeout",
+    "trace_content",
     "mcp_servers",
 ];
 const FILE_KEYS: [&str; 1] = ["file"];
@@ -85,6 +86,7 @@ fn agent(name: &str, at: &At<'_>, known: &Known<'_>) -> Option<Agent> {
         on_tool_error: fields.or("on_tool_error", |at| at.one_of(&ON_TOOL_ERROR), OnToolError::TellModel),
         max_concurrent_runs: fields.optional("max_concurrent_runs", |at| at.number(1..=1_000_000)),
         timeout: fields.or("timeout", units::duration, known.run_timeout),
+        trace_content: fields.or("trace_content", At::flag, false),
         mcp_servers: fields.optional("mcp_servers", |at| servers(at, known)).unwrap_or_default(),
         // Last, so that what is above is looked at in any case.
         name: name?,

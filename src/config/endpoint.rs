@@ -15,7 +15,12 @@ const PLAINTEXT: &str = "http:// to another host than loopback would send header
 /// The URL of a mapping's `key`, with the mapping's `allow_plaintext` and whether it has a `proxy`. The text of a URL is never shown: its query may be a
 /// secret.
 pub fn decode(fields: &Fields<'_>, key: &str) -> Option<Url> {
-    let allow_plaintext = fields.or("allow_plaintext", At::flag, false);
+    decode_for(fields, key, true)
+}
+
+/// The same of a URL that is sent no headers unless it `has_headers`: without them it may be plain text.
+pub fn decode_for(fields: &Fields<'_>, key: &str, has_headers: bool) -> Option<Url> {
+    let allow_plaintext = fields.or("allow_plaintext", At::flag, false) || !has_headers;
     let proxied = fields.get("proxy").is_some();
     fields.required(key, |at| {
         let url = Url::parse(at.text()?).ok();

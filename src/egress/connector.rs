@@ -32,6 +32,15 @@ pub(super) struct Connector {
     tls: Arc<Following<ClientConfig>>,
 }
 
+/// What makes connections for those that bring their own HTTP, with the platform's roots.
+///
+/// # Errors
+/// The TLS backend can't be set up.
+pub fn connector() -> Result<HttpsConnector<HttpConnector>, Error> {
+    let Connector { tcp, tls, .. } = Connector::new(Route::default())?;
+    Ok(HttpsConnector::from((tcp, tls.current())))
+}
+
 impl Connector {
     pub(super) fn new(route: Route) -> Result<Self, Error> {
         let mut tcp = HttpConnector::new();

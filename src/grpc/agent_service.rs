@@ -72,8 +72,8 @@ impl AgentService for AgentHandlers {
         let mut rpc = Rpc::begin("runwright.v1.AgentService/RunStreamed", &request, self.metrics())?;
         let starting = self.start(request, rpc.correlation.clone(), Mode::Streamed);
         let run = starting.instrument(rpc.span().lines().clone()).await;
-        let events =
-            run.map(|run| stream::events(run, rpc.span().clone(), self.metrics().stream(), rpc.take_call()));
+        let live = || self.metrics().stream();
+        let events = run.map(|run| stream::events(run, rpc.hand_on(), live(), rpc.take_call()));
         rpc.begin_stream(events.map(|events| Box::pin(events) as Self::RunStreamedStream))
     }
 

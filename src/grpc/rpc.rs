@@ -9,7 +9,7 @@ use super::{
 use crate::{
     metrics::{Call, Metrics},
     run::{Error, Failure},
-    trace::{self, Correlation, Span},
+    trace::{self, Correlation, OpenRpc, Span},
 };
 
 /// The methods of the contract, by their whole names.
@@ -31,6 +31,7 @@ pub(super) struct Rpc {
     metrics: Metrics,
     /// `None`: its stream has it, and measures it to the stream's end.
     call: Option<Call>,
+    open: OpenRpc,
 }
 
 /// The method of an HTTP/2 path; one that is not the contract's is `_OTHER`.
@@ -60,7 +61,13 @@ impl Rpc {
             }
         };
         correlation.span = trace::rpc(rpc, &correlation);
-        Ok(Self { correlation, metrics: metrics.clone(), call: Some(call) })
+        let open = OpenRpc::new(correlation.span.clone());
+        Ok(Self { correlation, metrics: metrics.clone(), call: Some(call), open })
+    }
+
+    /// What notes the end of a stream, which is no end of this.
+    pub(super) fn hand_on(&mut self) -> OpenRpc {
+        self.open.hand_on()
     }
 
     /// Its span.
@@ -76,7 +83,7 @@ impl Rpc {
     /// The answer of a call that is over.
     pub(super) fn end<T>(mut self, result: Result<T, Error>) -> Reply<T> {
         if result.is_ok() {
-            self.span().record("rpc.response.status_code", "OK");
+            self.open.end();
             if let Some(call) = self.call.take() {
                 call.end("OK", None);
             }
@@ -93,8 +100,7 @@ impl Rpc {
                 Ok(response)
             }
             Err(error) => {
-                self.span().record("rpc.response.status_code", status::code_name(&error));
-                self.span().record("error.type", error.failure.reason());
+                note_failure(&mut self.open, &error);
                 if let Some(call) = self.call.take() {
                     count_failure(&self.metrics, call, &error);
                 }
@@ -108,6 +114,11 @@ impl Rpc {
         let request_id = self.correlation.request_id.clone();
         self.end(result.map_err(|failure| Error::refused(request_id, failure)))
     }
+}
+
+/// Notes how an RPC failed. The spans of a run that was admitted say where.
+pub(super) fn note_failure(rpc: &mut OpenRpc, error: &Error) {
+    rpc.end_failed(status::code_name(error), error.failure.reason(), error.is_admitted());
 }
 
 #[cfg(test)]

@@ -15,13 +15,14 @@ use tracing::Instrument;
 
 use super::{
     encode, proto,
+    rpc::note_failure,
     status::{self, Item},
 };
 use crate::{
     event::{Event, Report},
     metrics::{Call, Held},
     run::{Error, Run},
-    trace::Span,
+    trace::OpenRpc,
 };
 
 /// How long a stream is silent before it says that it lives: HTTP/2 pings do not reset proxies' idle timers.
@@ -30,19 +31,19 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(20);
 /// The events of a run. The stream holds the run: dropping it stops the run. `call` is measured to the stream's end.
 pub(super) fn events(
     run: Run,
-    span: Span,
+    rpc: OpenRpc,
     live: Held,
     call: Option<Call>,
 ) -> impl Stream<Item = Item<proto::RunEvent>> + Send + 'static {
     let alarm = Box::pin(sleep(HEARTBEAT_EVERY));
     let spoke = Instant::now();
-    Numbered { run, span, call, sequence: 0, turn: 0, held: None, spoke, alarm, ended: false, _live: live }
+    Numbered { run, rpc, call, sequence: 0, turn: 0, held: None, spoke, alarm, ended: false, _live: live }
 }
 
 /// It is polled for each word that a model says, so it is no chain of futures that hand each event on.
 struct Numbered {
     run: Run,
-    span: Span,
+    rpc: OpenRpc,
     call: Option<Call>,
     sequence: i32,
     turn: u32,
@@ -121,7 +122,7 @@ impl Numbered {
     }
 
     fn outcome(&mut self, cx: &mut Context<'_>) -> Poll<Result<Report, Error>> {
-        let lines = self.span.lines().clone();
+        let lines = self.rpc.span().lines().clone();
         pin!(self.run.outcome().instrument(lines)).poll(cx)
     }
 
@@ -129,15 +130,14 @@ impl Numbered {
         match outcome {
             Ok(report) => {
                 let response = encode::report(report);
-                self.span.record("rpc.response.status_code", "OK");
+                self.rpc.end();
                 if let Some(call) = self.call.take() {
                     call.end("OK", None);
                 }
                 Ok(self.event(proto::run_event::Event::RunCompleted(response)))
             }
             Err(error) => {
-                self.span.record("rpc.response.status_code", status::code_name(&error));
-                self.span.record("error.type", error.failure.reason());
+                note_failure(&mut self.rpc, &error);
                 if let Some(call) = self.call.take() {
                     call.end(status::code_name(&error), Some(error.failure.reason()));
                 }

@@ -122,7 +122,7 @@ pub(super) async fn call(
                 exchange.is_not_plain();
                 client.forget_tools();
                 let listing = Exchange::within(outgoing.clone(), config.timeouts.startup);
-                if let Err(fault) = Box::pin(client.tools(&listing, config.tools_ttl, caller)).await {
+                if let Err(fault) = Box::pin(client.tools(&listing, config, caller)).await {
                     return CallOutcome::failed(fault.scrubbed(headers), false);
                 }
             }

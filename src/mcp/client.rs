@@ -1,10 +1,6 @@
 //! One open rmcp client, which belongs to one identity.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 use rmcp::{
@@ -19,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Fault, SentSet, ToolList,
+    Fault, SentSet, ServerConfig, ToolList,
     backend::GOODBYE_TIMEOUT,
     direct::Direct,
     dozing::Dozing,
@@ -30,7 +26,7 @@ use super::{
 };
 use crate::{
     metrics::{McpClient, McpServer, Method, State},
-    trace::Outgoing,
+    trace::{self, Outgoing, Place, Span, names},
 };
 
 pub(super) type Service = RunningService<RoleClient, ClientConfig>;
@@ -48,6 +44,7 @@ pub(super) struct Client {
     direct: Option<Direct>,
     /// It counts as long as it is there.
     meter: McpClient,
+    opened_in: Place,
 }
 
 /// Who uses a client: its lease, and where its last words are waited for.
@@ -78,6 +75,7 @@ impl Client {
             tools: KeptTools::default(),
             direct,
             meter: meter.client(State::Open),
+            opened_in: Place::default(),
         }
     }
 
@@ -88,13 +86,31 @@ impl Client {
             return None;
         }
         let revision = self.peer.peer_info()?.protocol_version.clone();
-        let (tools, meter) = (self.tools.handed_on(), self.meter.server().client(State::Dozing));
-        Some(Dozing { revision, tools, opened: self.opened, idle_since, meter })
+        let (tools, opened_in) = (self.tools.handed_on(), self.opened_in.clone());
+        let meter = self.meter.server().client(State::Dozing);
+        Some(Dozing { revision, tools, opened: self.opened, opened_in, idle_since, meter })
     }
 
     /// It goes on where a client of its identity was that dozed.
     pub(super) fn woken(self, dozing: &Dozing) -> Self {
-        Self { tools: dozing.tools.handed_on(), opened: dozing.opened, ..self }
+        let opened_in = dozing.opened_in.clone();
+        Self { tools: dozing.tools.handed_on(), opened: dozing.opened, opened_in, ..self }
+    }
+
+    /// Notes where in its trace it was opened.
+    pub(super) fn opened_in(self, place: &Place) -> Self {
+        Self { opened_in: place.clone(), ..self }
+    }
+
+    /// Notes in the span of a request which revision of MCP it speaks, and the trace of the run that opened it, if that was
+    /// another.
+    pub(super) fn trace(&self, span: &Span) {
+        span.link(&self.opened_in);
+        if span.is_kept()
+            && let Some(server) = self.peer.peer_info()
+        {
+            span.record(names::MCP_PROTOCOL_VERSION, server.protocol_version.to_string());
+        }
     }
 
     /// What its server is measured with.
@@ -140,18 +156,28 @@ impl Client {
         result
     }
 
-    /// The tools that the server lists for this identity. `ttl` says how long a list is good that does not say itself.
+    /// The tools that the server lists for this identity. If it has to be asked, that has a span of its own.
     pub(super) async fn tools(
         self: &Arc<Self>,
-        exchange: &Arc<Exchange>,
-        ttl: Duration,
+        exchange: &Exchange,
+        config: &ServerConfig,
         caller: &Caller,
     ) -> Result<Arc<ToolList>, Fault> {
         let list = || {
-            let (client, exchange, caller) = (self.clone(), exchange.clone(), caller.clone());
-            async move { tools::list(&client, &exchange, &caller).await }.boxed()
+            let span = trace::mcp_request("tools/list", &config.name, &config.url, &exchange.outgoing);
+            self.trace(&span);
+            let (client, exchange, caller) = (self.clone(), exchange.in_span(&span), caller.clone());
+            async move {
+                let listed = tools::list(&client, &exchange, &caller).await;
+                match &listed {
+                    Ok(_) => span.end(),
+                    Err(fault) => span.end_failed(fault.error_type()),
+                }
+                listed
+            }
+            .boxed()
         };
-        self.tools.get_or_list(list, ttl).await
+        self.tools.get_or_list(list, config.tools_ttl).await
     }
 
     /// Forgets the tool list: the server does not stand by it any more.

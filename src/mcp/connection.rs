@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     event::ToolProgress,
+    message::ToolCallStatus,
     trace::{self, Correlation, Outgoing, Span},
 };
 
@@ -134,15 +135,17 @@ impl Connection {
         progress: Option<&watch::Sender<ToolProgress>>,
         sends: &(dyn Fn() + Sync),
     ) -> Result<CallOutcome, Error> {
-        let span = trace::tools_call(self.mcp_server(), tool, &self.correlation.request_id, parent);
+        let config = &self.registration.config;
+        let span = trace::tools_call(&config.name, &config.url, tool, &self.correlation.request_id, parent);
         let outgoing = self.correlation.outgoing(&span);
         let listener = progress.map(|told| Listener::new(told.clone(), &self.headers));
-        let result = self.call_as(Calling { tool, arguments, outgoing, listener, sends }).await;
+        let result = self.call_as(Calling { tool, arguments, outgoing, listener, sends }, &span).await;
         match &result {
-            Ok(outcome) if outcome.fault.is_some() => span.record("error.type", "mcp_error"),
-            Err(Error { problem: Problem::Unauthorized(..), .. }) => span.record("error.type", "401"),
-            Err(_) => span.record("error.type", "credential_source"),
-            Ok(_) => {}
+            Ok(CallOutcome { fault: Some(fault), .. }) => span.end_failed(fault.error_type()),
+            Ok(CallOutcome { status: ToolCallStatus::Ok, .. }) => span.end(),
+            Ok(_) => span.end_failed("tool_error"),
+            Err(Error { problem: Problem::Unauthorized(..), .. }) => span.end_failed("401"),
+            Err(_) => span.end_failed("credential_source"),
         }
         result
     }
@@ -171,7 +174,7 @@ impl Connection {
     async fn list_of(&self, leased: &Arc<Leased>) -> Result<Arc<ToolList>, Failed> {
         let config = &self.registration.config;
         let exchange = Exchange::within(self.outgoing.clone(), config.timeouts.startup);
-        match leased.client.tools(&exchange, config.tools_ttl, &leased.caller).await {
+        match leased.client.tools(&exchange, config, &leased.caller).await {
             // The server has no tools at all.
             Err(Fault::Rpc { code: -32601, .. }) => Ok(leased.keep(Arc::default())),
             Ok(list) => Ok(leased.keep(self.headers.scrub_list(list, &leased.headers))),
@@ -182,11 +185,12 @@ impl Connection {
         }
     }
 
-    async fn call_as(&self, calling: Calling<'_>) -> Result<CallOutcome, Error> {
+    async fn call_as(&self, calling: Calling<'_>, span: &Span) -> Result<CallOutcome, Error> {
         let leased = match self.listed().await {
             Ok(leased) => leased,
             Err(failed) => return self.not_called(failed),
         };
+        leased.client.trace(span);
         // After other headers it may be another list than the model was shown.
         let list = leased.tools.lock().clone().unwrap_or_default();
         let Some(listed) = list.tools.iter().find(|listed| listed.name == calling.tool) else {

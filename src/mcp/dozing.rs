@@ -19,7 +19,7 @@ use rmcp::{
 };
 
 use super::{kept_tools::KeptTools, registration::Era};
-use crate::metrics::McpClient;
+use crate::{metrics::McpClient, trace::Place};
 
 /// How long a client is idle before it is closed. The run that wakes it takes a third more CPU time than another, some
 /// 0.1 ms, which callers who come more often need not pay.
@@ -34,6 +34,8 @@ pub(super) struct Dozing {
     pub(super) opened: Instant,
     /// It counts as long as it is there.
     pub(super) meter: McpClient,
+    /// Where in its trace that was.
+    pub(super) opened_in: Place,
     /// When the last run gave it back.
     pub(super) idle_since: tokio::time::Instant,
 }

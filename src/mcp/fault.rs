@@ -3,7 +3,7 @@
 //! rmcp carries errors through several layers and loses some on the way, so the backend notes each fault in the
 //! [`Exchange`](super::slot::Exchange) that the request belongs to. Nothing here holds a body, a URL or a header value.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE};
 use http_auth::{ChallengeRef, parser::ChallengeParser};
@@ -107,6 +107,26 @@ impl Fault {
             Self::Rpc { .. } => "jsonrpc_error",
             Self::Source(_) => "credential_source",
             Self::NoLease | Self::Vacated => "aborted",
+        }
+    }
+
+    /// What `error.type` of a span says: a status, the code of a JSON-RPC error, or a word of ours.
+    pub(super) fn error_type(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unauthorized(_) => "401".into(),
+            Self::Forbidden(_) => "403".into(),
+            Self::SessionExpired => "404".into(),
+            Self::Status(status) | Self::ResumptionRefused(status, _) => {
+                Cow::Owned(status.as_u16().to_string())
+            }
+            Self::Rpc { code, .. } => Cow::Owned(code.to_string()),
+            Self::Connect => "connect".into(),
+            Self::Broken => "connection_broken".into(),
+            Self::Timeout(_) => "timeout".into(),
+            Self::TooLarge(_) => "answer_too_large".into(),
+            Self::Malformed(_) | Self::Protocol(_) => "protocol".into(),
+            Self::Source(_) => "credential_source".into(),
+            Self::NoLease | Self::Vacated => "cancelled".into(),
         }
     }
 

@@ -28,7 +28,10 @@ use super::{
     slot::{Exchange, Lease, Slot},
     transport::Transport,
 };
-use crate::{metrics::Method, trace::Outgoing};
+use crate::{
+    metrics::Method,
+    trace::{self, Outgoing},
+};
 
 /// Who we say that we are.
 pub(super) const OUR_NAME: &str = "runwright";
@@ -103,16 +106,25 @@ async fn attempt(
     outgoing: &Outgoing,
     era: Era,
 ) -> Result<Client, Fault> {
-    let operation = registration.meter.operation(match era {
-        Era::Initialize => Method::Initialize,
-        Era::Discover | Era::Unknown => Method::Discover,
-    });
-    let opened = attempt_knowing(registration, headers, outgoing, era, None).await;
+    let method = if era == Era::Initialize { Method::Initialize } else { Method::Discover };
+    let operation = registration.meter.operation(method);
+    let config = &registration.config;
+    let span = trace::mcp_request(method.as_str(), &config.name, &config.url, outgoing);
+    let opened = attempt_knowing(registration, headers, &outgoing.within(&span), era, None).await;
     operation.end(opened.as_ref().err().map(Fault::kind));
-    if opened.is_ok() {
-        registration.meter.opened();
+    match opened {
+        Ok(client) => {
+            registration.meter.opened();
+            client.trace(&span);
+            let client = client.opened_in(span.place());
+            span.end();
+            Ok(client)
+        }
+        Err(fault) => {
+            span.end_failed(fault.error_type());
+            Err(fault)
+        }
     }
-    opened
 }
 
 async fn attempt_knowing(

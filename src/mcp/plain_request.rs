@@ -128,7 +128,7 @@ fn meta(call: &CallToolRequest) -> Option<Meta<'_>> {
         return Some(Meta::Rmcps(meta));
     }
     let exchange: &Arc<Exchange> = call.extensions.get()?;
-    let TraceHeaders { traceparent, tracestate } = &exchange.outgoing.trace;
+    let TraceHeaders { traceparent, tracestate, .. } = &exchange.outgoing.trace;
     Some(Meta::Ours(OurMeta {
         protocol_version: REVISION,
         client_info: OurInfo { name: open::OUR_NAME, version: open::OUR_VERSION },
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_call_that_does_not_pass_rmcp_says_what_rmcp_would_say() {
         let (traceparent, tracestate) = (Some("00-1-2-01".to_owned()), Some("a=b".to_owned()));
-        let whole = TraceHeaders { traceparent, tracestate };
+        let whole = TraceHeaders { traceparent, tracestate, ..TraceHeaders::default() };
         let (id, token) = (RequestId::Number(7), ProgressToken(RequestId::Number(8)));
         for (trace, token) in [(whole, Some(token)), (TraceHeaders::default(), None)] {
             let outgoing = Outgoing { request_id: id::RequestId::generate(), trace };

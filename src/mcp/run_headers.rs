@@ -18,7 +18,7 @@ use super::{ToolList, pool::Identity, registration::Registration};
 use crate::{
     credential::{self, Planned, SourceError},
     event::Challenge,
-    headers::{Applied, DigestKey, Layer, Merged},
+    headers::{Applied, DigestKey, Layer, Merged, SecretValue},
     scrub::{self, Scrubber},
 };
 
@@ -110,8 +110,16 @@ impl RunHeaders {
         self.state.lock().sent.iter().map(|set| set.merged.applied(key)).collect()
     }
 
-    /// A server's text without the secrets of any set that the run has sent.
-    pub(super) fn scrub(&self, text: String) -> String {
+    /// What finds the secrets of what is to be sent, as far as they are there without waiting.
+    pub fn planned_scrubber(&self) -> Scrubber {
+        let planned = self.state.lock().planned.clone();
+        let secret = planned.headers().iter().filter(|header| header.secret);
+        let values: Vec<SecretValue> = secret.filter_map(|header| header.value.ready()).collect();
+        Scrubber::new(values.iter().map(SecretValue::as_bytes))
+    }
+
+    /// A text, such as a server's, without the secrets of any set that the run has sent.
+    pub fn scrub(&self, text: String) -> String {
         if text.len() < scrub::MIN_BYTES {
             return text;
         }

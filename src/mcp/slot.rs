@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{Fault, SentSet, tools::PageNotes};
-use crate::trace::Outgoing;
+use crate::trace::{Outgoing, Span};
 
 /// Where a client's backend finds what to send. It is empty while no run leases it.
 #[derive(Default)]
@@ -131,6 +131,12 @@ impl Exchange {
     /// An exchange whose HTTP requests each have a time of their own.
     pub(super) fn new(outgoing: Outgoing) -> Arc<Self> {
         Arc::new(Self::of(outgoing, None, false))
+    }
+
+    /// The same exchange, in a span of its own.
+    pub(super) fn in_span(&self, span: &Span) -> Arc<Self> {
+        let outgoing = self.outgoing.within(span);
+        Arc::new(Self { deadline: self.deadline, ..Self::of(outgoing, None, false) })
     }
 
     /// An exchange that must be over in `limit`.

@@ -115,7 +115,7 @@ impl Drop for McpClient {
 
 impl Method {
     /// MCP's name for it.
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Discover => "server/discover",
             Self::Initialize => "initialize",

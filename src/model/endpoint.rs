@@ -17,6 +17,7 @@ use super::{
 use crate::{
     credential,
     egress::{self, Body, Client, Egress, Profile, Route, SendError},
+    scrub::Scrubber,
 };
 
 #[cfg(test)]
@@ -49,7 +50,7 @@ pub(super) struct Answering<'a> {
 }
 
 /// Where requests go, and what they carry.
-pub(super) struct Endpoint {
+pub struct Endpoint {
     uri: Uri,
     /// The provider's own headers, which registered ones and the caller's may replace.
     fixed: &'static [(HeaderName, HeaderValue)],
@@ -85,9 +86,14 @@ impl Endpoint {
     }
 
     /// Where requests go.
-    #[cfg(test)]
-    pub(super) fn uri(&self) -> &Uri {
+    pub fn uri(&self) -> &Uri {
         &self.uri
+    }
+
+    /// What finds the secrets of what every request carries.
+    pub fn scrubber(&self) -> Scrubber {
+        let registered = self.registered.current();
+        Scrubber::new(registered.headers().iter().map(|header| header.value.as_bytes()))
     }
 
     /// Sends a request; the response is a success.

@@ -81,6 +81,10 @@ impl Model for OpenAiChat {
         &self.model
     }
 
+    fn endpoint(&self) -> Option<&Endpoint> {
+        Some(&self.endpoint)
+    }
+
     fn complete<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, Error>> {
         self.ask(request).boxed()
     }

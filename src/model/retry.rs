@@ -17,7 +17,7 @@ use futures_util::{
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::{Answer, Error, Model, Piece, Prospect, Request};
+use super::{Answer, Endpoint, Error, Model, Piece, Prospect, Request};
 
 #[cfg(test)]
 mod tests;
@@ -78,6 +78,10 @@ impl<M: Model> Model for Retrying<M> {
 
     fn model(&self) -> &str {
         self.0.model()
+    }
+
+    fn endpoint(&self) -> Option<&Endpoint> {
+        self.0.endpoint()
     }
 
     fn complete<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, Error>> {

@@ -14,13 +14,16 @@ use tokio::{
     time::{Instant as TokioInstant, sleep_until},
 };
 
-use super::{Answer, Failure, ToolChoice, authorization::Repeats, driver::Context, tools, tools::ToolTable};
+use super::{
+    Answer, Failure, ToolChoice, authorization::Repeats, content::Content, driver::Context, tools,
+    tools::ToolTable,
+};
 use crate::{
     event::{MAX_RESULT_BYTES, ToolProgress, What},
     mcp::{CallOutcome, Connection},
     message::{ToolCall, ToolCallRecord, ToolCallStatus, ToolRef},
     schema::Schema,
-    trace::{self, Span},
+    trace::{self, OpenSpan, Span, names},
 };
 
 /// The least time between two events of a call's progress: of what comes faster, the newest is passed on.
@@ -28,6 +31,11 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// The most bytes of arguments that a caller is asked about: it must see all of what it approves, or runs.
 const MAX_SHOWN_BYTES: usize = 512 * 1024;
+
+/// What the span of a call is named after whose tool is none of the run's.
+const UNKNOWN_TOOL: &str = "unknown";
+/// What `error.type` says of a tool that gave an error.
+const TOOL_ERROR: &str = "tool_error";
 
 /// A call that nobody has to wait for any more.
 pub(super) struct Ended {
@@ -79,13 +87,19 @@ pub(super) struct Calling<'a> {
 impl<'a> Calling<'a> {
     /// Makes a call, and tells the run's reader of it. The one at this place among the turn's calls.
     pub(super) async fn execute(self, at: usize, call: ToolCall) -> Result<Ended, Failure> {
-        let span = trace::execute_tool(&call.name, &call.call_id, &self.context.request.correlation);
+        // A name that is no tool's is the model's own words.
+        let name = if call.tool.is_some() { &call.name } else { UNKNOWN_TOOL };
+        let span = trace::execute_tool(name, &call.call_id, &self.context.request.correlation);
+        let content = Content::of(self.context, &span);
+        if let Some(content) = &content {
+            content.text(&span, names::GEN_AI_TOOL_CALL_ARGUMENTS, &call.arguments_json);
+        }
         if at > 0 {
             // To hold arguments against a schema may take long; the run's own end and other runs come between.
             yield_now().await;
         }
         let mut began = Instant::now();
-        let mut asked = None;
+        let (mut asked, mut below) = (None, false);
         let place = self.first + at;
         let outcome = match self.way(&call, self.schema(&call).await) {
             Way::None(why) => {
@@ -99,13 +113,13 @@ impl<'a> Calling<'a> {
                     self.context.meter.caller_tool(outcome.status.as_str());
                     outcome
                 }
-                None => return Ok(Ended::awaiting(at)),
+                None => return Ok(awaiting(at, span)),
             },
             Way::Server { connection, tool, arguments, needs_approval } => {
                 // A denial holds, too, where nobody would have asked any more.
                 let asks = needs_approval || self.context.request.answers.contains_key(&call.call_id);
                 let word = if asks { self.approval(&call, place).await? } else { Some(Ok(())) };
-                let Some(word) = word else { return Ok(Ended::awaiting(at)) };
+                let Some(word) = word else { return Ok(awaiting(at, span)) };
                 // How long the caller took is not the tool's time.
                 began = Instant::now();
                 self.started(&call).await?;
@@ -114,9 +128,15 @@ impl<'a> Calling<'a> {
                         asked.clone_from(&call.tool);
                         let request = Request { place, call_id: &call.call_id, tool, arguments: &arguments };
                         let metered = self.context.meter.tool_call(connection.mcp_server(), tool);
-                        let outcome = self.call_server(connection, request, &span).await;
-                        metered.end(outcome.as_ref().map_or("error", |outcome| outcome.status.as_str()));
-                        outcome?
+                        let called = self.call_server(connection, request, &span).await;
+                        metered.end(called.as_ref().map_or("error", |outcome| outcome.status.as_str()));
+                        match called {
+                            Ok(outcome) => {
+                                below = true;
+                                outcome
+                            }
+                            Err(failure) => return Err(failed(span, failure)),
+                        }
                     }
                     Err(why) => {
                         self.note_refused(&call);
@@ -125,8 +145,13 @@ impl<'a> Calling<'a> {
                 }
             }
         };
-        if outcome.status != ToolCallStatus::Ok {
-            span.record("error.type", "tool_error");
+        if let Some(content) = &content {
+            content.text(&span, names::GEN_AI_TOOL_CALL_RESULT, &outcome.text);
+        }
+        match outcome.status {
+            ToolCallStatus::Ok => span.end(),
+            _ if below => span.end_failed_by_child(TOOL_ERROR),
+            _ => span.end_failed(TOOL_ERROR),
         }
         let duration = began.elapsed();
         let max_bytes = self.context.request.bounds.max_tool_result_bytes.min(MAX_RESULT_BYTES);
@@ -269,6 +294,21 @@ impl<'a> Calling<'a> {
         let started = || What::ToolCallStarted(ToolCallRecord { call: call.clone(), ended: None }.into());
         self.context.sink.emit(self.turn, started).await
     }
+}
+
+/// A call that waits for its caller, and the run does not: that is no failure.
+fn awaiting(at: usize, span: OpenSpan) -> Ended {
+    span.record(names::AWAITS_INPUT, true);
+    span.end();
+    Ended::awaiting(at)
+}
+
+/// A call that ends its run. The request's own span says why, unless the run came to another end.
+fn failed(span: OpenSpan, failure: Failure) -> Failure {
+    if let Failure::Mcp(_) = failure {
+        span.end_failed_by_child(failure.reason());
+    }
+    failure
 }
 
 /// What a stream is told of a call's end; of the result no more than the model is shown.

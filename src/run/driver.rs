@@ -16,6 +16,7 @@ use super::{
     authorization::{Repeats, Waits},
     begun::Begun,
     calls::{Calling, Ended},
+    content::Content,
     handle::Sink,
     inputs::{Inputs, pending},
     machine::{Beginning, Conclusion, Machine, Next, Step},
@@ -31,7 +32,7 @@ use crate::{
     mcp::{self, CallOutcome, Connection, Problem, ToolList},
     message::{AssistantPart, ToolCall, ToolCallRecord},
     metrics::{self, ModelRequest},
-    model::{self, Answer, AnswerPart, Model, Outage, Piece, Request, Spent},
+    model::{self, Answer, AnswerPart, Endpoint, Model, Outage, Piece, Request, Spent},
     trace::{self, Span},
 };
 
@@ -79,10 +80,7 @@ struct Work {
 /// Performs a run, from its first event to its end. Its context is boxed, since it would stand in each future that it goes
 /// through, and a run may be open for long.
 pub(super) async fn drive(mut context: Box<Context>) -> Result<Report, Error> {
-    if !context.request.labels.is_empty() {
-        let labels = format!("{:?}", context.request.labels);
-        context.request.correlation.span.record("runwright.labels", labels);
-    }
+    trace::label(&context.request.correlation.span, &context.request.labels);
     let began = Instant::now();
     let mut work = Work::new(&mut context);
     let result = {
@@ -218,30 +216,37 @@ impl Work {
     async fn ask(&mut self, context: &Context) -> Result<Next, Failure> {
         let turn = self.machine.turn();
         context.sink.emit(turn, || What::TurnStarted).await?;
-        let model = &*context.model;
-        let span = trace::chat(model.model(), model.provider(), &context.request.correlation);
-        let asked = context.meter.model_request(model.provider(), model.model());
-        let answer = self.answer(context, turn, &span, &asked).await;
-        let answer = match answer {
+        let span = trace::chat(&chat(context, turn), &context.request.correlation);
+        let content = Content::of(context, &span);
+        if let Some(content) = &content {
+            content.asked(&span, &context.request.instructions, self.machine.messages());
+        }
+        let asked = context.meter.model_request(context.model.provider(), context.model.model());
+        let answer = match self.answer(context, turn, &span, &asked).await {
             Ok(answer) => answer,
             Err(failure) => {
-                span.record("error.type", failure.reason());
                 self.times.models += asked.failed(failure.reason());
+                if let Failure::Model { error, .. } = &failure {
+                    record::model_failed(span, failure.reason(), error);
+                }
                 return Err(failure);
             }
         };
         self.times.models += asked.answered(record::tokens(&answer.usage));
         self.spent.add(answer.usage);
-        let usage = self.spent.so_far();
-        span.record("gen_ai.usage.input_tokens", usage.input_tokens);
-        span.record("gen_ai.usage.output_tokens", usage.output_tokens);
+        let (usage, finish_reason) = (self.spent.so_far(), record::finish_reason(&answer));
+        trace::chat_answered(&span, finish_reason, &usage);
         context.sink.emit(turn, || What::TurnCompleted(usage)).await?;
         let part = |part| match part {
             AnswerPart::Text(text) => AssistantPart::Text(text),
             AnswerPart::Call(asked) => AssistantPart::Call(self.tools.resolve(asked)),
             AnswerPart::State(state) => AssistantPart::State(state),
         };
-        let parts = answer.parts.into_iter().map(part).collect();
+        let parts: Vec<_> = answer.parts.into_iter().map(part).collect();
+        if let Some(content) = &content {
+            content.answered(&span, &parts, finish_reason);
+        }
+        span.end();
         Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage: self.spent.take() }))
     }
 
@@ -377,6 +382,19 @@ impl Work {
                 Err(Error { request_id, failure, standing })
             }
         }
+    }
+}
+
+/// What is asked in a turn, for its span.
+fn chat(context: &Context, turn: u32) -> trace::Chat<'_> {
+    let model = &*context.model;
+    trace::Chat {
+        model: model.model(),
+        provider: model.provider(),
+        server: model.endpoint().map(Endpoint::uri),
+        turn,
+        streamed: context.sink.is_stream(),
+        settings: &context.request.settings,
     }
 }
 

@@ -49,6 +49,11 @@ impl ModelHeaders {
         size(&self.0.lock().current)
     }
 
+    /// What would go to a model's provider now.
+    pub(super) fn of(&self, model: &str) -> Arc<HeaderSet> {
+        self.0.lock().current.get(model).cloned().unwrap_or_default()
+    }
+
     /// What goes to a model's provider now. It counts as sent.
     pub(super) fn send(&self, model: &str) -> Arc<HeaderSet> {
         let mut state = self.0.lock();

@@ -1,4 +1,5 @@
-//! What is logged of a run: one line at its end, with all that is needed to find the rest.
+//! What is logged of a run, one line at its end, with all that is needed to find the rest, and what its spans say of how it
+//! went.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,11 +7,12 @@ use tracing::{error, info, warn};
 
 use super::{Error, Failure, driver::Context};
 use crate::{
-    event::{Progress, Report},
+    event::{Phase, Progress, Report},
     mcp,
     message::{ToolCallRecord, ToolCallStatus, Usage},
     metrics::{End, Tokens},
-    trace::Span,
+    model::{self, Answer, Stop},
+    trace::{self, OpenSpan, Span, names},
 };
 
 /// Where a run's time went. What is left waited for its caller.
@@ -44,7 +46,7 @@ pub(super) fn end(context: &Context, result: &Result<Report, Error>, times: Time
         Ok(report) => (report.finish_reason.as_str(), &report.progress, None),
         Err(error) => (error.failure.reason(), error.progress().unwrap_or(&nothing), Some(&error.failure)),
     };
-    note(&request.correlation.span, outcome, progress, failure.is_some());
+    note(&request.correlation.span, outcome, progress, failure);
     let end = match failure {
         None => End::Finished(outcome),
         Some(failure) => End::Failed { reason: outcome, fault: fault_of(failure).as_str() },
@@ -101,10 +103,48 @@ pub(super) fn tokens(usage: &Usage) -> Tokens {
     }
 }
 
-fn note(span: &Span, outcome: &'static str, progress: &Progress, failed: bool) {
-    span.record("gen_ai.usage.input_tokens", progress.usage.input_tokens);
-    span.record("gen_ai.usage.output_tokens", progress.usage.output_tokens);
-    span.record(if failed { "error.type" } else { "runwright.finish_reason" }, outcome);
+fn note(span: &Span, outcome: &'static str, progress: &Progress, failure: Option<&Failure>) {
+    trace::agent_invoked(span, &progress.usage, progress.turns, progress.tool_calls.len());
+    match failure {
+        None => span.record(names::FINISH_REASON, outcome),
+        Some(failure) if happened_below(failure) => span.fail_by_child(outcome),
+        Some(_) => span.fail(outcome),
+    }
+}
+
+/// Whether a span below the run's describes a failure: that of the request that failed.
+fn happened_below(failure: &Failure) -> bool {
+    match failure {
+        Failure::Model { .. } | Failure::ToolFailed(_) => true,
+        // Where a credential could not be had, nothing was asked.
+        Failure::Mcp(error) => {
+            !matches!(error.problem, mcp::Problem::CredentialSource(_)) || error.phase == Phase::Calling
+        }
+        _ => false,
+    }
+}
+
+/// Ends the span of a model request that failed. The provider's status is told, as far as it is known.
+pub(super) fn model_failed(span: OpenSpan, reason: &'static str, error: &model::Error) {
+    let status = match error {
+        model::Error::Unauthorized { status } | model::Error::Rejected { status, .. } => Some(*status),
+        model::Error::RateLimited { .. } => Some(429),
+        model::Error::Unavailable(_) => None,
+    };
+    if let Some(status) = status {
+        span.record(names::HTTP_RESPONSE_STATUS_CODE, i64::from(status));
+    }
+    span.end_failed(reason);
+}
+
+/// Why a model's answer ended, as the conventions for generative AI name it.
+pub(super) fn finish_reason(answer: &Answer) -> &'static str {
+    match answer.stop {
+        Stop::End if answer.calls().next().is_some() => "tool_call",
+        Stop::End => "stop",
+        Stop::OutputLimit => "length",
+        Stop::ContentFilter => "content_filter",
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

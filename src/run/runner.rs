@@ -139,7 +139,8 @@ impl Runner {
         }
 
         let run_id = RunId::generate();
-        request.correlation.span = trace::invoke_agent(&request.agent.name, run_id, &request.correlation);
+        request.correlation.span =
+            trace::invoke_agent(&request.agent.name, &request.model, run_id, &request.correlation);
         let lines = request.correlation.span.lines().clone();
         let stop = Arc::new(Stop::new(&state.ending));
         let (sink, events) = Sink::new(mode);

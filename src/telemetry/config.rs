@@ -1,7 +1,9 @@
 //! Logs and spans, as they are configured.
 
+use super::OtlpConfig;
+
 /// Logs and spans.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Config {
     /// How a log line looks.
     pub format: LogFormat,
@@ -9,6 +11,12 @@ pub struct Config {
     pub filter: String,
     /// Whether runs have spans.
     pub spans: bool,
+    /// Which part of the traces that begin here is sampled, 0 to 1. Of a caller's trace its caller says.
+    pub sampling: f64,
+    /// What is said of this process beside its name, version and instance, by attribute.
+    pub resource: Vec<(String, String)>,
+    /// Where what is measured goes; `None`: nowhere.
+    pub otlp: Option<OtlpConfig>,
 }
 
 /// How a log line looks.
@@ -23,6 +31,13 @@ pub enum LogFormat {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { format: LogFormat::Json, filter: "info".to_owned(), spans: true }
+        Self {
+            format: LogFormat::Json,
+            filter: "info".to_owned(),
+            spans: true,
+            sampling: 1.0,
+            resource: Vec::new(),
+            otlp: None,
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! The filter of the log lines, which can be changed while they are written.
 
+use std::sync::Arc;
+
 use tracing_subscriber::{EnvFilter, reload};
 
 use super::Error;
 
 /// The filter of the log lines. What may never be written, it can't ask for.
-pub struct Filter(Box<Change>);
+#[derive(Clone)]
+pub struct Filter(Arc<Change>);
 
 type Change = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
 
@@ -13,7 +16,7 @@ impl Filter {
     pub(super) fn new(
         change: impl Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync + 'static,
     ) -> Self {
-        Self(Box::new(change))
+        Self(Arc::new(change))
     }
 
     /// Has lines be written from now on as this filter says: a level (`info`), or directives of tracing-subscriber's

@@ -107,7 +107,7 @@ mod tests {
     /// The spans in the one line that is logged.
     fn spans_in_line(log: impl FnOnce()) -> Value {
         let written = Written::default();
-        let config = Config { format: LogFormat::Json, filter: "info".to_owned(), spans: false };
+        let config = Config::default();
         let writer = written.clone();
         let (lines, _) = lines(&config, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(Registry::default().with(lines), log);

@@ -8,6 +8,8 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
+use super::Place;
+
 /// W3C Trace Context as headers (<https://www.w3.org/TR/trace-context/>).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceHeaders {
@@ -15,11 +17,14 @@ pub struct TraceHeaders {
     pub traceparent: Option<String>,
     /// `tracestate`.
     pub tracestate: Option<String>,
+    /// What they name, for spans of ours below it.
+    pub place: Place,
 }
 
 impl TraceHeaders {
     /// What requests carry that belong to a span.
-    pub(super) fn of(span: &SpanContext) -> Self {
+    pub(super) fn of(place: &Place) -> Self {
+        let span = place.context();
         if !span.is_valid() {
             return Self::default();
         }
@@ -27,6 +32,7 @@ impl TraceHeaders {
         Self {
             traceparent: Some(traceparent(span)),
             tracestate: (!tracestate.is_empty()).then_some(tracestate),
+            place: place.clone(),
         }
     }
 }
@@ -77,6 +83,11 @@ mod tests {
     use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
 
     use super::*;
+    use crate::trace::Span;
+
+    fn told(ids: SpanContext) -> TraceHeaders {
+        TraceHeaders::of(Span::remote(ids).place())
+    }
 
     #[test]
     fn what_goes_out_is_what_came_in() {
@@ -84,21 +95,21 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", traceparent.parse().unwrap());
         headers.insert("tracestate", "vendor=opaque,other=1".parse().unwrap());
-        let told = TraceHeaders::of(&extract(&headers));
-        assert_eq!(told.traceparent.as_deref(), Some(traceparent));
-        assert_eq!(told.tracestate.as_deref(), Some("vendor=opaque,other=1"));
+        let sent = told(extract(&headers));
+        assert_eq!(sent.traceparent.as_deref(), Some(traceparent));
+        assert_eq!(sent.tracestate.as_deref(), Some("vendor=opaque,other=1"));
     }
 
     #[test]
     fn ids_are_as_long_as_they_must_be() {
         let state = TraceState::NONE;
         let ids = SpanContext::new(TraceId::from(1), SpanId::from(2), TraceFlags::default(), false, state);
-        let told = TraceHeaders::of(&ids).traceparent.unwrap();
-        assert_eq!(told, format!("00-{:032x}-{:016x}-00", 1, 2));
+        let sent = told(ids).traceparent.unwrap();
+        assert_eq!(sent, format!("00-{:032x}-{:016x}-00", 1, 2));
     }
 
     #[test]
     fn no_context_is_no_header() {
-        assert_eq!(TraceHeaders::of(&extract(&HeaderMap::new())), TraceHeaders::default());
+        assert_eq!(told(extract(&HeaderMap::new())), TraceHeaders::default());
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 const MODELS: &str = "docs/models.md";
 const RUNS: &str = "docs/runs.md";
+const TELEMETRY: &str = "docs/telemetry.md";
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
@@ -103,7 +104,7 @@ fn input_of(service: &str, method: &str) -> String {
 
 #[test]
 fn their_configurations_are_valid() {
-    for page in [MODELS, RUNS] {
+    for page in [MODELS, RUNS, TELEMETRY] {
         let text = read(page);
         // What is indented is a part of one.
         let whole = blocks(&text, "yaml").into_iter().filter(|yaml| !yaml.starts_with(' '));
@@ -127,6 +128,25 @@ fn every_key_of_models_and_agents_is_named() {
     }
     let uses = readme.split("a list of `{ ").nth(1).unwrap().split('}').next().unwrap();
     assert!(server.iter().all(|key| uses.contains(key.as_str())), "{uses}");
+}
+
+#[test]
+fn every_key_of_telemetry_and_every_attribute_is_named() {
+    let section = keys("telemetry: { zz: 1 }");
+    let otlp = keys("telemetry: { otlp: { zz: 1 } }");
+    assert!(section.contains(&"sampling".to_owned()) && otlp.contains(&"endpoint".to_owned()));
+    let text = read(TELEMETRY);
+    let example = blocks(&text, "yaml").concat();
+    let named = |key: &&String| example.contains(&format!("{key}:")) || text.contains(&format!("`{key}"));
+    let missing: Vec<&String> = section.iter().chain(&otlp).filter(|key| !named(key)).collect();
+    assert_eq!(missing, ["logs"], "what spans have nothing to do with is told in the README");
+    let readme = read("README.md");
+    for key in section.iter().chain(&otlp) {
+        assert!(readme.contains(key.as_str()), "README.md does not name {key}");
+    }
+    let names = read("src/trace/names.rs");
+    let names = names.lines().filter(|line| line.starts_with("pub const"));
+    assert_names(TELEMETRY, names.map(|line| line.split('"').nth(1).unwrap()));
 }
 
 #[test]
@@ -187,6 +207,7 @@ fn what_they_link_to_is_there() {
         "docs/operations.md",
         MODELS,
         RUNS,
+        TELEMETRY,
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
         for link in read(page).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {

@@ -1,7 +1,11 @@
 //! What ties a request's traces together: the request id and the W3C trace context, on all that a run sends, answers and
 //! logs.
 
-use runwright::grpc::proto::{RunRequest, RunResponse};
+use runwright::{
+    grpc::proto::{RunRequest, RunResponse},
+    telemetry::{Config, subscriber},
+    trace::SpanMaker,
+};
 use tonic::{Request, Status, metadata::MetadataMap};
 
 use crate::support::{
@@ -214,6 +218,24 @@ async fn a_caller_without_a_trace_begins_one_and_junk_is_as_good_as_none() {
             sent.iter().map(|traceparent| traceparent.split('-').nth(1).unwrap()).collect();
         assert!(traces[0].len() == 32 && traces[0] != "0".repeat(32), "{traces:?}");
         assert!(traces.iter().all(|trace| *trace == traces[0]), "{traces:?}");
+    }
+}
+
+#[tokio::test]
+async fn spans_that_nobody_gets_say_of_new_traces_what_is_configured_and_of_others_what_came() {
+    for (ratio, new) in [(1.0, "01"), (0.0, "00")] {
+        let config = Config { filter: "error".to_owned(), ..Config::default() };
+        let spans = SpanMaker::of_ids().sampling(ratio);
+        let subscriber = subscriber(&config, std::io::sink, Some(spans)).unwrap();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        for (incoming, expected) in [(None, new), (Some("00"), "00"), (Some("01"), "01")] {
+            let world = World::start(Era::Modern, "").await;
+            let traceparent = incoming.map(|flags| format!("00-{TRACE_ID}-{SPAN_ID}-{flags}"));
+            let metadata = traceparent.as_deref().map(|traceparent| ("traceparent", traceparent));
+            world.run(&Vec::from_iter(metadata)).await;
+            let sent = world.sent("traceparent");
+            assert!(sent.len() >= 5 && sent.iter().all(|sent| sent.ends_with(expected)), "{sent:?}");
+        }
     }
 }
 

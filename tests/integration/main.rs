@@ -45,6 +45,7 @@ mod metrics;
 mod model_headers;
 mod network_faults;
 mod options;
+mod otlp;
 mod overload;
 mod printing;
 mod proxy;

@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
-use opentelemetry::trace::{SpanId, SpanKind};
+use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 use runwright::telemetry::{Config, subscriber};
 
 use crate::support::{
+    gate::Gate,
     mcp_server::{Era, McpServer},
     model_server::{ModelServer, calls, has_result, says},
     run_as,
@@ -78,7 +79,7 @@ async fn a_run_is_one_tree() {
     let call = ended.named("tools/call whoami").await;
     let spans = ended.0.lock().unwrap().clone();
     let chats: Vec<&SpanData> = spans.iter().filter(|span| span.name.starts_with("chat ")).collect();
-    assert_eq!((spans.len(), chats.len()), (6, 2));
+    assert_eq!((spans.len(), chats.len()), (8, 2));
     let id = |span: &SpanData| span.span_context.span_id();
     let parents = [(&rpc, SpanId::INVALID), (&run, id(&rpc)), (&tool, id(&run)), (&call, id(&tool))];
     for (span, parent) in parents.into_iter().chain(chats.iter().map(|chat| (*chat, id(&run)))) {
@@ -93,4 +94,84 @@ async fn a_run_is_one_tree() {
     let finished =
         run.attributes.iter().find(|attribute| attribute.key.as_str() == "runwright.finish_reason");
     assert_eq!(finished.unwrap().value.as_str(), "stop");
+}
+
+/// A span's attribute, as text.
+fn attribute(span: &SpanData, name: &str) -> Option<String> {
+    let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == name);
+    found.map(|attribute| attribute.value.as_str().into_owned())
+}
+
+#[tokio::test]
+async fn the_spans_of_a_kept_client_have_a_link_to_the_run_that_opened_it() {
+    for (era, opening, revision) in
+        [(Era::Modern, "server/discover", "2026-07-28"), (Era::Stateless, "initialize", "2025-11-25")]
+    {
+        let (ended, _guard) = Ended::collect();
+        let server = McpServer::start(era).await;
+        let service = Service::start(&whoami_config(&server.url())).await;
+        service.run(run_as("a", "alice")).await.unwrap();
+        ended.named("runwright.v1.AgentService/Run").await;
+        let first = std::mem::take(&mut *ended.0.lock().unwrap());
+        let opened = first.iter().rfind(|span| span.name == opening).unwrap();
+        let called = first.iter().find(|span| span.name == "tools/call whoami").unwrap();
+        assert_eq!(called.links.iter().count(), 0, "it is in the same tree");
+        assert_eq!(attribute(called, "mcp.protocol.version").as_deref(), Some(revision));
+        assert!(first.iter().any(|span| span.name == "tools/list"));
+
+        service.run(run_as("a", "alice")).await.unwrap();
+        let call = ended.named("tools/call whoami").await;
+        ended.named("runwright.v1.AgentService/Run").await;
+        assert_ne!(call.span_context.trace_id(), opened.span_context.trace_id());
+        let links: Vec<_> = call.links.iter().map(|link| link.span_context.clone()).collect();
+        assert_eq!(links, std::slice::from_ref(&opened.span_context));
+        let second = ended.0.lock().unwrap().clone();
+        assert!(
+            second.iter().all(|span| span.name != opening && span.name != "tools/list"),
+            "nothing was sent"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_broken_off_does_not_look_like_a_success() {
+    let (ended, _guard) = Ended::collect();
+    let gate = Gate::closed();
+    let server = McpServer::slow(Era::Modern, &gate).await;
+    let service = Service::start(&whoami_config(&server.url())).await;
+    let mut agents = service.agents.clone();
+    let run = tokio::spawn(async move { agents.run(run_as("a", "alice")).await });
+    gate.entered(1).await;
+    run.abort();
+    for (name, error_type) in [
+        ("tools/call whoami", "cancelled"),
+        ("execute_tool whoami", "cancelled"),
+        ("invoke_agent a", "RUN_CANCELLED"),
+    ] {
+        let span = ended.named(name).await;
+        assert_eq!(attribute(&span, "error.type").as_deref(), Some(error_type), "{name}");
+        assert_eq!(span.status, Status::error(error_type), "{name}");
+    }
+    let rpc = ended.named("runwright.v1.AgentService/Run").await;
+    assert_eq!(attribute(&rpc, "rpc.response.status_code").as_deref(), Some("CANCELLED"));
+    assert_eq!(rpc.status, Status::Unset, "it is no server's error");
+}
+
+#[tokio::test]
+async fn a_tools_failure_is_described_on_its_request() {
+    let (ended, _guard) = Ended::collect();
+    let server = McpServer::start(Era::Modern).await;
+    let yaml = whoami_config(&server.url()).replace("tool: whoami", "tool: fail");
+    let service = Service::start(&yaml).await;
+    service.run(run_as("a", "alice")).await.unwrap();
+    let call = ended.named("tools/call fail").await;
+    assert_eq!(call.status, Status::error("tool_error"));
+    let tool = ended.named("execute_tool fail").await;
+    assert_eq!(tool.status, Status::error(""));
+    assert_eq!(attribute(&tool, "error.type").as_deref(), Some("tool_error"));
+    let run = ended.named("invoke_agent a").await;
+    assert_eq!(
+        (run.status, attribute(&call, "server.port")),
+        (Status::Unset, Some(server.address.port().to_string()))
+    );
 }

@@ -1,6 +1,7 @@
 //! What the tests share: the service, a programmable MCP server, a programmable model endpoint, and words for errors.
 
 pub mod authority;
+pub mod collector;
 pub mod dice;
 pub mod error;
 pub mod fault_proxy;
@@ -12,6 +13,7 @@ pub mod logs;
 pub mod mcp_server;
 pub mod metrics;
 pub mod model_server;
+pub mod process;
 pub mod proxy;
 pub mod raw_server;
 pub mod reader;

@@ -10,7 +10,7 @@ use crate::{
     message::ToolRef,
     model::{Config as Model, EndpointConfig, scripted::Step},
     settings::{ReasoningEffort, Settings},
-    telemetry::LogFormat,
+    telemetry::{LogFormat, otlp::Protocol},
 };
 
 const WHOLE: &str = r#"
@@ -63,11 +63,21 @@ agents:
     on_tool_error: fail_run
     max_concurrent_runs: 40
     timeout: 5m
+    trace_content: true
     mcp_servers:
       - { name: crm, required: false, tools: [whoami, find_orders], approval: [find_orders], headers: { X-Agent: support } }
 telemetry:
   logs: { format: pretty, filter: "warn,runwright=debug" }
   spans: false
+  sampling: 0.25
+  resource: { deployment.environment.name: prod }
+  otlp:
+    endpoint: http://collector.example.com:4317/base
+    allow_plaintext: true
+    protocol: grpc
+    headers: { X-Tenant: blue }
+    timeout: 3s
+    traces: false
 "#;
 
 fn seconds(seconds: u64) -> Duration {
@@ -113,6 +123,12 @@ fn a_whole_document_fills_every_field() {
     assert_eq!(config.telemetry.format, LogFormat::Pretty);
     assert_eq!(config.telemetry.filter, "warn,runwright=debug");
     assert!(!config.telemetry.spans);
+    assert_eq!(config.telemetry.sampling, 0.25);
+    assert_eq!(config.telemetry.resource, [("deployment.environment.name".to_owned(), "prod".to_owned())]);
+    let otlp = config.telemetry.otlp.as_ref().unwrap();
+    assert_eq!(otlp.endpoint.as_str(), "http://collector.example.com:4317/base");
+    assert_eq!((otlp.protocol, otlp.timeout, otlp.traces), (Protocol::Grpc, seconds(3), false));
+    assert_eq!(sent(&otlp.headers), [("x-tenant".to_owned(), "blue".to_owned())]);
 
     assert_eq!(config.models.keys().collect::<Vec<_>>(), ["demo", "main", "small"]);
     let main = openai(&config, "main");
@@ -176,6 +192,15 @@ fn whole_agent(support: &Agent) {
 }
 
 #[test]
+fn a_collector_that_is_sent_no_headers_may_be_in_plain_text() {
+    let config = good("telemetry: { otlp: { endpoint: 'http://collector.observability:4318' } }\n");
+    let otlp = config.telemetry.otlp.unwrap();
+    assert_eq!(otlp.endpoint.as_str(), "http://collector.observability:4318/");
+    assert_eq!((otlp.protocol, otlp.timeout, otlp.traces), (Protocol::Http, seconds(10), true));
+    assert_eq!(otlp.headers.names().count(), 0);
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let config = good(
         "limits: { run_timeout: 7m }\n\
@@ -191,7 +216,9 @@ fn what_is_left_out_has_its_default() {
     let limits = crate::run::Limits { run_timeout, drain_timeout, ..Default::default() };
     assert_eq!(config.limits, limits);
     assert_eq!(config.kept_clients, crate::mcp::KeptClients::default());
-    assert_eq!(config.telemetry, crate::telemetry::Config::default());
+    let crate::telemetry::Config { format, filter, spans, sampling, resource, otlp } = &config.telemetry;
+    assert_eq!((*format, &**filter, *spans, *sampling), (LogFormat::Json, "info", true, 1.0));
+    assert!(resource.is_empty() && otlp.is_none());
     assert_eq!(key(openai(&config, "m")), None);
 
     let crm = &config.mcp_servers["crm"];
@@ -202,6 +229,7 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(crm.caller_headers, CallerRules::default());
 
     let agent = &config.agents["a"];
+    assert!(!agent.trace_content);
     assert_eq!((agent.max_turns, agent.timeout), (10, seconds(420)));
     assert_eq!((agent.description.as_str(), &*agent.instructions), ("", ""));
     assert_eq!(agent.models().collect::<Vec<_>>(), ["m"]);

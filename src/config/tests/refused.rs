@@ -330,7 +330,7 @@ fn agents() {
             "c.yaml:7:5: agents.a.approval: unknown key; there are description, instructions, model, \
              allowed_models, temperature, top_p, max_output_tokens, reasoning_effort, parallel_tool_calls, \
              max_turns, max_total_tokens, max_tool_calls, max_tool_result_bytes, on_tool_error, \
-             max_concurrent_runs, timeout, mcp_servers",
+             max_concurrent_runs, timeout, trace_content, mcp_servers",
             "c.yaml:8:35: agents.a.instructions.fil: unknown key (did you mean file?); there are file",
             "c.yaml:10:36: agents.a.mcp_servers[0].tools[1]: a tool's name has 1 to 128 printable characters",
             "c.yaml:10:40: agents.a.mcp_servers[0].tools[2]: the tool stands twice",
@@ -351,13 +351,37 @@ fn agents() {
 #[test]
 fn telemetry() {
     assert_problems(
-        "telemetry:\n  logs: { format: text, filter: 'info,crm=loud' }\n  spans: 1\n  otlp: {}\n",
+        "telemetry:\n  logs: { format: text, filter: 'info,crm=loud' }\n  spans: 1\n  otlp: {}\n  sampling: 2\n  \
+         resource: { '': a, b: 1 }\n  traces: true\n",
         &[
             "c.yaml:2:19: telemetry.logs.format: expected one of json, pretty",
             "c.yaml:2:33: telemetry.logs.filter: expected a level such as info, or directives such as \
              info,runwright=debug",
             "c.yaml:3:10: telemetry.spans: expected true or false, found a number",
-            "c.yaml:4:3: telemetry.otlp: unknown key; there are logs, spans",
+            "c.yaml:4:3: telemetry.otlp: the key `endpoint` is missing",
+            "c.yaml:5:13: telemetry.sampling: expected a number from 0 to 1",
+            "c.yaml:6:15: telemetry.resource.\"\": an attribute has a name, such as deployment.environment.name",
+            "c.yaml:6:25: telemetry.resource.b: expected text, found a number; put it in quotes",
+            "c.yaml:7:3: telemetry.traces: unknown key; there are logs, spans, sampling, resource, otlp",
+        ],
+    );
+}
+
+#[test]
+fn telemetrys_collector() {
+    assert_problems(
+        "telemetry:\n  otlp:\n    endpoint: http://collector.example.com:4318\n    protocol: tcp\n    \
+         headers: { authorization: { env: UNSET }, host: a }\n    timeout: 2m\n    traces: 1\n    metric: true\n",
+        &[
+            "c.yaml:3:15: telemetry.otlp.endpoint: http:// to another host than loopback would send headers in the clear; \
+             use https://, or set `allow_plaintext: true`",
+            "c.yaml:4:15: telemetry.otlp.protocol: expected one of http, grpc",
+            "c.yaml:5:38: telemetry.otlp.headers.authorization.env: the environment variable UNSET is not set",
+            "c.yaml:5:47: telemetry.otlp.headers.host: the name is reserved: HTTP, MCP or Runwright itself sets that header",
+            "c.yaml:6:14: telemetry.otlp.timeout: the timeout is at most 1m",
+            "c.yaml:7:13: telemetry.otlp.traces: expected true or false, found a number",
+            "c.yaml:8:5: telemetry.otlp.metric: unknown key; there are endpoint, allow_plaintext, protocol, headers, \
+             timeout, traces",
         ],
     );
 }

@@ -49,7 +49,8 @@ agents:
     description: [CANARY]
     timeout: CANARY
     mcp_servers: [CANARY, { name: CANARY, tools: CANARY, required: CANARY, headers: CANARY }]
-telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY }
+telemetry: { logs: { format: CANARY, filter: "CANARY=CANARY" }, spans: CANARY, sampling: CANARY, resource: [CANARY],
+  otlp: { endpoint: "http://CANARY:CANARY@h/", protocol: CANARY, headers: { x-a: { CANARY } }, timeout: CANARY } }
 "#;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.yaml");

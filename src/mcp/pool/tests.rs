@@ -281,7 +281,7 @@ async fn run(client: &Arc<Client>, wanted: &Wanted) -> Arc<ToolList> {
         goodbyes: TaskTracker::new(),
         over: CancellationToken::new(),
     };
-    client.tools(&exchange, LONG, &caller).await.unwrap()
+    client.tools(&exchange, &wanted.registration.config, &caller).await.unwrap()
 }
 
 /// Lets time pass in which nobody uses a client.

@@ -115,8 +115,11 @@ fn the_ids_are_the_services_own() {
     let mut asked = Asked { headers: HeaderSet::from_checked(others), ..Asked::saying("hi") };
     asked.outgoing.request_id = RequestId::parse("request-7").unwrap();
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    asked.outgoing.trace =
-        TraceHeaders { traceparent: Some(traceparent.to_owned()), tracestate: Some("vendor=1".to_owned()) };
+    asked.outgoing.trace = TraceHeaders {
+        traceparent: Some(traceparent.to_owned()),
+        tracestate: Some("vendor=1".to_owned()),
+        ..TraceHeaders::default()
+    };
     let endpoint = endpoint("http://127.0.0.1:9", &names.map(|name| (name, "registered")));
     assert_eq!(sent(&endpoint, &asked, names), ["request-7", traceparent, "vendor=1"]);
     let (_, problems) = HeaderSet::parse(names.map(|name| (name, "theirs")), []);

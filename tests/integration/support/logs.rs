@@ -31,7 +31,7 @@ pub struct Logs(Arc<Mutex<Vec<u8>>>);
 pub fn catch() -> (Logs, DefaultGuard) {
     LazyLock::force(&ANOTHER);
     let logs = Logs::default();
-    let config = Config { format: LogFormat::Json, filter: "trace".to_owned(), spans: true };
+    let config = Config { format: LogFormat::Json, filter: "trace".to_owned(), ..Config::default() };
     let mut written = logs.clone();
     let spans = spans::told(move |span| written.note_span(&span));
     let subscriber = subscriber(&config, logs.clone(), Some(spans)).unwrap().with(SpanFields(logs.clone()));

@@ -79,6 +79,7 @@ fn asked() -> Asked {
     asked.outgoing.trace = TraceHeaders {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         tracestate: Some("vendor=1".to_owned()),
+        ..TraceHeaders::default()
     };
     asked
 }

@@ -1,0 +1,140 @@
+//! An OTLP receiver over HTTP or gRPC, which keeps the spans that it is sent.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    common::v1::{KeyValue, any_value::Value},
+    trace::v1::Span,
+};
+use prost::Message;
+use tokio::{net::TcpListener, sync::watch};
+use tonic::{Request, Response, Status, transport::server::TcpIncoming};
+
+use super::soon;
+
+/// A running receiver. It ends when it is dropped.
+pub struct Collector {
+    address: SocketAddr,
+    protocol: &'static str,
+    received: Received,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Clone)]
+struct Received(Arc<watch::Sender<Vec<Batch>>>);
+
+/// One export.
+#[derive(Clone)]
+pub struct Batch {
+    pub headers: HeaderMap,
+    pub request: ExportTraceServiceRequest,
+}
+
+impl Collector {
+    /// Over `http` or `grpc`.
+    pub async fn start(protocol: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(listener, protocol)
+    }
+
+    /// The same, where it is listened already.
+    pub fn on(listener: TcpListener, protocol: &'static str) -> Self {
+        let address = listener.local_addr().unwrap();
+        let received = Received(Arc::new(watch::Sender::new(Vec::new())));
+        let state = received.clone();
+        let serving = tokio::spawn(async move {
+            if protocol == "http" {
+                let route = axum::routing::post(take);
+                let router = axum::Router::new().route("/v1/traces", route).with_state(state);
+                axum::serve(listener, router).await.unwrap();
+            } else {
+                let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(state));
+                server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
+            }
+        });
+        Self { address, protocol, received, serving }
+    }
+
+    /// The section `telemetry` of a configuration that exports to it; `more` is added to `otlp`.
+    pub fn telemetry(&self, more: &str) -> String {
+        let Self { address, protocol, .. } = self;
+        format!("otlp: {{ endpoint: \"http://{address}\", protocol: {protocol}{more} }}")
+    }
+
+    /// All exports so far.
+    pub fn batches(&self) -> Vec<Batch> {
+        self.received.0.borrow().clone()
+    }
+
+    /// All spans so far.
+    pub fn spans(&self) -> Vec<Span> {
+        spans(&self.received.0.borrow())
+    }
+
+    /// Waits for a span of this name.
+    pub async fn span(&self, name: &str) -> Span {
+        let find = |batches: &Vec<Batch>| spans(batches).into_iter().find(|span| span.name == name);
+        let mut received = self.received.0.subscribe();
+        let come = received.wait_for(|batches| find(batches).is_some());
+        find(&soon(name, come).await.unwrap()).unwrap()
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// An attribute, as text.
+pub fn attribute(attributes: &[KeyValue], name: &str) -> Option<String> {
+    let found = attributes.iter().find(|attribute| attribute.key == name)?;
+    match found.value.clone()?.value? {
+        Value::StringValue(text) => Some(text),
+        Value::IntValue(number) => Some(number.to_string()),
+        Value::BoolValue(flag) => Some(flag.to_string()),
+        other => Some(format!("{other:?}")),
+    }
+}
+
+/// Ids as they stand in `traceparent`.
+pub fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn spans(batches: &[Batch]) -> Vec<Span> {
+    let resources = batches.iter().flat_map(|batch| &batch.request.resource_spans);
+    resources.flat_map(|resource| &resource.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
+}
+
+impl Received {
+    fn add(&self, headers: HeaderMap, request: ExportTraceServiceRequest) {
+        self.0.send_modify(|batches| batches.push(Batch { headers, request }));
+    }
+}
+
+async fn take(State(received): State<Received>, headers: HeaderMap, body: Bytes) -> (StatusCode, Vec<u8>) {
+    received.add(headers, ExportTraceServiceRequest::decode(body).unwrap());
+    (StatusCode::OK, ExportTraceServiceResponse::default().encode_to_vec())
+}
+
+#[tonic::async_trait]
+impl TraceService for Received {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.add(metadata.into_headers(), request);
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
