@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Error, Fault, RunHeaders, ServerConfig, Tool,
-    client::{Caller, Client},
+    client::{Caller, Client, kind_of_error},
     direct::Called,
     progress::Listener,
     render,
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     message::{Image, ToolCallStatus},
+    metrics::Method,
     trace::Outgoing,
 };
 
@@ -132,7 +133,21 @@ pub(super) async fn call(
     }
 }
 
+/// Sends a call, and measures it to its answer.
 async fn send(
+    client: &Client,
+    caller: &Caller,
+    exchange: &Arc<Exchange>,
+    params: CallToolRequestParams,
+    listener: Option<&Listener>,
+) -> Result<ServerResult, Fault> {
+    let operation = client.meter().operation(Method::CallTool);
+    let answered = send_either_way(client, caller, exchange, params, listener).await;
+    operation.end(kind_of_error(&answered));
+    answered
+}
+
+async fn send_either_way(
     client: &Client,
     caller: &Caller,
     exchange: &Arc<Exchange>,

@@ -136,10 +136,11 @@ impl Client {
         exchange: &Arc<Exchange>,
         caller: &Caller,
     ) -> Result<ServerResult, Fault> {
-        let operation = self.meter().operation(method(&request));
+        let operation = method(&request).map(|method| self.meter().operation(method));
+        let end = |error| operation.map(|operation| operation.end(error));
         let options = PeerRequestOptions::no_options().with_meta(trace_meta(&exchange.outgoing));
         let Ok(mut handle) = self.peer.send_request_with_option(request, options).await else {
-            operation.end(Some(Fault::Broken.kind()));
+            end(Some(Fault::Broken.kind()));
             return Err(Fault::Broken);
         };
         let mut abandoned = Abandoned { peer: &self.peer, id: Some(handle.id.clone()), exchange, caller };
@@ -152,7 +153,7 @@ impl Client {
         if !matches!(result, Err(Fault::Timeout(_))) {
             abandoned.id = None;
         }
-        operation.end(kind_of_error(&result));
+        end(kind_of_error(&result));
         result
     }
 
@@ -217,17 +218,17 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-/// What a request asks.
-fn method(request: &ClientRequest) -> Method {
+/// What a request is measured as. `None`: it is a call, which is measured by who makes it, whichever way it goes.
+fn method(request: &ClientRequest) -> Option<Method> {
     match request {
-        ClientRequest::CallToolRequest(_) => Method::CallTool,
-        ClientRequest::ListToolsRequest(_) => Method::ListTools,
-        _ => Method::Other,
+        ClientRequest::CallToolRequest(_) => None,
+        ClientRequest::ListToolsRequest(_) => Some(Method::ListTools),
+        _ => Some(Method::Other),
     }
 }
 
 /// What is wrong with an answer, for metrics: a tool's own failure is one, too.
-fn kind_of_error(result: &Result<ServerResult, Fault>) -> Option<&'static str> {
+pub(super) fn kind_of_error(result: &Result<ServerResult, Fault>) -> Option<&'static str> {
     match result {
         Ok(ServerResult::CallToolResult(called)) if called.is_error == Some(true) => Some("tool_error"),
         Ok(_) => None,
