@@ -74,21 +74,20 @@ impl App {
     /// # Errors
     /// See [`enum@Error`].
     pub fn new(config: Config) -> Result<Self, Error> {
-        Self::named(config, instance())
+        Self::named(config, instance(), Meters::of_page()?)
     }
 
-    /// The same, with the [name](instance) of this process.
+    /// The same, with the [name](instance) of this process, and what it is measured with.
     ///
     /// # Errors
     /// See [`enum@Error`].
-    pub fn named(config: Config, instance: String) -> Result<Self, Error> {
+    pub fn named(config: Config, instance: String, meters: Meters) -> Result<Self, Error> {
         let egress = &*config.egress;
         let fixed = Fixed::of(&config);
         let digest_key = match &fixed.digest_key {
             Some(key) => DigestKey::from_secret(key.as_bytes()),
             None => DigestKey::generate()?,
         };
-        let meters = Meters::new(|readers| readers)?;
         let metrics = Metrics::new(&meters.meter(), config.limits.max_concurrent_runs);
         let servers = Servers::new(
             config.mcp_servers.into_values(),

@@ -17,7 +17,7 @@ use tracing::{error, info};
 use crate::{
     app::{self, App, Error, Reloading, Trigger},
     config::{Config, Loader},
-    telemetry::{self, Surroundings},
+    telemetry::{self, Surroundings, Telemetry},
 };
 
 /// The configuration is wrong (`EX_USAGE` of sysexits.h).
@@ -109,7 +109,7 @@ fn serve(config: Config, loader: Loader) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     };
-    let served = runtime.block_on(serve_until_signal(config, loader, instance, telemetry.filter()));
+    let served = runtime.block_on(serve_until_signal(config, loader, instance, &telemetry));
     // From here, which is no thread of the runtime's, and while that still works.
     telemetry.shutdown();
     // Whatever connection is still open ends with the process.
@@ -130,13 +130,14 @@ async fn serve_until_signal(
     config: Config,
     loader: Loader,
     instance: String,
-    filter: telemetry::Filter,
+    telemetry: &Telemetry,
 ) -> Result<(), Error> {
     let hangup = signal(SignalKind::hangup()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let (loader, triggers) = (Arc::new(loader), triggers(hangup));
-    let app = App::named(config, instance)?.reloading(Reloading { loader, triggers, filter: Some(filter) });
+    let reloading = Reloading { loader, triggers, filter: Some(telemetry.filter()) };
+    let app = App::named(config, instance, telemetry.meters())?.reloading(reloading);
     let listeners = app.listen().await?;
     info!(
         listen = listeners.grpc.local_addr().ok().map(|address| address.to_string()),

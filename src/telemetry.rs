@@ -10,8 +10,9 @@ mod meters;
 pub mod otlp;
 mod traces;
 
-use std::{io, panic};
+use std::{io, panic, thread};
 
+use opentelemetry_sdk::metrics::PeriodicReader;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tracing::{Level, Metadata, Subscriber};
@@ -40,6 +41,9 @@ pub enum Error {
     /// The process has logs already.
     #[error("the process has a tracing subscriber already")]
     Installed(#[from] tracing::subscriber::SetGlobalDefaultError),
+    /// There can be no metrics.
+    #[error(transparent)]
+    Meters(#[from] MetersError),
     /// Nothing can be exported.
     #[error(transparent)]
     Otlp(#[from] otlp::Error),
@@ -49,6 +53,7 @@ pub enum Error {
 #[must_use = "what was measured last is exported when it is shut down"]
 pub struct Telemetry {
     traces: Option<Traces>,
+    meters: Meters,
     filter: Filter,
 }
 
@@ -68,7 +73,7 @@ pub struct Surroundings<'a> {
 /// # Errors
 /// See [`enum@Error`].
 pub fn install(config: &Config, surroundings: &Surroundings<'_>) -> Result<Telemetry, Error> {
-    let traces = traces(config, surroundings)?;
+    let (traces, meters) = (traces(config, surroundings)?, meters(config, surroundings)?);
     let spans = match &traces {
         Some(traces) => Some(traces.maker()),
         None => config.spans.then(|| SpanMaker::of_ids().sampling(config.sampling)),
@@ -80,7 +85,15 @@ pub fn install(config: &Config, surroundings: &Surroundings<'_>) -> Result<Telem
         let place = panicked.location().map(ToString::to_string);
         tracing::error!(place, "A panic");
     }));
-    Ok(Telemetry { traces, filter })
+    Ok(Telemetry { traces, meters, filter })
+}
+
+/// Metrics, which are exported if they are to be.
+fn meters(config: &Config, surroundings: &Surroundings<'_>) -> Result<Meters, Error> {
+    let Some(otlp) = config.otlp.as_ref().filter(|otlp| otlp.metrics) else { return Ok(Meters::of_page()?) };
+    let exporter = otlp.metric_exporter(surroundings.egress, surroundings.runtime)?;
+    let reader = PeriodicReader::builder(exporter).build();
+    Ok(Meters::new(traces::resource(config, surroundings.instance), |readers| readers.with_reader(reader))?)
 }
 
 /// What exports spans, if they are to be.
@@ -99,11 +112,20 @@ impl Telemetry {
         self.filter.clone()
     }
 
-    /// Exports what is left, see [`Traces::shutdown`].
+    /// What is measured with.
+    pub fn meters(&self) -> Meters {
+        self.meters.clone()
+    }
+
+    /// Exports what is left: see [`Traces::shutdown`], and so with metrics.
     pub fn shutdown(self) {
-        if let Some(traces) = self.traces {
-            traces.shutdown();
-        }
+        let Self { traces, meters, .. } = self;
+        thread::scope(|both| {
+            both.spawn(|| meters.shutdown());
+            if let Some(traces) = traces {
+                traces.shutdown();
+            }
+        });
     }
 }
 

@@ -14,7 +14,8 @@ use crate::telemetry::{Config, LogFormat, OtlpConfig, otlp::Protocol};
 
 const KEYS: [&str; 5] = ["logs", "spans", "sampling", "resource", "otlp"];
 const LOGS_KEYS: [&str; 2] = ["format", "filter"];
-const OTLP_KEYS: [&str; 6] = ["endpoint", "allow_plaintext", "protocol", "headers", "timeout", "traces"];
+const OTLP_KEYS: [&str; 7] =
+    ["endpoint", "allow_plaintext", "protocol", "headers", "timeout", "traces", "metrics"];
 const FORMATS: [(&str, LogFormat); 2] = [("json", LogFormat::Json), ("pretty", LogFormat::Pretty)];
 const PROTOCOLS: [(&str, Protocol); 2] = [("http", Protocol::Http), ("grpc", Protocol::Grpc)];
 /// The longest time for a batch: others wait meanwhile, and are lost where many do.
@@ -61,6 +62,7 @@ fn otlp(at: &At<'_>) -> Option<OtlpConfig> {
         headers: headers.unwrap_or_default(),
         timeout: fields.or("timeout", timeout, OtlpConfig::TIMEOUT),
         traces: fields.or("traces", At::flag, true),
+        metrics: fields.or("metrics", At::flag, false),
         // Last, so that what is above is looked at in any case.
         endpoint: endpoint::decode_for(&fields, "endpoint", has_headers)?,
     })

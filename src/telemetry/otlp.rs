@@ -10,8 +10,8 @@ mod http;
 use std::time::Duration;
 
 use opentelemetry_otlp::{
-    ExporterBuildError, Protocol as WireProtocol, SpanExporter, WithExportConfig, WithHttpConfig,
-    WithTonicConfig,
+    ExporterBuildError, MetricExporter, Protocol as WireProtocol, SpanExporter, WithExportConfig,
+    WithHttpConfig, WithTonicConfig,
 };
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -40,6 +40,8 @@ pub struct Config {
     pub timeout: Duration,
     /// Whether spans go there.
     pub traces: bool,
+    /// Whether metrics go there.
+    pub metrics: bool,
 }
 
 /// What a collector speaks.
@@ -103,6 +105,30 @@ impl Config {
     pub(super) fn span_exporter(&self, egress: &Egress, runtime: &Handle) -> Result<SpanExporter, Error> {
         let exporter = SpanExporter::builder();
         let exporter = match self.transport("/v1/traces", egress, runtime)? {
+            Transport::Http(sender, url) => exporter
+                .with_http()
+                .with_http_client(sender)
+                .with_endpoint(url)
+                .with_protocol(WireProtocol::HttpBinary)
+                .with_timeout(self.timeout)
+                .build()?,
+            Transport::Grpc(Channel { channel, headers }) => exporter
+                .with_tonic()
+                .with_channel(channel)
+                .with_interceptor(move |request| Ok(headers.insert_into(request)))
+                .with_timeout(self.timeout)
+                .build()?,
+        };
+        Ok(exporter)
+    }
+
+    /// What exports metrics.
+    ///
+    /// # Errors
+    /// See [`enum@Error`].
+    pub(super) fn metric_exporter(&self, egress: &Egress, runtime: &Handle) -> Result<MetricExporter, Error> {
+        let exporter = MetricExporter::builder();
+        let exporter = match self.transport("/v1/metrics", egress, runtime)? {
             Transport::Http(sender, url) => exporter
                 .with_http()
                 .with_http_client(sender)

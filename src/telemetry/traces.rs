@@ -95,7 +95,7 @@ impl Traces {
 
 /// What is said of this process. What is configured counts before what the environment says (`OTEL_SERVICE_NAME`,
 /// `OTEL_RESOURCE_ATTRIBUTES`), and that before what we say.
-fn resource(config: &Config, instance: &str) -> Resource {
+pub(super) fn resource(config: &Config, instance: &str) -> Resource {
     let detected = Resource::builder().build();
     let ours = [
         (SERVICE_NAME, env!("CARGO_PKG_NAME")),

@@ -313,3 +313,29 @@ async fn content_is_on_spans_only_where_its_agent_is_configured_so_and_without_s
         assert_eq!(all("gen_ai.tool.call.result").contains("you are [redacted]"), content);
     }
 }
+
+#[tokio::test]
+async fn a_collector_gets_metrics_if_it_is_to_also_where_sigterm_follows_at_once() {
+    for (protocol, workers, more) in
+        [("http", 1, ", metrics: true"), ("grpc", 1, ", metrics: true"), ("http", 3, "")]
+    {
+        let collector = Collector::start(protocol).await;
+        let (model, server) = (model().await, McpServer::start(Era::Modern).await);
+        let telemetry = format!("{}, resource: {{ team: blue }}", collector.telemetry(more));
+        let service = Process::start(&config(&model, &server, &telemetry), workers).await;
+        service.agents.clone().run(request(&[])).await.unwrap();
+        service.terminated().await;
+
+        let exports = collector.metrics();
+        assert_eq!(exports.is_empty(), more.is_empty(), "{protocol}");
+        let Some(last) = exports.last() else { continue };
+        let [of_process] = &last.resource_metrics[..] else { panic!("{last:?}") };
+        let resource = &of_process.resource.as_ref().unwrap().attributes;
+        assert_eq!(attribute(resource, "service.name").as_deref(), Some("runwright"));
+        assert_eq!(attribute(resource, "team").as_deref(), Some("blue"));
+        let mut names =
+            of_process.scope_metrics.iter().flat_map(|scope| &scope.metrics).map(|metric| &*metric.name);
+        assert!(names.any(|name| name == "runwright.runs"), "{last:?}");
+        assert!(!format!("{last:?}").contains("alice-s-token"));
+    }
+}

@@ -78,6 +78,7 @@ telemetry:
     headers: { X-Tenant: blue }
     timeout: 3s
     traces: false
+    metrics: true
 "#;
 
 fn seconds(seconds: u64) -> Duration {
@@ -127,7 +128,8 @@ fn a_whole_document_fills_every_field() {
     assert_eq!(config.telemetry.resource, [("deployment.environment.name".to_owned(), "prod".to_owned())]);
     let otlp = config.telemetry.otlp.as_ref().unwrap();
     assert_eq!(otlp.endpoint.as_str(), "http://collector.example.com:4317/base");
-    assert_eq!((otlp.protocol, otlp.timeout, otlp.traces), (Protocol::Grpc, seconds(3), false));
+    assert_eq!((otlp.protocol, otlp.timeout), (Protocol::Grpc, seconds(3)));
+    assert_eq!((otlp.traces, otlp.metrics), (false, true));
     assert_eq!(sent(&otlp.headers), [("x-tenant".to_owned(), "blue".to_owned())]);
 
     assert_eq!(config.models.keys().collect::<Vec<_>>(), ["demo", "main", "small"]);
@@ -196,7 +198,8 @@ fn a_collector_that_is_sent_no_headers_may_be_in_plain_text() {
     let config = good("telemetry: { otlp: { endpoint: 'http://collector.observability:4318' } }\n");
     let otlp = config.telemetry.otlp.unwrap();
     assert_eq!(otlp.endpoint.as_str(), "http://collector.observability:4318/");
-    assert_eq!((otlp.protocol, otlp.timeout, otlp.traces), (Protocol::Http, seconds(10), true));
+    assert_eq!((otlp.protocol, otlp.timeout), (Protocol::Http, seconds(10)));
+    assert_eq!((otlp.traces, otlp.metrics), (true, false));
     assert_eq!(otlp.headers.names().count(), 0);
 }
 

@@ -1,6 +1,9 @@
-//! An OTLP receiver over HTTP or gRPC, which keeps the spans that it is sent.
+//! An OTLP receiver over HTTP or gRPC, which keeps the spans and the metrics that it is sent.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     body::Bytes,
@@ -8,9 +11,15 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
+    collector::{
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
+        trace::v1::{
+            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
     },
     common::v1::{KeyValue, any_value::Value},
     trace::v1::Span,
@@ -30,7 +39,7 @@ pub struct Collector {
 }
 
 #[derive(Clone)]
-struct Received(Arc<watch::Sender<Vec<Batch>>>);
+struct Received(Arc<watch::Sender<Vec<Batch>>>, Arc<Mutex<Vec<ExportMetricsServiceRequest>>>);
 
 /// One export.
 #[derive(Clone)]
@@ -49,15 +58,19 @@ impl Collector {
     /// The same, where it is listened already.
     pub fn on(listener: TcpListener, protocol: &'static str) -> Self {
         let address = listener.local_addr().unwrap();
-        let received = Received(Arc::new(watch::Sender::new(Vec::new())));
+        let received = Received(Arc::new(watch::Sender::new(Vec::new())), Arc::default());
         let state = received.clone();
         let serving = tokio::spawn(async move {
             if protocol == "http" {
                 let route = axum::routing::post(take);
-                let router = axum::Router::new().route("/v1/traces", route).with_state(state);
+                let metrics = axum::routing::post(take_metrics);
+                let router = axum::Router::new().route("/v1/traces", route).route("/v1/metrics", metrics);
+                let router = router.with_state(state);
                 axum::serve(listener, router).await.unwrap();
             } else {
-                let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(state));
+                let server = tonic::transport::Server::builder()
+                    .add_service(TraceServiceServer::new(state.clone()))
+                    .add_service(MetricsServiceServer::new(state));
                 server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
             }
         });
@@ -73,6 +86,11 @@ impl Collector {
     /// All exports so far.
     pub fn batches(&self) -> Vec<Batch> {
         self.received.0.borrow().clone()
+    }
+
+    /// All exports of metrics so far.
+    pub fn metrics(&self) -> Vec<ExportMetricsServiceRequest> {
+        self.received.1.lock().unwrap().clone()
     }
 
     /// All spans so far.
@@ -125,6 +143,22 @@ impl Received {
 async fn take(State(received): State<Received>, headers: HeaderMap, body: Bytes) -> (StatusCode, Vec<u8>) {
     received.add(headers, ExportTraceServiceRequest::decode(body).unwrap());
     (StatusCode::OK, ExportTraceServiceResponse::default().encode_to_vec())
+}
+
+async fn take_metrics(State(received): State<Received>, body: Bytes) -> (StatusCode, Vec<u8>) {
+    received.1.lock().unwrap().push(ExportMetricsServiceRequest::decode(body).unwrap());
+    (StatusCode::OK, ExportMetricsServiceResponse::default().encode_to_vec())
+}
+
+#[tonic::async_trait]
+impl MetricsService for Received {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        self.1.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
 }
 
 #[tonic::async_trait]
