@@ -380,8 +380,8 @@ fn telemetrys_collector() {
             "c.yaml:5:47: telemetry.otlp.headers.host: the name is reserved: HTTP, MCP or Runwright itself sets that header",
             "c.yaml:6:14: telemetry.otlp.timeout: the timeout is at most 1m",
             "c.yaml:7:13: telemetry.otlp.traces: expected true or false, found a number",
-            "c.yaml:8:5: telemetry.otlp.metric: unknown key; there are endpoint, allow_plaintext, protocol, headers, \
-             timeout, traces",
+            "c.yaml:8:5: telemetry.otlp.metric: unknown key (did you mean metrics?); there are endpoint, allow_plaintext, protocol, headers, \
+             timeout, traces, metrics",
         ],
     );
 }
