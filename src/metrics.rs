@@ -75,13 +75,18 @@ impl Metrics {
     fn begin(&self, max_live_runs: usize) {
         let of = &self.0.instruments;
         of.build_info.record(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
-        of.live_runs_limit.record(max_live_runs.try_into().unwrap_or(u64::MAX), &[]);
+        self.limited_to(max_live_runs);
         of.live_runs.add(0, &[]);
         of.live_streams.add(0, &[]);
         for outcome in ["success", "failure"] {
             of.config_reloads.add(0, &[KeyValue::new("outcome", outcome)]);
         }
         self.note_config(true);
+    }
+
+    /// Notes how many runs may be live from now on.
+    pub fn limited_to(&self, max_live_runs: usize) {
+        self.0.instruments.live_runs_limit.record(max_live_runs.try_into().unwrap_or(u64::MAX), &[]);
     }
 
     /// Notes that the configuration was read again: whether it is in use now. Where it is not, the one before it still is.

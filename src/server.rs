@@ -58,6 +58,8 @@ const SERVICES: [&str; 3] = ["", "runwright.v1.AgentService", "runwright.v1.Cata
 /// are under a second: the process ends by then, whatever connection is open.
 const END_TIMEOUT: Duration = Duration::from_millis(500);
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long the answers of the last runs may take to go out, as far as there is time to drain.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the process can't go on.
 #[derive(Debug, Error)]
@@ -99,8 +101,11 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let ready = Arc::new(AtomicBool::new(true));
     let (health, calls) = calls(&runner).await?;
-    let max_calls = runner.parts().limits.max_concurrent_runs.saturating_add(MAX_OTHER_CALLS);
-    let max_calls = max_calls.try_into().unwrap_or(u32::MAX);
+    let limited = runner.clone();
+    let max_calls = move || {
+        let runs = limited.parts().limits.max_concurrent_runs;
+        runs.saturating_add(MAX_OTHER_CALLS).try_into().unwrap_or(u32::MAX)
+    };
     let connections = Arc::new(Connections::new(calls, max_calls, config.max_connection_age));
     let incoming = Accepting::new(TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)));
     let incoming = tls::secured(incoming, config.tls.clone())?.map_ok(Gathered::new);
@@ -118,7 +123,7 @@ pub async fn serve(
     ready.store(false, Ordering::Relaxed);
     runner.close();
     connections.leave();
-    drain(&runner, &health, next(&mut signals)).await;
+    drain(&runner, &health, connections.answered(), next(&mut signals)).await;
     // A connection may have a call that never ends, and a client that never goes.
     let _ = timeout(FLUSH_TIMEOUT, connections.close()).await;
     admin.abort();
@@ -163,11 +168,20 @@ async fn next(signals: &mut (impl Stream<Item = ()> + Unpin)) {
 }
 
 /// Takes no more runs, and waits for the live ones; those that take too long, or longer than until `hurry`, are ended.
-async fn drain(runner: &Runner, health: &HealthReporter, hurry: impl Future<Output = ()>) {
+async fn drain(
+    runner: &Runner,
+    health: &HealthReporter,
+    answered: impl Future<Output = ()>,
+    hurry: impl Future<Output = ()>,
+) {
     set_health(health, ServingStatus::NotServing).await;
     info!(live_runs = runner.live_runs(), "Shutting down: no more runs are taken, live ones go on");
     let why = tokio::select! {
-        () = runner.drained() => return,
+        () = async {
+            runner.drained().await;
+            // Of a run that has ended the answer may still be on its way.
+            let _ = timeout(ANSWER_TIMEOUT, answered).await;
+        } => return,
         () = sleep(runner.parts().limits.drain_timeout) => "drain_timeout is over",
         () = hurry => "told again to shut down",
     };

@@ -2,7 +2,15 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::{config::Config, credential::Source, headers::SecretValue, server, telemetry::LogFormat};
+use url::Url;
+
+use crate::{
+    config::Config,
+    credential::Source,
+    headers::SecretValue,
+    server,
+    telemetry::{LogFormat, otlp::Protocol},
+};
 
 /// What a process can't change while it lives. It holds a secret.
 pub(super) struct Fixed {
@@ -17,6 +25,10 @@ pub(super) struct Fixed {
     pub(super) max_request_bytes: usize,
     format: LogFormat,
     spans: bool,
+    sampling: f64,
+    resource: Vec<(String, String)>,
+    /// Where telemetry goes; its headers, which are sources, aside.
+    otlp: Option<(Url, Protocol, Duration, bool, bool)>,
 }
 
 impl Fixed {
@@ -30,6 +42,13 @@ impl Fixed {
             max_request_bytes: config.limits.max_request_bytes,
             format: config.telemetry.format,
             spans: config.telemetry.spans,
+            sampling: config.telemetry.sampling,
+            resource: config.telemetry.resource.clone().into_iter().collect(),
+            otlp: config
+                .telemetry
+                .otlp
+                .as_ref()
+                .map(|otlp| (otlp.endpoint.clone(), otlp.protocol, otlp.timeout, otlp.traces, otlp.metrics)),
         }
     }
 
@@ -44,6 +63,9 @@ impl Fixed {
             max_request_bytes,
             format,
             spans,
+            sampling,
+            resource,
+            otlp,
         } = self;
         let bytes = |key: &Option<SecretValue>| key.as_ref().map(|key| key.as_bytes().to_vec());
         let keys = [
@@ -55,6 +77,9 @@ impl Fixed {
             ("limits.max_request_bytes", *max_request_bytes == other.max_request_bytes),
             ("telemetry.logs.format", *format == other.format),
             ("telemetry.spans", *spans == other.spans),
+            ("telemetry.sampling", sampling.to_bits() == other.sampling.to_bits()),
+            ("telemetry.resource", *resource == other.resource),
+            ("telemetry.otlp", *otlp == other.otlp),
         ];
         keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
     }

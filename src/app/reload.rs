@@ -84,6 +84,9 @@ pub(super) async fn reload(reloading: Reloading, mut in_force: InForce) {
             continue;
         }
         let Some(made) = in_force.make(&loader, trigger).await else { continue };
+        if in_force.runner.is_closed() {
+            continue;
+        }
         let taken = match made {
             Ok(made) => in_force.take(made, filter.as_ref()).await,
             Err(refusal) => Err(refusal),
@@ -130,11 +133,13 @@ impl InForce {
         (self.revisions, self.filter) = (revisions, filter);
         let (agents, models) = (parts.agents.len(), parts.models.len());
         let mcp_servers = parts.servers.iter().count();
+        let max_runs = parts.limits.max_concurrent_runs;
         let before = self.runner.replace(parts.clone());
         // Thousands of clients may have to be closed, for which runs are not to wait. It can't fail.
         let _ = spawn_blocking(move || parts.servers.take_over(&before.servers)).await;
         self.reloads.succeeded();
         self.runner.metrics().config_reloaded(true);
+        self.runner.metrics().limited_to(max_runs);
         info!(agents, models, mcp_servers, "The configuration was reloaded");
         if !differing.is_empty() {
             let keys = differing.join(", ");

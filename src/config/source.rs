@@ -114,11 +114,15 @@ impl Written<'_> {
         match self {
             Self::Text(at, text) => fixed(&at, prefix, &text),
             Self::File(at, path) => {
-                let source = FileSource::open(path.clone(), prefix.to_owned()).map_err(|error| match error {
-                    FileError::Refused(refusal) => {
-                        at.problem(format!("{path:?}: in the file, {}", text(refusal)))
+                let source = FileSource::open(path.clone(), prefix.to_owned()).map_err(|error| {
+                    // A good one is read again by itself; this one may be good at the next reload.
+                    at.context.note_read(&path);
+                    match error {
+                        FileError::Refused(refusal) => {
+                            at.problem(format!("{path:?}: in the file, {}", text(refusal)));
+                        }
+                        error => at.problem(format!("{path:?}: {error}")),
                     }
-                    error => at.problem(format!("{path:?}: {error}")),
                 });
                 source.ok().map(Source::File)
             }

@@ -18,6 +18,9 @@ pub fn identity(fields: &Fields<'_>) -> Option<Identity> {
     let opened = Identity::open(certificate.clone(), key.clone());
     opened
         .map_err(|error| {
+            // Good ones are read again by themselves; these may be good at the next reload.
+            certificate_at.context.note_read(&certificate);
+            key_at.context.note_read(&key);
             let of_certificate = |error| certificate_at.problem(format!("{certificate:?}: {error}"));
             let of_key = |error: String| key_at.problem(format!("{key:?}: {error}"));
             match error {
@@ -36,7 +39,11 @@ pub fn identity(fields: &Fields<'_>) -> Option<Identity> {
 /// Roots.
 pub fn roots(at: &At<'_>) -> Option<Roots> {
     let (at, path) = file(at)?;
-    Roots::open(path.clone()).map_err(|error| at.problem(format!("{path:?}: {error}"))).ok()
+    let opened = Roots::open(path.clone()).map_err(|error| {
+        at.context.note_read(&path);
+        at.problem(format!("{path:?}: {error}"));
+    });
+    opened.ok()
 }
 
 /// A file's path, and where it is said.

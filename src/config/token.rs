@@ -132,7 +132,11 @@ fn private_key(at: &At<'_>, algorithm: Option<Algorithm>) -> Option<KeySource> {
         }
         Written::File(at, path) => {
             let file = FileSource::open_as(path.clone(), parse);
-            file.map(KeySource::File).map_err(|error| at.problem(format!("{path:?}: {error}"))).ok()
+            let file = file.map_err(|error| {
+                at.context.note_read(&path);
+                at.problem(format!("{path:?}: {error}"));
+            });
+            file.map(KeySource::File).ok()
         }
     }
 }

@@ -89,10 +89,14 @@ impl Pool {
         };
         let over: Vec<Identity> =
             entries.iter().filter(|(id, entry)| is_over(id, entry)).map(|(id, _)| *id).collect();
-        closed.extend(over.iter().filter_map(|identity| entries.pop(identity)));
+        for entry in over.iter().filter_map(|identity| entries.pop(identity)) {
+            entry.note_evicted("reload");
+            closed.push(entry);
+        }
         while entries.len() > most(bounds).get()
             && let Some((_, entry)) = entries.pop_lru()
         {
+            entry.note_evicted("capacity");
             closed.push(entry);
         }
         entries.resize(most(bounds));

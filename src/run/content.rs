@@ -27,11 +27,14 @@ impl<'a> Content<'a> {
             return None;
         }
         let servers = request.headers.by_server().values();
-        let model = request.model_headers.of(&request.model);
-        let of_model = Scrubber::new(model.headers().iter().map(|header| header.value.as_bytes()));
+        // Those too that were replaced: what the run has said before stands on later spans again.
+        let sent = request.model_headers.sent().into_iter().map(|(_, set)| set);
+        let of_model = sent.chain([request.model_headers.of(&request.model)]);
+        let of_model =
+            of_model.map(|set| Scrubber::new(set.headers().iter().map(|header| header.value.as_bytes())));
         let registered = context.model.endpoint().map(Endpoint::scrubber);
         let of_servers = servers.map(|headers| headers.planned_scrubber());
-        let planned = of_servers.chain([of_model]).chain(registered);
+        let planned = of_servers.chain(of_model).chain(registered);
         let sent = request.headers.by_server().values().next();
         Some(Self { planned: planned.collect(), sent: sent.map(|headers| &**headers) })
     }

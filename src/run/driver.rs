@@ -20,7 +20,7 @@ use super::{
     handle::Sink,
     inputs::{Inputs, pending},
     machine::{Beginning, Conclusion, Machine, Next, Step},
-    record::{self, Times},
+    record::{self, Stage, Times},
     stop::Stop,
     tools::{Naming, ToolTable},
     unlisted,
@@ -95,7 +95,7 @@ pub(super) async fn drive(mut context: Box<Context>) -> Result<Report, Error> {
     let until = farewell_until(&result, context.request.report_by);
     // What was under way is dropped by now. The servers are told, and sessions deleted, before anybody hears of it.
     future::join_all(work.connections.drain().map(|(_, connection)| connection.close(until))).await;
-    let times = Times { whole: began.elapsed(), ..work.times };
+    let times = work.times.ended(began.elapsed());
     let unavailable: Vec<_> = work.unavailable.iter().map(|error| error.mcp_server.clone()).collect();
     let result = work.conclude(&context, result);
     record::end(&context, &result, times, &unavailable);
@@ -159,10 +159,9 @@ impl Work {
             };
             context.sink.emit(0, started).await?;
         }
-        let began = Instant::now();
-        let opened = self.open(context).await;
-        self.times.opening = began.elapsed();
-        opened?;
+        self.times.begin(Stage::Opening);
+        self.open(context).await?;
+        self.times.end_stage();
         let mut next = self.machine.step(Step::Opened);
         loop {
             self.tell_refused(context).await?;
@@ -221,18 +220,21 @@ impl Work {
         if let Some(content) = &content {
             content.asked(&span, &context.request.instructions, self.machine.messages());
         }
+        self.times.begin(Stage::Asking);
         let asked = context.meter.model_request(context.model.provider(), context.model.model());
         let answer = match self.answer(context, turn, &span, &asked).await {
             Ok(answer) => answer,
             Err(failure) => {
-                self.times.models += asked.failed(failure.reason());
+                // Where it is not the model that failed, its request was broken off.
                 if let Failure::Model { error, .. } = &failure {
+                    asked.failed(failure.reason());
                     record::model_failed(span, failure.reason(), error);
                 }
                 return Err(failure);
             }
         };
-        self.times.models += asked.answered(record::tokens(&answer.usage));
+        asked.answered(record::tokens(&answer.usage));
+        self.times.end_stage();
         self.spent.add(answer.usage);
         let (usage, finish_reason) = (self.spent.so_far(), record::finish_reason(&answer));
         trace::chat_answered(&span, finish_reason, &usage);
@@ -279,7 +281,7 @@ impl Work {
         let mut silent = true;
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(failure)?;
-            if std::mem::take(&mut silent) {
+            if !matches!(piece, Piece::Done(_)) && std::mem::take(&mut silent) {
                 asked.first_chunk();
             }
             match piece {
@@ -295,6 +297,8 @@ impl Work {
     async fn tell_refused(&mut self, context: &Context) -> Result<(), Failure> {
         let turn = self.machine.turn();
         for (record, why) in self.machine.take_refused() {
+            let tool = record.call.tool.as_ref().filter(|tool| !tool.is_callers());
+            context.meter.refused_call(tool.map(|tool| (tool.mcp_server.as_str(), tool.tool.as_str())));
             if !context.sink.is_stream() {
                 continue;
             }

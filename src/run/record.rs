@@ -1,7 +1,10 @@
 //! What is logged of a run, one line at its end, with all that is needed to find the rest, and what its spans say of how it
 //! went.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use tracing::{error, info, warn};
 
@@ -24,6 +27,38 @@ pub(super) struct Times {
     pub(super) opening: Duration,
     /// Waiting for models' answers.
     pub(super) models: Duration,
+    /// What is under way, since when.
+    under_way: Option<(Stage, Instant)>,
+}
+
+/// What a run's time goes to.
+#[derive(Clone, Copy)]
+pub(super) enum Stage {
+    /// Its servers are opened.
+    Opening,
+    /// Its model is asked.
+    Asking,
+}
+
+impl Times {
+    pub(super) fn begin(&mut self, stage: Stage) {
+        self.under_way = Some((stage, Instant::now()));
+    }
+
+    /// Counts what was under way.
+    pub(super) fn end_stage(&mut self) {
+        match self.under_way.take() {
+            Some((Stage::Opening, since)) => self.opening += since.elapsed(),
+            Some((Stage::Asking, since)) => self.models += since.elapsed(),
+            None => {}
+        }
+    }
+
+    /// Those of a run that has ended, which may have broken off what was under way.
+    pub(super) fn ended(mut self, whole: Duration) -> Self {
+        self.end_stage();
+        Self { whole, ..self }
+    }
 }
 
 /// How many of a run's calls ended in which way.

@@ -59,12 +59,15 @@ const MAX_BROKEN_CALLS: usize = 1024;
 pub(super) struct Connections<S> {
     service: S,
     http2: Builder<TokioExecutor>,
+    /// How many calls the next connection may have under way.
+    max_calls: Box<dyn Fn() -> u32 + Send + Sync>,
     max_age: Duration,
     /// Goes off when all that are there are to go when they can.
     leaving: CancellationToken,
     /// Goes off when the process waits no more.
     closing: CancellationToken,
     open: TaskTracker,
+    runs: Arc<Runs>,
 }
 
 /// A connection that counts the first bytes it is sent.
@@ -91,12 +94,15 @@ where
     F: Future<Output = Result<Response<Body>, Infallible>> + Send + Unpin + 'static,
 {
     /// Connections to a service. One may have `max_calls` under way, and is told to go at about `max_age`.
-    pub(super) fn new(service: S, max_calls: u32, max_age: Duration) -> Self {
+    pub(super) fn new(
+        service: S,
+        max_calls: impl Fn() -> u32 + Send + Sync + 'static,
+        max_age: Duration,
+    ) -> Self {
         let mut http2 = Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
             .auto_date_header(false)
-            .max_concurrent_streams(max_calls)
             .max_header_list_size(MAX_HEADER_LIST_BYTES)
             .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
             .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
@@ -104,7 +110,8 @@ where
             .keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         let (leaving, closing) = (CancellationToken::new(), CancellationToken::new());
-        Self { service, http2, max_age, leaving, closing, open: TaskTracker::new() }
+        let (open, runs) = (TaskTracker::new(), Arc::default());
+        Self { service, http2, max_calls: Box::new(max_calls), max_age, leaving, closing, open, runs }
     }
 
     /// Serves what comes in, until it is [closed](Self::close).
@@ -125,6 +132,11 @@ where
         self.leaving.cancel();
     }
 
+    /// Waits until the answers of all runs have gone out.
+    pub(super) async fn answered(&self) {
+        self.runs.none_is_live().await;
+    }
+
     /// Takes no more connections, tells all of them to go, and waits until they have.
     pub(super) async fn close(&self) {
         self.closing.cancel();
@@ -139,10 +151,11 @@ where
         let is_late = self.leaving.is_cancelled();
         let age = if is_late { HANDSHAKE_TIMEOUT } else { jittered(self.max_age) };
         let (leaving, closing) = (self.leaving.clone(), self.closing.clone());
-        let (bytes, runs) = (Arc::new(AtomicUsize::new(0)), Arc::new(Runs::default()));
+        let (bytes, runs) = (Arc::new(AtomicUsize::new(0)), self.runs.of_connection());
         let io = TokioIo::new(Heard { io, bytes: bytes.clone() });
         let service = TowerToHyperService::new(Counted::new(self.service.clone(), runs.clone()));
-        let connection = self.http2.serve_connection(io, service);
+        let mut http2 = self.http2.clone();
+        let connection = http2.max_concurrent_streams((self.max_calls)()).serve_connection(io, service);
         async move {
             let mut connection = pin!(connection);
             let mut stage = Stage::New;
@@ -164,7 +177,10 @@ where
                         }
                         Stage::Due | Stage::Told => Stage::Told,
                     },
-                    () = leaving.cancelled(), if !is_late && stage < Stage::Due => Stage::Due,
+                    () = leaving.cancelled(), if !is_late && stage < Stage::Due => {
+                        alarm.as_mut().reset(opened + 2 * age);
+                        Stage::Due
+                    }
                     () = runs.none_is_live(), if stage == Stage::Due => Stage::Told,
                     () = closing.cancelled(), if stage != Stage::Told => Stage::Told,
                 };
@@ -254,6 +270,7 @@ mod tests {
 
     trait Told: Send + Sync {
         fn leave(&self);
+        fn answered(&self) -> future::BoxFuture<'_, ()>;
         fn close(&self) -> future::BoxFuture<'_, ()>;
     }
 
@@ -265,6 +282,10 @@ mod tests {
     {
         fn leave(&self) {
             Connections::leave(self);
+        }
+
+        fn answered(&self) -> future::BoxFuture<'_, ()> {
+            Connections::answered(self).boxed()
         }
 
         fn close(&self) -> future::BoxFuture<'_, ()> {
@@ -289,7 +310,7 @@ mod tests {
                     Ok(Response::new(Body::empty()))
                 })
             });
-            let connections = Arc::new(Connections::new(service, 100, AGE));
+            let connections = Arc::new(Connections::new(service, || 100, AGE));
             let serving = connections.clone();
             let incoming = stream::poll_fn(move |cx| incoming.poll_recv(cx)).map(Ok::<_, Infallible>);
             tokio::spawn(async move { serving.serve(incoming).await });
@@ -378,6 +399,42 @@ mod tests {
         assert_eq!(run.await.unwrap().unwrap().status(), 200);
         busy.ended.await.unwrap().unwrap();
         assert_eq!(began.elapsed(), AGE.mul_f64(1.2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answers_of_all_connections_are_waited_for() {
+        let listener = Listener::start();
+        listener.connections.answered().await;
+        let (mut one, mut two) = (listener.client().await, listener.client().await);
+        let runs = [one.run(), two.run()];
+        sleep_until(Instant::now() + HANDSHAKE_TIMEOUT).await;
+        let mut answered = listener.connections.answered();
+        assert!((&mut answered).now_or_never().is_none());
+        listener.answer.send_replace(true);
+        answered.await;
+        for run in runs {
+            assert_eq!(run.await.unwrap().unwrap().status(), 200);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_leaves_a_connection_to_its_runs_however_old_it_is() {
+        for age in [Duration::ZERO, AGE.mul_f64(0.85)] {
+            let listener = Listener::start();
+            let (began, mut busy) = (Instant::now(), listener.client().await);
+            let run = busy.run();
+            sleep_until(began + age + Duration::from_secs(1)).await;
+            listener.connections.leave();
+            // Past what a new one may take to begin, and past the age at which it would be told.
+            sleep_until(Instant::now() + AGE.mul_f64(0.5)).await;
+            let control = busy.call("runwright.v1.AgentService/CancelRun");
+            sleep_until(Instant::now() + Duration::from_secs(1)).await;
+            listener.answer.send_replace(true);
+            for call in [run, control] {
+                assert_eq!(call.await.unwrap().unwrap().status(), 200, "{age:?}");
+            }
+            busy.ended.await.unwrap().unwrap();
+        }
     }
 
     #[tokio::test(start_paused = true)]

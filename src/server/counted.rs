@@ -23,11 +23,17 @@ use super::arriving::Arriving;
 /// How the paths of the calls begin that are runs, or control one.
 const COUNTED: &str = "/runwright.v1.AgentService/";
 
-/// The runs of one connection that are live, and calls that control them.
+/// How the paths of the calls begin whose request is one message.
+const UNARY: &str = "/runwright.v1.";
+
+/// The runs of one connection that are live, and calls that control them; or those of all. One is live until its answer has
+/// gone out.
 #[derive(Default)]
 pub(super) struct Runs {
     live: AtomicUsize,
     none: Notify,
+    /// Where those of one connection are counted, too.
+    all: Option<Arc<Runs>>,
 }
 
 /// The services as one connection's calls meet them.
@@ -53,6 +59,11 @@ struct Answer {
 }
 
 impl Runs {
+    /// Those of one connection, which are among all of these.
+    pub(super) fn of_connection(self: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Self { all: Some(self.clone()), ..Self::default() })
+    }
+
     /// Waits until no run is live.
     pub(super) async fn none_is_live(&self) {
         while self.live.load(Ordering::Relaxed) > 0 {
@@ -61,15 +72,19 @@ impl Runs {
     }
 
     fn enter(self: &Arc<Self>) -> Live {
-        self.live.fetch_add(1, Ordering::Relaxed);
+        for runs in [Some(self), self.all.as_ref()].into_iter().flatten() {
+            runs.live.fetch_add(1, Ordering::Relaxed);
+        }
         Live(self.clone())
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if self.0.live.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.none.notify_one();
+        for runs in [Some(&self.0), self.0.all.as_ref()].into_iter().flatten() {
+            if runs.live.fetch_sub(1, Ordering::Relaxed) == 1 {
+                runs.none.notify_one();
+            }
         }
     }
 }
@@ -95,7 +110,10 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let live = request.uri().path().starts_with(COUNTED).then(|| self.runs.enter());
-        let request = request.map(|body| Body::new(Arriving::new(body)));
+        // Reflection asks in a stream, which stays open for as long as somebody may ask.
+        let is_unary = request.uri().path().starts_with(UNARY);
+        let request =
+            request.map(|body| if is_unary { Body::new(Arriving::new(body)) } else { Body::new(body) });
         Answering { answer: self.service.call(request), live }
     }
 }

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use thiserror::Error;
 use tokio::{runtime::Handle, time::timeout};
@@ -45,6 +46,12 @@ impl Sender {
 #[async_trait]
 impl HttpClient for Sender {
     async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        // The library adds those of its environment variables, which nobody has checked.
+        let ours = [CONTENT_TYPE, CONTENT_ENCODING].map(|name| (request.headers_mut().remove(&name), name));
+        request.headers_mut().clear();
+        for (value, name) in ours {
+            request.headers_mut().extend(value.map(|value| (name, value)));
+        }
         for header in self.headers.current().headers() {
             request.headers_mut().insert(header.name.clone(), header.value.as_header().clone());
         }

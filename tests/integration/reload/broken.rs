@@ -1,5 +1,7 @@
 //! A configuration that is broken changes nothing, and it is told: in the log, at `/readyz`, and to whoever counts.
 
+use std::fs;
+
 use runwright::app::Trigger;
 
 use crate::support::{
@@ -82,6 +84,23 @@ async fn what_is_broken_in_the_same_way_is_told_once_unless_somebody_asks() {
 }
 
 #[tokio::test]
+async fn a_file_that_comes_later_mends_what_named_it() {
+    let yaml = whoami_config("http://127.0.0.1:9/mcp");
+    let reloading = Reloading::start(&yaml).await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    let named = format!("crm: {{ headers: {{ X-Key: {{ file: {key:?} }} }}, url");
+    reloading.write(&yaml.replace("crm: { url", &named));
+    reloading.trigger(Trigger::Look);
+    reloading.trigger(Trigger::Look);
+    soon("a failed reload", reloading.service.reloads.reach(|standing| standing.failed == 1)).await;
+    fs::write(&key, "a-registered-key").unwrap();
+    reloading.trigger(Trigger::Look);
+    reloading.trigger(Trigger::Look);
+    soon("a reload", reloading.service.reloads.reach(|standing| standing.succeeded == 1)).await;
+}
+
+#[tokio::test]
 async fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     let (logs, _guard) = logs::catch();
     let section = "\nserver: { listen: 127.0.0.1:0, admin_listen: 127.0.0.1:0";
@@ -90,12 +109,13 @@ async fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
     let changed = yaml(", digest_key: 0123456789abcdef, drain_timeout: 1m }")
         .replace("{ listen: 127.0.0.1:0,", "{ listen: 127.0.0.1:1,")
         .replace("a: { model", "b: { model");
-    let more = "telemetry: { spans: false, logs: { format: pretty } }\nlimits: { max_request_bytes: 1MiB }\n";
+    let more = "telemetry: { spans: false, logs: { format: pretty }, sampling: 0.5, resource: { team: blue }, \
+                otlp: { endpoint: 'http://127.0.0.1:9' } }\nlimits: { max_request_bytes: 1MiB }\n";
     reloading.reload(&format!("{changed}{more}")).await;
     let text = logs.text();
     let told = text.lines().find(|line| line.contains("only after a restart")).unwrap();
-    let keys =
-        "server.listen, server.digest_key, limits.max_request_bytes, telemetry.logs.format, telemetry.spans";
+    let keys = "server.listen, server.digest_key, limits.max_request_bytes, telemetry.logs.format, telemetry.spans, \
+                telemetry.sampling, telemetry.resource, telemetry.otlp";
     assert!(told.contains(&format!("\"{keys}\"")), "{told}");
     assert!(!text.contains("0123456789abcdef"));
     let parts = reloading.service.runner.parts();
