@@ -9,7 +9,11 @@
 //! stands between, which would be woken for each request, each answer and each part of its body. One of HTTP/2 has a task,
 //! and all requests share it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT, uri::InvalidUri};
@@ -67,7 +71,8 @@ pub struct Profile {
 /// The clients, one for each profile.
 #[derive(Default)]
 pub struct Egress {
-    clients: Mutex<HashMap<Profile, Client>>,
+    /// Those that somebody has: a reload may have left no use for some.
+    clients: Mutex<HashMap<Profile, Weak<Origins>>>,
 }
 
 /// Sends requests over connections that it keeps for the next ones.
@@ -81,13 +86,14 @@ impl Egress {
     /// The TLS backend can't be set up.
     pub fn client(&self, profile: Profile) -> Result<Client, Error> {
         let mut clients = self.clients.lock();
-        if let Some(client) = clients.get(&profile) {
-            return Ok(client.clone());
+        clients.retain(|_, origins| origins.strong_count() > 0);
+        if let Some(origins) = clients.get(&profile).and_then(Weak::upgrade) {
+            return Ok(Client(origins));
         }
         let connector = Connector::new(profile.route.clone())?;
-        let client = Client(Arc::new(Origins::new(connector, profile.connect_timeout)));
-        clients.insert(profile, client.clone());
-        Ok(client)
+        let origins = Arc::new(Origins::new(connector, profile.connect_timeout));
+        clients.insert(profile, Arc::downgrade(&origins));
+        Ok(Client(origins))
     }
 }
 

@@ -27,6 +27,9 @@ use super::{
 
 /// Node.js and uvicorn close idle connections after 5 s; a request must not meet that.
 const POOL_IDLE: Duration = Duration::from_secs(4);
+/// How old a connection may be that takes a request. By then a certificate of ours that was withdrawn, and an address that its
+/// name no longer has, are out of use.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// The origins of one client, by scheme and authority.
 pub(super) struct Origins {

@@ -18,9 +18,12 @@ use hyper::{
     client::conn::http1::{self, Connection, SendRequest},
     rt::{Read, Write},
 };
-use tokio::task::unconstrained;
+use tokio::{task::unconstrained, time::Instant};
 
-use super::{SendError, origin::Idle};
+use super::{
+    SendError,
+    origin::{Idle, MAX_AGE},
+};
 
 /// A connection between or in requests.
 pub(super) struct Own<I: Read + Write + Unpin>(Box<Halves<I>>);
@@ -29,6 +32,7 @@ struct Halves<I: Read + Write + Unpin> {
     requests: SendRequest<Full<Bytes>>,
     /// `None`: it has ended.
     work: Option<Connection<I, Full<Bytes>>>,
+    began: Instant,
 }
 
 /// Why a request was not answered.
@@ -52,12 +56,15 @@ impl<I: Read + Write + Unpin> Own<I> {
     pub(super) async fn begin(io: I) -> Result<Self, SendError> {
         let halves = http1::handshake(io).await.map_err(|_| SendError::Connect)?;
         let (requests, work) = halves;
-        Ok(Self(Box::new(Halves { requests, work: Some(work) })))
+        Ok(Self(Box::new(Halves { requests, work: Some(work), began: Instant::now() })))
     }
 
     /// Whether it takes a request now. The other side may have closed it since it was last looked at: so it is looked at,
     /// also by a task that has had its share of tokio's time, to which sockets say that nothing has come.
     pub(super) fn is_ready(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.0.began.elapsed() >= MAX_AGE {
+            return false;
+        }
         let mut looked = pin!(unconstrained(poll_fn(|cx| Poll::Ready(self.work(cx).is_pending()))));
         let is_open = matches!(looked.as_mut().poll(cx), Poll::Ready(true));
         is_open && self.0.requests.is_ready()
@@ -69,7 +76,7 @@ impl<I: Read + Write + Unpin> Own<I> {
         request: Request<Full<Bytes>>,
     ) -> Result<(Self, Response<Incoming>), Unanswered> {
         // They stay in their box: to move them would take longer than much of what they do.
-        let Halves { requests, work } = &mut *self.0;
+        let Halves { requests, work, .. } = &mut *self.0;
         let answered = {
             let mut answer = pin!(requests.try_send_request(request));
             poll_fn(|cx| {
@@ -161,6 +168,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         task::coop,
+        time::advance,
     };
 
     use super::*;
@@ -208,6 +216,14 @@ mod tests {
     async fn what_comes_unasked_ends_a_connection() {
         let (mut own, mut theirs) = used().await;
         theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong").await.unwrap();
+        assert!(!poll_fn(|cx| Poll::Ready(own.is_ready(cx))).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_too_old_takes_no_request() {
+        let (mut own, _theirs) = used().await;
+        assert!(poll_fn(|cx| Poll::Ready(own.is_ready(cx))).await);
+        advance(MAX_AGE).await;
         assert!(!poll_fn(|cx| Poll::Ready(own.is_ready(cx))).await);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,28 +14,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Failure, Mode, Parts, RunRequest, Standing, audit,
-    authorization::{Repeats, Waits},
+    authorization::Waits,
     begun::Begun,
     calls::{Calling, Ended},
-    content::Content,
     handle::Sink,
     inputs::{Inputs, pending},
     machine::{Beginning, Conclusion, Machine, Next, Step},
     record::{self, Stage, Times},
     stop::Stop,
-    tools::{Naming, ToolTable},
-    unlisted,
+    tools::ToolTable,
 };
 use crate::{
-    agent::{AgentServer, OnToolError},
-    event::{FinishReason, MAX_DELTA_BYTES, Progress, Report, What},
+    agent::OnToolError,
+    event::{FinishReason, Progress, Report, What},
     id::{ControlToken, RunId},
-    mcp::{self, CallOutcome, Connection, Problem, ToolList},
-    message::{AssistantPart, ToolCall, ToolCallRecord},
-    metrics::{self, ModelRequest},
-    model::{self, Answer, AnswerPart, Endpoint, Model, Outage, Piece, Request, Spent},
-    trace::{self, Span},
+    mcp::{self, CallOutcome, Connection},
+    message::{ToolCall, ToolCallRecord},
+    metrics,
+    model::{Model, Spent},
+    trace,
 };
+
+mod asking;
+mod opening;
 
 /// What a run has to work with.
 pub(super) struct Context {
@@ -84,7 +86,12 @@ pub(super) async fn drive(mut context: Box<Context>) -> Result<Report, Error> {
     let began = Instant::now();
     let mut work = Work::new(&mut context);
     let result = {
-        let mut performed = pin!(work.perform(&context));
+        // A run that panics has a record of its end, too, and its servers are told.
+        let performed = AssertUnwindSafe(work.perform(&context)).catch_unwind();
+        let request_id = &context.request.correlation.request_id;
+        let mut performed = pin!(
+            performed.map(|ended| ended.unwrap_or_else(|_| Err(Failure::incident("a panic", request_id))))
+        );
         tokio::select! {
             biased;
             cause = context.stop.stopped() => Err(cause),
@@ -144,7 +151,7 @@ impl Work {
             machine: Machine::new(beginning),
             tools: ToolTable::default(),
             spent: Spent::default(),
-            connections: connect(context),
+            connections: opening::connect(context),
             unavailable: Vec::new(),
             times: Times::default(),
         }
@@ -179,118 +186,6 @@ impl Work {
                 Next::Invalid(misfits) => return Err(Failure::OutputInvalid { misfits }),
             }
         }
-    }
-
-    /// Opens the agent's servers, all at once, and lists their tools.
-    async fn open(&mut self, context: &Context) -> Result<(), Failure> {
-        let agent = &context.request.agent;
-        let naming = Naming::of(agent, !context.request.client_tools.is_empty());
-        let listings = agent.mcp_servers.iter().filter_map(|server| {
-            let connection = self.connections.get(&server.name)?;
-            Some(async move { Ok((server, list(context, server, connection).await?)) })
-        });
-        for (server, listed) in future::try_join_all(listings).await? {
-            match listed {
-                Ok(list) => {
-                    unlisted::tell(agent, server, &list);
-                    self.tools.add(server, &list, naming, context.request.allowed_tools.as_ref());
-                }
-                Err(error) => {
-                    let (mcp_server, reason) = (server.name.clone(), error.problem.to_string());
-                    self.unavailable.push(error);
-                    context.sink.emit(0, || What::McpServerUnavailable { mcp_server, reason }).await?;
-                }
-            }
-        }
-        self.tools.add_clients(&context.request.client_tools);
-        context.request.tool_choice.check(&self.tools, &self.unavailable)
-    }
-
-    /// Whether the model has asked for nothing yet: a run that goes on with open calls had its first turn before.
-    fn is_first_turn(&self) -> bool {
-        self.machine.turn() == 1 && self.machine.calls().is_empty()
-    }
-
-    /// Asks the model for the next turn.
-    async fn ask(&mut self, context: &Context) -> Result<Next, Failure> {
-        let turn = self.machine.turn();
-        context.sink.emit(turn, || What::TurnStarted).await?;
-        let span = trace::chat(&chat(context, turn), &context.request.correlation);
-        let content = Content::of(context, &span);
-        if let Some(content) = &content {
-            content.asked(&span, &context.request.instructions, self.machine.messages());
-        }
-        self.times.begin(Stage::Asking);
-        let asked = context.meter.model_request(context.model.provider(), context.model.model());
-        let answer = match self.answer(context, turn, &span, &asked).await {
-            Ok(answer) => answer,
-            Err(failure) => {
-                // Where it is not the model that failed, its request was broken off.
-                if let Failure::Model { error, .. } = &failure {
-                    asked.failed(failure.reason());
-                    record::model_failed(span, failure.reason(), error);
-                }
-                return Err(failure);
-            }
-        };
-        asked.answered(record::tokens(&answer.usage));
-        self.times.end_stage();
-        self.spent.add(answer.usage);
-        let (usage, finish_reason) = (self.spent.so_far(), record::finish_reason(&answer));
-        trace::chat_answered(&span, finish_reason, &usage);
-        context.sink.emit(turn, || What::TurnCompleted(usage)).await?;
-        let part = |part| match part {
-            AnswerPart::Text(text) => AssistantPart::Text(text),
-            AnswerPart::Call(asked) => AssistantPart::Call(self.tools.resolve(asked)),
-            AnswerPart::State(state) => AssistantPart::State(state),
-        };
-        let parts: Vec<_> = answer.parts.into_iter().map(part).collect();
-        if let Some(content) = &content {
-            content.answered(&span, &parts, finish_reason);
-        }
-        span.end();
-        Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage: self.spent.take() }))
-    }
-
-    async fn answer(
-        &self,
-        context: &Context,
-        turn: u32,
-        span: &Span,
-        asked: &ModelRequest,
-    ) -> Result<Answer, Failure> {
-        let outgoing = context.request.correlation.outgoing(span);
-        let request = Request {
-            instructions: &context.request.instructions,
-            messages: self.machine.messages(),
-            history: self.machine.history(),
-            turn,
-            tools: self.tools.specs(),
-            tool_choice: context.request.tool_choice.in_turn(self.is_first_turn(), &self.tools),
-            settings: &context.request.settings,
-            headers: &context.request.model_headers.send(&context.request.model),
-            outgoing: &outgoing,
-            deadline: context.request.deadline,
-            spent: &self.spent,
-        };
-        let failure = |error| Failure::Model { model: context.request.model.clone(), error };
-        if !context.sink.is_stream() {
-            return context.model.complete(request).await.map_err(failure);
-        }
-        let mut pieces = context.model.stream(request);
-        let mut silent = true;
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(failure)?;
-            if !matches!(piece, Piece::Done(_)) && std::mem::take(&mut silent) {
-                asked.first_chunk();
-            }
-            match piece {
-                Piece::Text(text) => tell(&context.sink, turn, text, What::TextDelta).await?,
-                Piece::Reasoning(text) => tell(&context.sink, turn, text, What::ReasoningDelta).await?,
-                Piece::Done(answer) => return Ok(answer),
-            }
-        }
-        Err(failure(model::Error::Unavailable(Outage::lasting("the answer was cut"))))
     }
 
     /// Tells the run's reader of the calls that the machine has answered without making them.
@@ -387,65 +282,4 @@ impl Work {
             }
         }
     }
-}
-
-/// What is asked in a turn, for its span.
-fn chat(context: &Context, turn: u32) -> trace::Chat<'_> {
-    let model = &*context.model;
-    trace::Chat {
-        model: model.model(),
-        provider: model.provider(),
-        server: model.endpoint().map(Endpoint::uri),
-        turn,
-        streamed: context.sink.is_stream(),
-        settings: &context.request.settings,
-    }
-}
-
-/// Connects to the agent's servers; nothing is sent yet.
-fn connect(context: &Context) -> HashMap<String, Box<Connection>> {
-    let request = &context.request;
-    let outgoing = request.correlation.outgoing(&request.correlation.span);
-    let connections = request.headers.by_server().iter().filter_map(|(name, headers)| {
-        let (correlation, outgoing) = (request.correlation.clone(), outgoing.clone());
-        let connection = context.runner.servers.connect(name, headers.clone(), correlation, outgoing)?;
-        Some((name.clone(), Box::new(connection)))
-    });
-    connections.collect()
-}
-
-/// A server's tools. An optional server that has none to give says why; but a refused credential is always a failure.
-async fn list(
-    context: &Context,
-    server: &AgentServer,
-    connection: &Connection,
-) -> Result<Result<Arc<ToolList>, mcp::Error>, Failure> {
-    let mut repeats = Repeats::default();
-    let listed = loop {
-        let listed = connection.tools().await;
-        if !repeats.again(context, connection, 0, listed.as_ref().err()).await? {
-            break listed;
-        }
-    };
-    match listed {
-        Ok(list) => Ok(Ok(list)),
-        Err(error) if !server.required && !matches!(error.problem, Problem::Unauthorized(..)) => {
-            Ok(Err(error))
-        }
-        Err(error) => Err(Failure::Mcp(Box::new(error))),
-    }
-}
-
-/// Passes on a piece of what the model says, which a server that does not stream gives all at once.
-async fn tell(sink: &Sink, turn: u32, text: String, what: fn(String) -> What) -> Result<(), Failure> {
-    if text.len() <= MAX_DELTA_BYTES {
-        return sink.emit(turn, || what(text)).await;
-    }
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (part, after) = rest.split_at(rest.floor_char_boundary(MAX_DELTA_BYTES));
-        sink.emit(turn, || what(part.to_owned())).await?;
-        rest = after;
-    }
-    Ok(())
 }

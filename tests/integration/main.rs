@@ -47,6 +47,7 @@ mod network_faults;
 mod options;
 mod otlp;
 mod overload;
+mod panics;
 mod printing;
 mod proxy;
 mod readme;
