@@ -1,12 +1,14 @@
-# What the targets need beyond Rust, Node.js and Python they install into .tools, in the versions that are pinned here.
+# What the targets need beyond Rust, Go, Node.js and Python they install into .tools, in the versions that are pinned here.
 
 BUF_VERSION := 1.75.0
 MACHETE_VERSION := 0.9.2
 DENY_VERSION := 0.20.2
+GRPCURL_VERSION := 1.9.4
 
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+GRPCURL := .tools/grpcurl-$(GRPCURL_VERSION)/grpcurl
 
 NPM := npm --no-audit --no-fund --ignore-scripts
 # Unoptimised, for they build in half the time and work as well.
@@ -37,7 +39,9 @@ test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format
 	$(DENY) --locked check bans licenses sources
 	$(MAKE) demo
 
-e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM, and conformance
+e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed $(GRPCURL) ## Run the service against real MCP servers in TypeScript and Python, LiteLLM, grpcurl, and conformance
+	# docs/grpcurl.md calls it.
+	cargo build --locked --example demo
 	cargo test --locked --test e2e
 	$(MAKE) conformance
 
@@ -55,6 +59,9 @@ $(MACHETE):
 
 $(DENY):
 	$(CARGO_INSTALL) --root .tools/cargo-deny-$(DENY_VERSION) cargo-deny@$(DENY_VERSION)
+
+$(GRPCURL):
+	GOBIN=$(CURDIR)/$(@D) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v$(GRPCURL_VERSION)
 
 .tools/npm/installed: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
 	mkdir -p .tools/npm

@@ -1,6 +1,9 @@
 //! Compiles `proto/` without a `protoc`, and keeps the descriptor set, comments included, for reflection.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 /// Messages that hold secrets: their `Debug` is written by hand in `src/grpc/proto.rs` and shows no value.
 const WITHOUT_DEBUG: [&str; 5] = [
@@ -13,7 +16,8 @@ const WITHOUT_DEBUG: [&str; 5] = [
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let mut protos = protox::Compiler::new(["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut protos = protox::Compiler::new([for_readers(&out)?])?;
     protos.include_imports(true).include_source_info(true).open_files([
         "runwright/v1/agent_service.proto",
         "runwright/v1/catalog_service.proto",
@@ -27,7 +31,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .codec_path("crate::grpc::codec::SmallCodec")
         .compile_fds_with_config(protos.file_descriptor_set(), config)?;
 
-    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("runwright.v1.bin");
-    fs::write(descriptors, protos.encode_file_descriptor_set())?;
+    fs::write(out.join("runwright.v1.bin"), protos.encode_file_descriptor_set())?;
     Ok(())
+}
+
+/// Copies the contract, but for the comments that are for buf alone: people read the others in `grpcurl describe`.
+fn for_readers(out: &Path) -> Result<PathBuf, std::io::Error> {
+    let copies = out.join("proto");
+    let package = copies.join("runwright/v1");
+    fs::create_dir_all(&package)?;
+    for file in fs::read_dir("proto/runwright/v1")? {
+        let file = file?;
+        let text = fs::read_to_string(file.path())?;
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with("// buf:"));
+        fs::write(package.join(file.file_name()), lines.collect::<Vec<_>>().join("\n"))?;
+    }
+    Ok(copies)
 }

@@ -3,8 +3,8 @@
 //! An MCP server ([`shop`]) that answers by whose token it is shown, the service itself ([`service`]), and a backend that
 //! calls it ([`steps`], [`show`]), all in one process and on loopback. It fails if any answer is not the expected one.
 //!
-//! `SERVE=1` serves until Ctrl-C, for one's own grpcurl. With `OPENAI_API_KEY` (and `OPENAI_BASE_URL`, `OPENAI_MODEL`) a
-//! real model answers.
+//! `SERVE=1` serves until Ctrl-C, for one's own grpcurl; `LISTEN=127.0.0.1:0` takes another address than the configured one.
+//! With `OPENAI_API_KEY` (and `OPENAI_BASE_URL`, `OPENAI_MODEL`) a real model answers.
 
 use std::{env, error::Error, process::ExitCode};
 

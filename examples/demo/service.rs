@@ -22,6 +22,8 @@ use crate::Fallible;
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/config.yaml");
 const KEY: &str = "OPENAI_API_KEY";
+/// Where to serve others instead of the configured address.
+const LISTEN: &str = "LISTEN";
 const FREE_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// The running service.
@@ -37,14 +39,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the service with the shop at `shop`; on the configured port if it is to `serve` others, else on a free one.
+    /// Starts the service with the shop at `shop`; where the environment or else the configuration says if it is to `serve`
+    /// others, else on a free port.
     pub async fn start(shop: &Url, serve: bool) -> Fallible<Self> {
         let mut config = load()?;
         config.mcp_servers.get_mut("shop").ok_or("the configuration has no `shop`")?.url = shop.clone();
         config.server.admin_listen = FREE_PORT;
-        if !serve {
-            config.server.listen = FREE_PORT;
-        }
+        config.server.listen = if serve { listen(config.server.listen)? } else { FREE_PORT };
         let real_model = env::var_os(KEY).is_some().then(|| choose_real_model(&mut config)).transpose()?;
         let spans = config.telemetry.spans.then(SpanMaker::of_ids);
         let subscriber = telemetry::subscriber(&config.telemetry, io::stderr, spans)?;
@@ -84,6 +85,12 @@ fn load() -> Fallible<Config> {
         let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
         lines.join("\n").into()
     })
+}
+
+/// The address that the environment names, or else the configured one.
+fn listen(configured: SocketAddr) -> Fallible<SocketAddr> {
+    let Ok(address) = env::var(LISTEN) else { return Ok(configured) };
+    address.parse().map_err(|error| format!("{LISTEN}: {error}").into())
 }
 
 /// Has the agents ask the model that the environment names; tells which.

@@ -205,6 +205,7 @@ fn what_they_link_to_is_there() {
         "docs/headers.md",
         "docs/security.md",
         "docs/operations.md",
+        "docs/grpcurl.md",
         MODELS,
         RUNS,
         TELEMETRY,
