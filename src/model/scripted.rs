@@ -6,6 +6,7 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use serde_json::{Map, Value};
+use tokio::task::yield_now;
 
 use super::{Answer, AnswerPart, AskedCall, Error, Model, Piece, Request, Stop};
 use crate::message::{AssistantPart, Message, ToolRef, Usage, UserPart};
@@ -77,7 +78,13 @@ impl Model for Scripted {
         let words = text.split_inclusive(char::is_whitespace);
         let mut pieces: Vec<_> = words.map(|word| Ok(Piece::Text(word.to_owned()))).collect();
         pieces.push(Ok(Piece::Done(answer)));
-        stream::iter(pieces).boxed()
+        // One after the other, as a model would say them.
+        stream::iter(pieces)
+            .then(async |piece| {
+                yield_now().await;
+                piece
+            })
+            .boxed()
     }
 }
 

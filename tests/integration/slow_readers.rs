@@ -28,6 +28,7 @@ use runwright::{
     model::{Answer, Error, Model, Piece, Request},
     run::{Limits, Parts, Runner, Schemas},
 };
+use tokio::task::yield_now;
 use tonic::{Code, Status};
 
 use crate::support::{error::decode, run_with};
@@ -60,7 +61,12 @@ impl Model for Endless {
             said.fetch_add(1, Ordering::Relaxed);
             Ok(Piece::Text("word ".to_owned()))
         };
-        stream::repeat_with(say).boxed()
+        // One after the other: what comes together is told together.
+        let say = move || {
+            let word = say();
+            yield_now().map(|()| word)
+        };
+        stream::repeat_with(say).then(|word| word).boxed()
     }
 }
 
