@@ -1,5 +1,7 @@
 """Makes the stubs from ../../proto when the package is built or installed."""
 
+import os
+import sysconfig
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,5 +29,7 @@ class GenerateStubs(BuildHookInterface[Any]):
             f"--mypy_grpc_out={out}",
             *(str(file) for file in sorted(PROTO.rglob("*.proto"))),
         ]
+        # The plugins are beside the interpreter, and that need not be on the path.
+        os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
         if protoc.main(arguments) != 0:
             raise RuntimeError("protoc failed; its message stands above")
