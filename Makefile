@@ -15,9 +15,14 @@ CONFORMANCE := tests/conformance
 TYPESCRIPT := tests/e2e/servers/typescript
 PYTHON := tests/e2e/servers/python
 LITELLM := tests/e2e/servers/litellm
+PROTO := $(wildcard proto/runwright/v1/*.proto)
+PYTHON_CLIENT := examples/python
+TYPESCRIPT_CLIENT := examples/typescript
+CLIENTS := .tools/clients
+CLIENTS_BUILT := $(CLIENTS)/python/installed $(CLIENTS)/typescript/built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e conformance bench
+.PHONY: help demo test e2e clients conformance bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -37,9 +42,16 @@ test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format
 	$(DENY) --locked check bans licenses sources
 	$(MAKE) demo
 
-e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM, and conformance
+e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed clients ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM and its clients, and conformance
+	cargo build --locked --example demo
 	cargo test --locked --test e2e
 	$(MAKE) conformance
+
+clients: $(CLIENTS_BUILT) ## Check the clients in examples: format, lints, types and their own tests
+	cd $(PYTHON_CLIENT) && $(abspath $(CLIENTS)/python/bin)/ruff check --quiet && $(abspath $(CLIENTS)/python/bin)/ruff format --quiet --check
+	cd $(PYTHON_CLIENT) && $(abspath $(CLIENTS)/python/bin)/mypy && $(abspath $(CLIENTS)/python/bin)/pytest --quiet
+	npm --prefix $(TYPESCRIPT_CLIENT) run check
+	node --test --test-reporter=dot $(CLIENTS)/typescript/dist/client/retry.test.js
 
 conformance: .tools/conformance/installed ## Run MCP's official conformance suite against the service, and write docs/conformance.md
 	cargo test --locked --test conformance
@@ -76,4 +88,22 @@ $(DENY):
 .tools/python/installed .tools/litellm/installed:
 	python3 -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $<
+	touch $@
+
+$(CLIENTS)/python/installed: $(addprefix $(PYTHON_CLIENT)/,pyproject.toml requirements.lock generate.py) $(PROTO)
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement $(PYTHON_CLIENT)/requirements.lock
+	# It is used where it stands; the stubs are made as it is installed.
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable $(PYTHON_CLIENT)
+	touch $@
+
+$(CLIENTS)/typescript/installed: $(TYPESCRIPT_CLIENT)/package.json $(TYPESCRIPT_CLIENT)/package-lock.json
+	mkdir -p $(@D)
+	cp $^ $(@D)
+	$(NPM) ci --prefix $(@D)
+	ln -sfn ../../$(@D)/node_modules $(TYPESCRIPT_CLIENT)/node_modules
+	touch $@
+
+$(CLIENTS)/typescript/built: $(CLIENTS)/typescript/installed $(shell find $(TYPESCRIPT_CLIENT)/src -name '*.ts' -not -path '*/gen/*') $(TYPESCRIPT_CLIENT)/tsconfig.json $(TYPESCRIPT_CLIENT)/buf.gen.yaml $(PROTO)
+	npm --prefix $(TYPESCRIPT_CLIENT) run build -- --outDir $(abspath $(@D)/dist)
 	touch $@

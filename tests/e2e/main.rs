@@ -31,6 +31,7 @@ macro_rules! against {
 mod cancelling;
 mod catalogue;
 mod checking;
+mod clients;
 mod headers;
 mod keeping;
 mod litellm;
