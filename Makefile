@@ -19,13 +19,12 @@ PROTO := $(wildcard proto/runwright/v1/*.proto)
 PYTHON_CLIENT := examples/python
 TYPESCRIPT_CLIENT := examples/typescript
 CLIENTS := .tools/clients
-CLIENTS_BUILT := $(CLIENTS)/python/installed $(CLIENTS)/typescript/built
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e clients conformance bench
+.PHONY: help demo test e2e clients clients-python clients-typescript clients-go clients-java conformance bench
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
 
 demo: ## Show an MCP server, the service and what a backend would do; SERVE=1 leaves it serving
 	@cargo build --locked --example demo
@@ -42,16 +41,20 @@ test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format
 	$(DENY) --locked check bans licenses sources
 	$(MAKE) demo
 
-e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed clients ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM and its clients, and conformance
+e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed clients ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM and with the clients of four languages, and conformance
 	cargo build --locked --example demo
 	cargo test --locked --test e2e
 	$(MAKE) conformance
 
-clients: $(CLIENTS_BUILT) ## Check the clients in examples: format, lints, types and their own tests
-	cd $(PYTHON_CLIENT) && $(abspath $(CLIENTS)/python/bin)/ruff check --quiet && $(abspath $(CLIENTS)/python/bin)/ruff format --quiet --check
-	cd $(PYTHON_CLIENT) && $(abspath $(CLIENTS)/python/bin)/mypy && $(abspath $(CLIENTS)/python/bin)/pytest --quiet
+clients: clients-python clients-typescript clients-go clients-java ## Build and check the clients in examples
+
+clients-python: $(CLIENTS)/python/installed ## Build the Python client, and check its format, lints, types and tests
+	cd $(PYTHON_CLIENT) && $(CURDIR)/$(<D)/bin/ruff check --quiet && $(CURDIR)/$(<D)/bin/ruff format --quiet --check
+	cd $(PYTHON_CLIENT) && $(CURDIR)/$(<D)/bin/mypy && $(CURDIR)/$(<D)/bin/pytest --quiet
+
+clients-typescript: $(CLIENTS)/typescript/built ## Build the TypeScript client, and check its format, lints, types and tests
 	npm --prefix $(TYPESCRIPT_CLIENT) run check
-	node --test --test-reporter=dot $(CLIENTS)/typescript/dist/client/retry.test.js
+	node --test --test-reporter=dot $(<D)/dist/client/retry.test.js
 
 conformance: .tools/conformance/installed ## Run MCP's official conformance suite against the service, and write docs/conformance.md
 	cargo test --locked --test conformance

@@ -4,9 +4,8 @@ import grpc.aio
 from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
 _OPTIONS = [
-    # A ping after 30 s in which nothing came, while calls are open: the service takes any pace of
-    # pings, but proxies in front of it may not, and most take this one. It sends heartbeats itself,
-    # but only once a run has begun.
+    # A ping after 30 s in which nothing came, while calls are open. The service takes any pace of
+    # pings, but proxies in front of it may not, and most take this one.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 0),
@@ -23,7 +22,10 @@ def open_channel(target: str) -> grpc.aio.Channel:
 
     Share one channel among all callers of the process. gRPC for Python keeps one HTTP/2 connection
     per channel (`pick_first`), so that control calls reach the instance that holds a streamed run.
-    That is not so with `round_robin`, or over a second channel with other options.
+    That is not so with `round_robin`, or over a second channel with other options. It makes another
+    once the service has said that the first one ends (GOAWAY). The service waits with that for a
+    moment in which no run of the connection is live, until that is twice
+    `server.max_connection_age` old (an hour).
 
     The interceptors make a client span for each call and put its `traceparent` into the metadata.
     """

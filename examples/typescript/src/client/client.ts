@@ -53,7 +53,7 @@ export class Client {
     return withRetry(this.#retry, timeoutMs, signal, async (remainingMs) => {
       const request = { ...run, perRunMcpHeaders: await options.headers() };
       const call = { headers, timeoutMs: remainingMs, ...(signal && { signal }) };
-      return this.#agents.run(request, call);
+      return typed(this.#agents.run(request, call));
     });
   }
 
@@ -71,8 +71,9 @@ export class Client {
         : abort.signal;
       const call = { headers, timeoutMs: remainingMs, signal };
       const events = this.#agents.runStreamed(request, call)[Symbol.asyncIterator]();
-      const first = await events.next();
+      const first = await typed(events.next());
       if (first.done || first.value.event.case !== "runStarted") {
+        abort.abort();
         throw new Error("a stream begins with run_started");
       }
       const { controlToken } = first.value.event.value;

@@ -46,8 +46,9 @@ export async function withRetry<T>(
     try {
       // Whole milliseconds: `grpc-timeout` takes no fractions.
       return await attempt(Math.max(1, Math.ceil(deadline - performance.now())));
-    } catch (reason) {
-      const error = RunwrightError.from(reason);
+    } catch (error) {
+      // What gives headers may fail, too, and has its own word on that.
+      if (!(error instanceof RunwrightError)) throw error;
       const delay = retryDelayMs(policy, number, error);
       if (delay === undefined || performance.now() + delay >= deadline) throw error;
       await sleep(delay, undefined, signal && { signal });

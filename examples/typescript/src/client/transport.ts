@@ -14,8 +14,9 @@ export interface Connection {
  *
  * Share one among all callers of the process. A session manager keeps one HTTP/2 connection, so that
  * control calls reach the instance that holds a streamed run. It opens another only once the service
- * has said that the first one ends (GOAWAY), and the service says so to no connection with a live run
- * until it shuts down. Transports without a common session manager have connections of their own.
+ * has said that the first one ends (GOAWAY). The service waits with that for a moment in which no run
+ * of the connection is live, until that is twice `server.max_connection_age` old (an hour).
+ * Transports without a common session manager have connections of their own.
  */
 export function connect(target: string): Connection {
   const baseUrl = `http://${target}`;
