@@ -44,6 +44,25 @@ async def test_only_what_surely_did_not_run_is_sent_again(refusal: Refusal, expe
     assert await attempts([refusal] * 5) == expected
 
 
+async def test_a_stream_is_sent_again_until_it_has_begun_and_then_never() -> None:
+    service = FakeService([OVERLOADED], breaks=OVERLOADED)
+    events = []
+
+    async def stream() -> None:
+        async with (
+            serving(service) as address,
+            open_channel(address) as channel,
+            Client(channel).run_streamed(RunRequest(), no_headers, timeout=10.0) as run,
+        ):
+            async for event in run:
+                events.append(event.WhichOneof("event"))
+
+    with pytest.raises(RunwrightError, match="OVERLOADED"):
+        await stream()
+    assert events == ["run_started"]
+    assert len(service.request_ids) == 2
+
+
 async def test_a_wait_that_the_deadline_does_not_allow_is_not_begun() -> None:
     later = Refusal(UNAVAILABLE, "OVERLOADED", admitted=False, retry_after_ms=60_000)
     assert await attempts([later], timeout=5.0) == 1

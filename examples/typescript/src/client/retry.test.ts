@@ -34,6 +34,19 @@ for (const [name, refusal, expected] of CASES) {
   });
 }
 
+test("a stream is sent again until it has begun, and then never", async () => {
+  const service = new FakeService([OVERLOADED], OVERLOADED);
+  const events: (string | undefined)[] = [];
+  const work = service.during(async ({ transport }) => {
+    for await (const event of await new Client(transport, POLICY).runStreamed({}, OPTIONS)) {
+      events.push(event.event.case);
+    }
+  });
+  await assert.rejects(work, { reason: "OVERLOADED" });
+  assert.deepEqual(events, ["runStarted"]);
+  assert.equal(service.requestIds.length, 2);
+});
+
 test("what could not be sent is sent again", async () => {
   // Nobody listens on the port of a service that has ended.
   let asked = 0;

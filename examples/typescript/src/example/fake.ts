@@ -18,19 +18,24 @@ export interface Refusal {
   readonly pushbackMs?: string;
 }
 
-/** A service that refuses once for each refusal, then answers. */
+/** A service that refuses once for each refusal, then answers. Streams begin then, and end with `breaks`. */
 export class FakeService {
   readonly requestIds: (string | null)[] = [];
   readonly #refusals: Refusal[];
+  readonly #breaks: Refusal | undefined;
 
-  constructor(refusals: Refusal[]) {
+  constructor(refusals: Refusal[], breaks?: Refusal) {
     this.#refusals = [...refusals];
+    this.#breaks = breaks;
   }
 
   /** Serves on a free port while `work` goes over a connection to it. */
   async during<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     const routes = (router: ConnectRouter) =>
-      void router.service(AgentService, { run: (_, call) => this.#run(call.requestHeader) });
+      void router.service(AgentService, {
+        run: (_, call) => this.#run(call.requestHeader),
+        runStreamed: (_, call) => this.#runStreamed(call.requestHeader),
+      });
     const server = createServer(connectNodeAdapter({ routes })).listen(0, "127.0.0.1");
     await once(server, "listening");
     const connection = connect(`127.0.0.1:${(server.address() as AddressInfo).port}`);
@@ -42,11 +47,22 @@ export class FakeService {
     }
   }
 
-  #run(headers: globalThis.Headers) {
+  #run(headers: Headers) {
+    this.#attempt(headers);
+    return { finalOutput: "done" };
+  }
+
+  async *#runStreamed(headers: Headers) {
+    this.#attempt(headers);
+    yield { runId: "run", sequence: 1, event: { case: "runStarted", value: {} } } as const;
+    if (this.#breaks) throw refuse(this.#breaks);
+  }
+
+  /** Notes the attempt's request id, and refuses it if it is to be. */
+  #attempt(headers: Headers): void {
     this.requestIds.push(headers.get("x-request-id"));
     const refusal = this.#refusals.shift();
     if (refusal) throw refuse(refusal);
-    return { finalOutput: "done" };
   }
 }
 
