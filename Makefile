@@ -17,12 +17,16 @@ CONFORMANCE := tests/conformance
 TYPESCRIPT := tests/e2e/servers/typescript
 PYTHON := tests/e2e/servers/python
 LITELLM := tests/e2e/servers/litellm
+PROTO := $(wildcard proto/runwright/v1/*.proto)
+PYTHON_CLIENT := examples/python
+TYPESCRIPT_CLIENT := examples/typescript
+CLIENTS := .tools/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e conformance bench
+.PHONY: help demo test e2e clients clients-python clients-typescript clients-go clients-java conformance bench
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
 
 demo: ## Show an MCP server, the service and what a backend would do; SERVE=1 leaves it serving
 	@cargo build --locked --example demo
@@ -39,11 +43,25 @@ test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format
 	$(DENY) --locked check bans licenses sources
 	$(MAKE) demo
 
+<<<<<<< HEAD
 e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed $(GRPCURL) ## Run the service against real MCP servers in TypeScript and Python, LiteLLM, grpcurl, and conformance
 	# docs/grpcurl.md calls it.
+=======
+e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed clients ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM and with the clients of four languages, and conformance
+>>>>>>> wip-clients
 	cargo build --locked --example demo
 	cargo test --locked --test e2e
 	$(MAKE) conformance
+
+clients: clients-python clients-typescript clients-go clients-java ## Build and check the clients in examples
+
+clients-python: $(CLIENTS)/python/installed ## Build the Python client, and check its format, lints, types and tests
+	cd $(PYTHON_CLIENT) && $(CURDIR)/$(<D)/bin/ruff check --quiet && $(CURDIR)/$(<D)/bin/ruff format --quiet --check
+	cd $(PYTHON_CLIENT) && $(CURDIR)/$(<D)/bin/mypy && $(CURDIR)/$(<D)/bin/pytest --quiet
+
+clients-typescript: $(CLIENTS)/typescript/built ## Build the TypeScript client, and check its format, lints, types and tests
+	npm --prefix $(TYPESCRIPT_CLIENT) run check
+	node --test --test-reporter=dot $(<D)/dist/client/retry.test.js
 
 conformance: .tools/conformance/installed ## Run MCP's official conformance suite against the service, and write docs/conformance.md
 	cargo test --locked --test conformance
@@ -83,4 +101,22 @@ $(GRPCURL):
 .tools/python/installed .tools/litellm/installed:
 	python3 -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $<
+	touch $@
+
+$(CLIENTS)/python/installed: $(addprefix $(PYTHON_CLIENT)/,pyproject.toml requirements.lock generate.py) $(PROTO)
+	python3 -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement $(PYTHON_CLIENT)/requirements.lock
+	# It is used where it stands; the stubs are made as it is installed.
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable $(PYTHON_CLIENT)
+	touch $@
+
+$(CLIENTS)/typescript/installed: $(TYPESCRIPT_CLIENT)/package.json $(TYPESCRIPT_CLIENT)/package-lock.json
+	mkdir -p $(@D)
+	cp $^ $(@D)
+	$(NPM) ci --prefix $(@D)
+	ln -sfn ../../$(@D)/node_modules $(TYPESCRIPT_CLIENT)/node_modules
+	touch $@
+
+$(CLIENTS)/typescript/built: $(CLIENTS)/typescript/installed $(shell find $(TYPESCRIPT_CLIENT)/src -name '*.ts' -not -path '*/gen/*') $(TYPESCRIPT_CLIENT)/tsconfig.json $(TYPESCRIPT_CLIENT)/buf.gen.yaml $(PROTO)
+	npm --prefix $(TYPESCRIPT_CLIENT) run build -- --outDir $(abspath $(@D)/dist)
 	touch $@

@@ -11,14 +11,13 @@ use runwright::{
     app::{self, App},
     config::{self, Config},
     model, telemetry,
-    trace::SpanMaker,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use url::Url;
 
-use crate::Fallible;
+use crate::{Fallible, spans::Spans};
 
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/config.yaml");
 const KEY: &str = "OPENAI_API_KEY";
@@ -41,13 +40,12 @@ pub struct Service {
 impl Service {
     /// Starts the service with the shop at `shop`; where the environment or else the configuration says if it is to `serve`
     /// others, else on a free port.
-    pub async fn start(shop: &Url, serve: bool) -> Fallible<Self> {
-        let mut config = load()?;
+    pub async fn start(mut config: Config, shop: &Url, spans: &Spans, serve: bool) -> Fallible<Self> {
         config.mcp_servers.get_mut("shop").ok_or("the configuration has no `shop`")?.url = shop.clone();
         config.server.admin_listen = FREE_PORT;
         config.server.listen = if serve { listen(config.server.listen)? } else { FREE_PORT };
         let real_model = env::var_os(KEY).is_some().then(|| choose_real_model(&mut config)).transpose()?;
-        let spans = config.telemetry.spans.then(SpanMaker::of_ids);
+        let spans = config.telemetry.spans.then(|| spans.of_service());
         let subscriber = telemetry::subscriber(&config.telemetry, io::stderr, spans)?;
         tracing::subscriber::set_global_default(subscriber)?;
 
@@ -78,7 +76,8 @@ fn signal(shutdown: CancellationToken) -> impl Stream<Item = ()> + Unpin {
     Box::pin(stream::once(shutdown.cancelled_owned()))
 }
 
-fn load() -> Fallible<Config> {
+/// The configuration as it stands in its file.
+pub fn load() -> Fallible<Config> {
     // The scripted model needs no key, but the configuration names one.
     let environment = |name: &str| env::var(name).ok().or_else(|| (name == KEY).then(|| "unused".to_owned()));
     config::load(Path::new(CONFIG), &environment).map_err(|problems| {

@@ -4,7 +4,7 @@
 //! there only for tokens that have the scope for it. One token expires in mid-run, and does so again in every run: by the
 //! time of `find_orders` it always has.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -30,10 +30,13 @@ use rmcp::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 use url::Url;
 
-use crate::Fallible;
+use crate::{Fallible, spans::Spans};
+
+/// How long `await_delivery` takes: longer than a call may.
+const DELIVERY: Duration = Duration::from_secs(60 * 60);
 
 /// Whom a token belongs to.
 struct Person {
@@ -87,7 +90,7 @@ impl Executed {
 }
 
 /// Opens the shop on a free port, for as long as the process lives; tells where, and what it executes.
-pub async fn open() -> Fallible<(Url, Executed)> {
+pub async fn open(spans: &Spans) -> Fallible<(Url, Executed)> {
     let executed = Executed::default();
     let shop = Shop { executed: executed.clone() };
     let config =
@@ -95,6 +98,7 @@ pub async fn open() -> Fallible<(Url, Executed)> {
     let sessions = Arc::new(LocalSessionManager::default());
     let mcp = StreamableHttpService::new(move || Ok(shop.clone()), sessions, config);
     let router = Router::new().nest_service("/mcp", mcp).layer(middleware::from_fn(authenticate));
+    let router = spans.of_shop(router);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/mcp", listener.local_addr()?);
     tokio::spawn(async { axum::serve(listener, router).await });
@@ -155,6 +159,14 @@ impl Shop {
         }
         self.executed.note("cancel_order");
         Ok(format!("Order {order} is cancelled."))
+    }
+
+    #[tool(description = "Waits until the customer's orders have arrived, which takes long")]
+    async fn await_delivery(&self, Extension(request): Extension<Parts>) -> Result<String, ErrorData> {
+        person(&request)?;
+        sleep(DELIVERY).await;
+        self.executed.note("await_delivery");
+        Ok("All orders have arrived.".to_owned())
     }
 }
 

@@ -1,5 +1,5 @@
-//! The real service over real gRPC, against MCP servers and a model endpoint that nobody here wrote. `make e2e` installs
-//! those and runs this; plain `cargo test` leaves it out.
+//! The real service over real gRPC, against MCP servers and a model endpoint that nobody here wrote, and with the clients of
+//! `examples/`. `make e2e` installs and builds those and runs this; plain `cargo test` leaves it out.
 //!
 //! One file a behaviour. Each test is made for every server that it applies to, and starts a world of its own: the
 //! server, a proxy before it that notes every request, and the service. The model is scripted, but where LiteLLM, which all
@@ -31,6 +31,7 @@ macro_rules! against {
 mod cancelling;
 mod catalogue;
 mod checking;
+mod clients;
 mod grpcurl;
 mod headers;
 mod keeping;

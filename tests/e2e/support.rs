@@ -4,16 +4,24 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+/// The same as in the integration tests, which also take from it what is not needed here.
+#[allow(dead_code, reason = "the integration tests take the rest")]
+#[path = "../integration/support/collector.rs"]
+pub mod collector;
+pub mod demo;
 pub mod litellm;
 pub mod process;
 pub mod proxy;
+pub mod relay;
 pub mod servers;
 pub mod service;
 pub mod upstream;
 
 use proxy::Proxy;
+// So shared code calls it.
 use servers::{Server, Started};
 pub use service::{Caller, Service};
+use within as soon;
 
 /// The longest that anything here may take; far more than it does on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -79,8 +79,13 @@ impl Collector {
 
     /// The section `telemetry` of a configuration that exports to it; `more` is added to `otlp`.
     pub fn telemetry(&self, more: &str) -> String {
-        let Self { address, protocol, .. } = self;
-        format!("otlp: {{ endpoint: \"http://{address}\", protocol: {protocol}{more} }}")
+        let (endpoint, protocol) = (self.endpoint(), self.protocol);
+        format!("otlp: {{ endpoint: \"{endpoint}\", protocol: {protocol}{more} }}")
+    }
+
+    /// Where it takes exports; over HTTP the base, to which the signal's path is added.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// All exports so far.
@@ -100,10 +105,15 @@ impl Collector {
 
     /// Waits for a span of this name.
     pub async fn span(&self, name: &str) -> Span {
-        let find = |batches: &Vec<Batch>| spans(batches).into_iter().find(|span| span.name == name);
+        let find = |batches: &[Batch]| spans(batches).into_iter().find(|span| span.name == name);
+        find(&self.until(name, |batches| find(batches).is_some()).await).unwrap()
+    }
+
+    /// Waits until what was exported so far has `what`; gives all of it.
+    pub async fn until(&self, what: &str, has: impl Fn(&[Batch]) -> bool) -> Vec<Batch> {
         let mut received = self.received.0.subscribe();
-        let come = received.wait_for(|batches| find(batches).is_some());
-        find(&soon(name, come).await.unwrap()).unwrap()
+        let come = received.wait_for(|batches| has(batches));
+        soon(what, come).await.unwrap().clone()
     }
 }
 
