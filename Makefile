@@ -20,7 +20,7 @@ LITELLM := tests/e2e/servers/litellm
 .PHONY: help demo test e2e conformance bench
 
 help: ## List the targets
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
 
 demo: ## Show an MCP server, the service and what a backend would do; SERVE=1 leaves it serving
 	@cargo build --locked --example demo
@@ -76,4 +76,24 @@ $(DENY):
 .tools/python/installed .tools/litellm/installed:
 	python3 -m venv --clear $(@D)
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $<
+	touch $@
+
+GO_CLIENT := examples/go
+JAVA_CLIENT := examples/java
+.PHONY: clients-go clients-java
+
+clients-go: .tools/clients/go/example ## Build the client in Go, and check its format, lints and tests
+	@cd $(GO_CLIENT) && unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	cd $(GO_CLIENT) && go vet ./... && go tool staticcheck ./... && go test ./...
+
+clients-java: $(JAVA_CLIENT)/target/runwright-example.jar ## Build the client in Java, with its lints and tests, and check its format
+	cd $(JAVA_CLIENT) && mvn -q -B spotless:check
+
+.tools/clients/go/example: $(BUF) $(wildcard proto/runwright/v1/*.proto) $(shell find $(GO_CLIENT) -name gen -prune -o -type f -print)
+	cd $(GO_CLIENT) && $(CURDIR)/$(BUF) generate
+	cd $(GO_CLIENT) && go build -buildvcs=false -o $(CURDIR)/$@ ./cmd/example
+
+# With its tests and lints, which take no time beside the rest.
+$(JAVA_CLIENT)/target/runwright-example.jar: $(wildcard proto/runwright/v1/*.proto) $(JAVA_CLIENT)/pom.xml $(shell find $(JAVA_CLIENT)/src -type f)
+	cd $(JAVA_CLIENT) && mvn -q -B package
 	touch $@
