@@ -80,12 +80,15 @@ func TestUnavailableWithoutTheServicesWordIsNotSentAgain(t *testing.T) {
 }
 
 func TestAWaitThatTheDeadlineDoesNotAllowIsNotBegun(t *testing.T) {
-	service := &fake.Service{Refuse: 1, Refusal: fake.Overloaded(time.Hour)}
+	service := &fake.Service{Refuse: 1, Refusal: fake.Overloaded(2 * time.Minute)}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := connect(t, service).Run(ctx, request)
 	failure, ok := errors.AsType[*runwright.Error](err)
-	if !ok || failure.Reason != runwrightv1.ErrorReason_ERROR_REASON_OVERLOADED || failure.RetryDelay != time.Hour {
+	if !ok || failure.Reason != runwrightv1.ErrorReason_ERROR_REASON_OVERLOADED || failure.RetryDelay != 2*time.Minute {
 		t.Errorf("the run ended with %v", err)
+	}
+	if ctx.Err() != nil {
+		t.Error("the time is over")
 	}
 }

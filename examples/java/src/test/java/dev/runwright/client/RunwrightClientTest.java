@@ -1,6 +1,7 @@
 package dev.runwright.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -67,10 +68,11 @@ class RunwrightClientTest {
 
   @Test
   void doesNotBeginAWaitThatTheDeadlineDoesNotAllow() throws IOException {
-    try (var service = new FakeService(1, FakeService.overloaded(Duration.ofHours(1)));
+    try (var service = new FakeService(1, FakeService.overloaded(Duration.ofMinutes(2)));
         var client = connect(service)) {
       var e = assertThrows(RunwrightException.class, () -> client.run(REQUEST, SETTINGS));
       assertEquals(ErrorReason.ERROR_REASON_OVERLOADED, e.reason());
+      assertFalse(SETTINGS.deadline().isExpired());
     }
   }
 
