@@ -10,6 +10,9 @@ MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 GRPCURL := .tools/grpcurl-$(GRPCURL_VERSION)/grpcurl
 
+GO_CLIENT := examples/go
+JAVA_CLIENT := examples/java
+
 NPM := npm --no-audit --no-fund --ignore-scripts
 # Unoptimised, for they build in half the time and work as well.
 CARGO_INSTALL := CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug --quiet
@@ -68,6 +71,22 @@ conformance: .tools/conformance/installed ## Run MCP's official conformance suit
 
 bench: ## Measure what a run costs, held against the three requests that it makes
 	cargo bench --bench runs --locked
+
+clients-go: .tools/clients/go/example ## Build the client in Go, and check its format, lints and tests
+	@cd $(GO_CLIENT) && unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	cd $(GO_CLIENT) && go vet ./... && go tool staticcheck ./... && go test ./...
+
+clients-java: $(JAVA_CLIENT)/target/runwright-example.jar ## Build the client in Java, with its lints and tests, and check its format
+	cd $(JAVA_CLIENT) && mvn -q -B spotless:check
+
+.tools/clients/go/example: $(BUF) $(wildcard proto/runwright/v1/*.proto) $(shell find $(GO_CLIENT) -name gen -prune -o -type f -print)
+	cd $(GO_CLIENT) && $(CURDIR)/$(BUF) generate
+	cd $(GO_CLIENT) && go build -buildvcs=false -o $(CURDIR)/$@ ./cmd/example
+
+# With its tests and lints, which take no time beside the rest.
+$(JAVA_CLIENT)/target/runwright-example.jar: $(wildcard proto/runwright/v1/*.proto) $(JAVA_CLIENT)/pom.xml $(shell find $(JAVA_CLIENT)/src -type f)
+	cd $(JAVA_CLIENT) && mvn -q -B package
+	touch $@
 
 $(BUF):
 	$(NPM) install --prefix .tools/buf-$(BUF_VERSION) @bufbuild/buf@$(BUF_VERSION)

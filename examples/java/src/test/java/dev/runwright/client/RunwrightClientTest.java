@@ -1,0 +1,83 @@
+package dev.runwright.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.runwright.fake.FakeService;
+import dev.runwright.fake.FakeService.Arrival;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.Status;
+import java.io.IOException;
+import java.time.Duration;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import runwright.v1.AgentServiceOuterClass.RunRequest;
+import runwright.v1.ErrorReasonOuterClass.ErrorReason;
+import runwright.v1.Event.RunEvent;
+
+class RunwrightClientTest {
+  private static final RunRequest REQUEST =
+      RunRequest.newBuilder().setAgent("support").setInput("Who am I?").build();
+  private static final CallSettings SETTINGS = CallSettings.within(Duration.ofMinutes(1));
+
+  @Test
+  void opensAStreamAgainThatWasRefused() throws IOException {
+    try (var service = new FakeService(2, FakeService.overloaded(Duration.ofMillis(1)));
+        var client = connect(service);
+        var run = client.runStreamed(REQUEST, SETTINGS)) {
+      RunEvent last = RunEvent.getDefaultInstance();
+      for (RunEvent event : run) {
+        last = event;
+      }
+      assertTrue(last.hasRunCompleted());
+      assertEquals(2, last.getSequence());
+      assertEquals(3, service.arrivals().size());
+    }
+  }
+
+  @Test
+  void keepsTheRequestIdOverAllAttempts() throws IOException {
+    try (var service = new FakeService(1, FakeService.overloaded(Duration.ofMillis(1)));
+        var client = connect(service)) {
+      client.run(REQUEST, SETTINGS);
+      List<Arrival> arrivals = service.arrivals();
+      assertEquals(2, arrivals.size());
+      assertNotNull(arrivals.get(0).requestId());
+      assertEquals(arrivals.get(0).requestId(), arrivals.get(1).requestId());
+    }
+  }
+
+  /**
+   * What a connection looks like that breaks in the middle of a run, or a proxy that lost its
+   * upstream.
+   */
+  @Test
+  void doesNotSendAgainWhatMayHaveRun() throws IOException {
+    var lost = Status.UNAVAILABLE.withDescription("connection reset").asRuntimeException();
+    try (var service = new FakeService(1, lost);
+        var client = connect(service)) {
+      var e = assertThrows(RunwrightException.class, () -> client.run(REQUEST, SETTINGS));
+      assertEquals(Admission.UNKNOWN, e.admission());
+      assertEquals(1, service.arrivals().size());
+    }
+  }
+
+  @Test
+  void doesNotBeginAWaitThatTheDeadlineDoesNotAllow() throws IOException {
+    try (var service = new FakeService(1, FakeService.overloaded(Duration.ofMinutes(2)));
+        var client = connect(service)) {
+      var e = assertThrows(RunwrightException.class, () -> client.run(REQUEST, SETTINGS));
+      assertEquals(ErrorReason.ERROR_REASON_OVERLOADED, e.reason());
+      assertFalse(SETTINGS.deadline().isExpired());
+    }
+  }
+
+  private static RunwrightClient connect(FakeService service) {
+    var channel = Grpc.newChannelBuilder(service.target(), InsecureChannelCredentials.create());
+    return new RunwrightClient(channel, RetryPolicy.DEFAULT);
+  }
+}
