@@ -15,6 +15,7 @@ mod audit;
 mod caller_headers;
 mod catalog;
 mod client_tools;
+mod configuration;
 mod conversation;
 mod docs;
 mod egress;
