@@ -70,4 +70,5 @@ mod token_sources;
 mod unlisted_tools;
 mod updates;
 mod upstream_errors;
+mod versions;
 mod violations;
