@@ -4,6 +4,8 @@ BUF_VERSION := 1.75.0
 MACHETE_VERSION := 0.9.2
 DENY_VERSION := 0.20.2
 GRPCURL_VERSION := 1.9.4
+ACTIONLINT_VERSION := 1.7.12
+COSIGN_VERSION := 3.1.3
 
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
@@ -12,6 +14,11 @@ GRPCURL := .tools/grpcurl-$(GRPCURL_VERSION)/grpcurl
 
 GO_CLIENT := examples/go
 JAVA_CLIENT := examples/java
+ACTIONLINT := .tools/actionlint-$(ACTIONLINT_VERSION)/actionlint
+# The chart's checks pin it.
+HELM_VERSION := $(shell sed -n 's/^HELM_VERSION := //p' tests/chart/Makefile 2>/dev/null)
+HELM := .tools/helm-$(HELM_VERSION)/helm
+COSIGN := .tools/cosign-$(COSIGN_VERSION)/cosign
 
 NPM := npm --no-audit --no-fund --ignore-scripts
 # Unoptimised, for they build in half the time and work as well.
@@ -27,6 +34,8 @@ CLIENTS := .tools/clients
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test e2e clients clients-python clients-typescript clients-go clients-java conformance bench
+.PHONY: help demo test e2e conformance bench docs contract workflows
+.PHONY: release-contract check-release release-notes publish-image publish-chart
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -35,23 +44,21 @@ demo: ## Show an MCP server, the service and what a backend would do; SERVE=1 le
 	@cargo build --locked --example demo
 	@cargo run --locked --quiet --example demo
 
-test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format, lints, documentation, tests, contract, dependencies, the demo
+test: $(MACHETE) $(DENY) ## Check all that needs no other servers: format, lints, documentation, tests, contract, dependencies, the demo
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo clippy --test e2e --test conformance --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 	cargo test --locked
-	$(BUF) lint
+	$(MAKE) contract
+	$(MAKE) workflows
 	$(MACHETE)
 	$(DENY) --locked check bans licenses sources
 	$(MAKE) demo
 
-<<<<<<< HEAD
 e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed $(GRPCURL) ## Run the service against real MCP servers in TypeScript and Python, LiteLLM, grpcurl, and conformance
 	# docs/grpcurl.md calls it.
-=======
 e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed clients ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM and with the clients of four languages, and conformance
->>>>>>> wip-clients
 	cargo build --locked --example demo
 	cargo test --locked --test e2e
 	$(MAKE) conformance
@@ -68,6 +75,17 @@ clients-typescript: $(CLIENTS)/typescript/built ## Build the TypeScript client, 
 
 conformance: .tools/conformance/installed ## Run MCP's official conformance suite against the service, and write docs/conformance.md
 	cargo test --locked --test conformance
+
+docs: ## Write docs/configuration.md, which is made from src/config
+	RUNWRIGHT_WRITE_DOCS=1 cargo test --locked --test integration configuration::
+
+contract: $(BUF) ## Check proto/, and hold it against the contract of the last release
+	$(BUF) lint
+	$(BUF) breaking --against proto-released
+
+workflows: $(ACTIONLINT) ## Check .github/workflows
+	# Without the tools that it would use where they happen to be: it finds the same everywhere.
+	$(ACTIONLINT) -shellcheck= -pyflakes=
 
 bench: ## Measure what a run costs, held against the three requests that it makes
 	cargo bench --bench runs --locked
@@ -87,6 +105,24 @@ clients-java: $(JAVA_CLIENT)/target/runwright-example.jar ## Build the client in
 $(JAVA_CLIENT)/target/runwright-example.jar: $(wildcard proto/runwright/v1/*.proto) $(JAVA_CLIENT)/pom.xml $(shell find $(JAVA_CLIENT)/src -type f)
 	cd $(JAVA_CLIENT) && mvn -q -B package
 	touch $@
+# Releases: what .github/workflows/release.yml calls, one target a step. VERSION is as in Cargo.toml; IMAGE and CHARTS are
+# where the image and the chart go, such as REGISTRY/OWNER/runwright. Who pushes has logged in with docker.
+
+check-release: ## Check that what is here is the release of VERSION
+	.ci/check-release $(VERSION)
+
+release-contract: ## Take proto/ for the contract of the last release, when a version is made
+	rm -rf proto-released/runwright
+	cp -R proto/runwright proto-released/
+
+release-notes: ## Show what the changelog tells of VERSION
+	@.ci/release-notes $(VERSION)
+
+publish-image: $(COSIGN) sbom ## Build the image for all platforms with buildx, push it to IMAGE, sign it, and attest its SBOM
+	COSIGN=$(COSIGN) .ci/publish-image $(IMAGE) $(VERSION) target/runwright.cdx.json
+
+publish-chart: $(COSIGN) $(HELM) ## Package the chart, push it to CHARTS, and sign it
+	COSIGN=$(COSIGN) HELM=$(HELM) .ci/publish-chart $(CHARTS) $(VERSION)
 
 $(BUF):
 	$(NPM) install --prefix .tools/buf-$(BUF_VERSION) @bufbuild/buf@$(BUF_VERSION)
@@ -139,3 +175,11 @@ $(CLIENTS)/typescript/installed: $(TYPESCRIPT_CLIENT)/package.json $(TYPESCRIPT_
 $(CLIENTS)/typescript/built: $(CLIENTS)/typescript/installed $(shell find $(TYPESCRIPT_CLIENT)/src -name '*.ts' -not -path '*/gen/*') $(TYPESCRIPT_CLIENT)/tsconfig.json $(TYPESCRIPT_CLIENT)/buf.gen.yaml $(PROTO)
 	npm --prefix $(TYPESCRIPT_CLIENT) run build -- --outDir $(abspath $(@D)/dist)
 	touch $@
+$(ACTIONLINT):
+	GOBIN=$(CURDIR)/$(@D) go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
+
+$(HELM):
+	GOBIN=$(CURDIR)/$(@D) go install helm.sh/helm/v4/cmd/helm@v$(HELM_VERSION)
+
+$(COSIGN):
+	GOBIN=$(CURDIR)/$(@D) go install github.com/sigstore/cosign/v3/cmd/cosign@v$(COSIGN_VERSION)

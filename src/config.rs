@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{agent::Agent, egress::Egress, mcp, model, run};
 use decode::At;
+use key::Keys;
 use loader::Common;
 use names::Names;
 
@@ -19,12 +20,14 @@ mod decode;
 mod endpoint;
 mod files;
 mod kept_clients;
+mod key;
 mod limits;
 mod loader;
 mod mcp_servers;
 mod models;
 mod names;
 mod problem;
+mod reference;
 mod revision;
 mod route;
 mod server;
@@ -40,6 +43,7 @@ mod yaml;
 
 pub use loader::{Loaded, Loader};
 pub use problem::Problem;
+pub use reference::reference;
 pub use revision::Revisions;
 
 /// The whole configuration. Names in it are resolved: each agent's model and MCP servers are there.
@@ -65,7 +69,15 @@ pub struct Config {
 }
 
 /// The sections.
-const KEYS: [&str; 7] = ["server", "limits", "kept_clients", "models", "mcp_servers", "agents", "telemetry"];
+const KEYS: Keys = &[
+    &server::KEY,
+    &limits::KEY,
+    &kept_clients::KEY,
+    &models::KEY,
+    &mcp_servers::KEY,
+    &agents::KEY,
+    &telemetry::KEY,
+];
 
 /// Reads a configuration: a file, or the `.yaml`, `.yml` and `.json` files of a folder, hidden ones and folders in it
 /// left out. The files of a folder may have parts of the same section.
@@ -82,8 +94,8 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
 /// Takes the whole tree; `whole`: whether it is all there, so that a name that is not in it is one too many.
 fn decode(root: &At<'_>, whole: bool) -> Config {
     let egress = Arc::clone(&root.context.common.egress);
-    let root = root.fields(&KEYS);
-    let (models, mcp_servers) = (root.entries("models"), root.entries("mcp_servers"));
+    let root = root.fields(KEYS);
+    let (models, mcp_servers) = (root.entries(&models::KEY), root.entries(&mcp_servers::KEY));
     let model_names = Names::new("model", &models, whole);
     let server_names = Names::new("MCP server", &mcp_servers, whole);
     let mut limits = limits::decode(&root);
@@ -97,7 +109,7 @@ fn decode(root: &At<'_>, whole: bool) -> Config {
         limits,
         kept_clients: kept_clients::decode(&root),
         models: models::decode(&models, &server_names),
-        agents: agents::decode(&root.entries("agents"), &known),
+        agents: agents::decode(&root.entries(&agents::KEY), &known),
         mcp_servers: registered,
         telemetry: telemetry::decode(&root),
         revisions: Revisions::of(&models, &mcp_servers),

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, fs, time::Duration};
 
 use super::{
     decode::{At, Fields},
+    key::{Bytes, Depends, Key, Keys, Optional, Required},
     names::{self, Names},
+    reference::Section,
     source::{self, Tokens},
     units::{self, KIB, MIB},
     yaml::Kind,
@@ -16,31 +18,9 @@ use crate::{
     settings::{ReasoningEffort, Settings},
 };
 
-const KEYS: [&str; 18] = [
-    "description",
-    "instructions",
-    "model",
-    "allowed_models",
-    "temperature",
-    "top_p",
-    "max_output_tokens",
-    "reasoning_effort",
-    "parallel_tool_calls",
-    "max_turns",
-    "max_total_tokens",
-    "max_tool_calls",
-    "max_tool_result_bytes",
-    "on_tool_error",
-    "max_concurrent_runs",
-    "timeout",
-    "trace_content",
-    "mcp_servers",
-];
-const FILE_KEYS: [&str; 1] = ["file"];
-const SERVER_KEYS: [&str; 5] = ["name", "required", "tools", "approval", "headers"];
-const APPROVAL: &str = "`all` or a list of tools";
-/// More than any run consumes.
-const MAX_TOKENS: u64 = 1_000_000_000_000;
+/// The section's own key.
+pub const KEY: Key<Optional> = Key::optional("agents", "The agents, by name.");
+
 const ON_TOOL_ERROR: [(&str, OnToolError); 2] =
     [("tell_model", OnToolError::TellModel), ("fail_run", OnToolError::FailRun)];
 const EFFORTS: [(&str, ReasoningEffort); 6] = [
@@ -51,6 +31,118 @@ const EFFORTS: [(&str, ReasoningEffort); 6] = [
     ("high", ReasoningEffort::High),
     ("max", ReasoningEffort::Max),
 ];
+const DESCRIPTION: Key<Optional> = Key::optional("description", "What it is for; `ListAgents` tells it.");
+const INSTRUCTIONS: Key<Optional> =
+    Key::optional("instructions", "The system prompt. A file is read when the configuration is.");
+const MODEL: Key<Required> = Key::required("model", "The name of its model, among `models`.");
+const ALLOWED_MODELS: Key<Optional> =
+    Key::optional("allowed_models", "The names of other models that a run may choose with `options.model`.");
+const TEMPERATURE: Key<Optional> = Key::optional(
+    "temperature",
+    "How its model answers, here and below, where a run's options do not say. Left out: as the \
+                                  provider decides. See [models](models.md#what-each-provider-is-sent).",
+);
+const TOP_P: Key<Optional> = Key::optional("top_p", "Likewise.");
+const MAX_OUTPUT_TOKENS: Key<Optional> = Key::optional("max_output_tokens", "Likewise, of one answer.");
+const REASONING_EFFORT: Key<Optional> = Key::optional("reasoning_effort", "Likewise.");
+const PARALLEL_TOOL_CALLS: Key<Optional> =
+    Key::optional("parallel_tool_calls", "Likewise: whether it may ask for several tools at once.");
+const MAX_TURNS: Key<u32> =
+    Key::or("max_turns", Agent::MAX_TURNS, "The most model requests of a run, which a run can only lower.");
+const MAX_TOTAL_TOKENS: Key<Optional> = Key::optional(
+    "max_total_tokens",
+    "A run that has consumed so many does not ask its model again; a run can only lower it. Left out: any number.",
+);
+const MAX_TOOL_CALLS: Key<Optional> = Key::optional(
+    "max_tool_calls",
+    "The most tool calls of a run, which a run can only lower. Left out: any number.",
+);
+const MAX_TOOL_RESULT_BYTES: Key<Bytes> = Key::or(
+    "max_tool_result_bytes",
+    Bytes(Agent::MAX_TOOL_RESULT_BYTES),
+    "The most of a tool's result that its model is shown; the rest is cut.",
+);
+const ON_TOOL_ERROR_KEY: Key<(&str, OnToolError)> = Key::or(
+    "on_tool_error",
+    ON_TOOL_ERROR[0],
+    "What a run does when a tool fails: `tell_model`: it goes on; `fail_run`: it ends with `TOOL_FAILED`.",
+);
+const MAX_CONCURRENT_RUNS: Key<Optional> = Key::optional(
+    "max_concurrent_runs",
+    "The most of its runs at once; one more is refused with `OVERLOADED`. Left out: as many as the process may have.",
+);
+const TIMEOUT: Key<Depends> = Key::or(
+    "timeout",
+    Depends("`limits.run_timeout`"),
+    "The longest time of a run, which a run can only lower.",
+);
+const TRACE_CONTENT: Key<bool> = Key::or(
+    "trace_content",
+    false,
+    "Whether what is said in a run stands on its spans. See [telemetry](telemetry.md#what-is-never-in-a-span).",
+);
+const MCP_SERVERS: Key<Optional> = Key::optional(
+    "mcp_servers",
+    "The [servers](#agentsnamemcp_servers) whose tools it has: mappings, or bare names.",
+);
+const KEYS: Keys = &[
+    &DESCRIPTION,
+    &INSTRUCTIONS,
+    &MODEL,
+    &ALLOWED_MODELS,
+    &TEMPERATURE,
+    &TOP_P,
+    &MAX_OUTPUT_TOKENS,
+    &REASONING_EFFORT,
+    &PARALLEL_TOOL_CALLS,
+    &MAX_TURNS,
+    &MAX_TOTAL_TOKENS,
+    &MAX_TOOL_CALLS,
+    &MAX_TOOL_RESULT_BYTES,
+    &ON_TOOL_ERROR_KEY,
+    &MAX_CONCURRENT_RUNS,
+    &TIMEOUT,
+    &TRACE_CONTENT,
+    &MCP_SERVERS,
+];
+const FILE: Key<Required> = Key::required("file", "The file's path.");
+const NAME: Key<Required> = Key::required("name", "Its registered name.");
+const REQUIRED: Key<bool> = Key::or(
+    "required",
+    true,
+    "Whether a run fails if the server can't be reached at its start; if not, an event tells of it, and the run goes on.",
+);
+const TOOLS: Key<Optional> =
+    Key::optional("tools", "The only tools that its model is offered. Left out: all that the server lists.");
+const APPROVAL_KEY: Key<Optional> = Key::optional(
+    "approval",
+    "The tools that are called only if the caller approves. See [runs](runs.md). Left out: none.",
+);
+const HEADERS: Key<Optional> = Key::optional(
+    "headers",
+    "The agent's own headers for this server, above the registered ones: [values](#values), by name.",
+);
+const SERVER_KEYS: Keys = &[&NAME, &REQUIRED, &TOOLS, &APPROVAL_KEY, &HEADERS];
+
+/// What the reference tells.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        path: "agents.<name>",
+        about: "A name has 1 to 64 printable characters; a request gives it in `agent`. See [runs](runs.md).",
+        probe: "agents: { x: { HERE } }",
+        keys: KEYS,
+    },
+    Section {
+        path: "agents.<name>.mcp_servers[]",
+        about: "",
+        probe: "agents: { x: { mcp_servers: [{ HERE }] } }",
+        keys: SERVER_KEYS,
+    },
+];
+
+const APPROVAL: &str = "`all` or a list of tools";
+/// More than any run consumes.
+const MAX_TOKENS: u64 = 1_000_000_000_000;
 
 /// What agents may refer to.
 pub struct Known<'a> {
@@ -71,23 +163,23 @@ pub fn decode(entries: &[(&str, At<'_>)], known: &Known<'_>) -> BTreeMap<String,
 }
 
 fn agent(name: &str, at: &At<'_>, known: &Known<'_>) -> Option<Agent> {
-    let fields = at.fields(&KEYS);
+    let fields = at.fields(KEYS);
     let name = names::name(name, at);
-    let model = fields.required("model", |at| known.models.resolve(at));
+    let model = fields.required(&MODEL, |at| known.models.resolve(at));
     Some(Agent {
-        description: fields.optional("description", At::text).unwrap_or_default().to_owned(),
-        instructions: fields.optional("instructions", instructions).unwrap_or_default().into(),
-        allowed_models: fields.optional("allowed_models", |at| models(at, known)).unwrap_or_default(),
+        description: fields.optional(&DESCRIPTION, At::text).unwrap_or_default().to_owned(),
+        instructions: fields.optional(&INSTRUCTIONS, instructions).unwrap_or_default().into(),
+        allowed_models: fields.optional(&ALLOWED_MODELS, |at| models(at, known)).unwrap_or_default(),
         settings: settings(&fields),
-        max_turns: fields.or("max_turns", |at| at.number(1..=1_000_000), Agent::MAX_TURNS),
-        max_total_tokens: fields.optional("max_total_tokens", |at| at.number(1..=MAX_TOKENS)),
-        max_tool_calls: fields.optional("max_tool_calls", |at| at.number(1..=1_000_000)),
-        max_tool_result_bytes: fields.or("max_tool_result_bytes", result_bytes, Agent::MAX_TOOL_RESULT_BYTES),
-        on_tool_error: fields.or("on_tool_error", |at| at.one_of(&ON_TOOL_ERROR), OnToolError::TellModel),
-        max_concurrent_runs: fields.optional("max_concurrent_runs", |at| at.number(1..=1_000_000)),
-        timeout: fields.or("timeout", units::duration, known.run_timeout),
-        trace_content: fields.or("trace_content", At::flag, false),
-        mcp_servers: fields.optional("mcp_servers", |at| servers(at, known)).unwrap_or_default(),
+        max_turns: fields.or(&MAX_TURNS, |at| at.number(1..=1_000_000)),
+        max_total_tokens: fields.optional(&MAX_TOTAL_TOKENS, |at| at.number(1..=MAX_TOKENS)),
+        max_tool_calls: fields.optional(&MAX_TOOL_CALLS, |at| at.number(1..=1_000_000)),
+        max_tool_result_bytes: fields.or(&MAX_TOOL_RESULT_BYTES, result_bytes),
+        on_tool_error: fields.or(&ON_TOOL_ERROR_KEY, |at| at.one_of(&ON_TOOL_ERROR)),
+        max_concurrent_runs: fields.optional(&MAX_CONCURRENT_RUNS, |at| at.number(1..=1_000_000)),
+        timeout: fields.or_else(&TIMEOUT, units::duration, known.run_timeout),
+        trace_content: fields.or(&TRACE_CONTENT, At::flag),
+        mcp_servers: fields.optional(&MCP_SERVERS, |at| servers(at, known)).unwrap_or_default(),
         // Last, so that what is above is looked at in any case.
         name: name?,
         model: model?,
@@ -98,7 +190,7 @@ fn agent(name: &str, at: &At<'_>, known: &Known<'_>) -> Option<Agent> {
 fn instructions(at: &At<'_>) -> Option<String> {
     match &at.node().kind {
         Kind::Text(text) => Some(text.clone()),
-        Kind::Mapping(_) => at.fields(&FILE_KEYS).required("file", |at| {
+        Kind::Mapping(_) => at.fields(&[&FILE]).required(&FILE, |at| {
             let path = source::path(at)?;
             at.context.note_read(&path);
             let content = fs::read_to_string(&path);
@@ -131,21 +223,22 @@ fn server(at: &At<'_>, known: &Known<'_>) -> Option<AgentServer> {
         let (tools, approval, headers) = (None, Approval::Never, Headers::default());
         return Some(AgentServer { name, required: true, tools, approval, headers });
     }
-    let fields = at.fields(&SERVER_KEYS);
-    let name = fields.required("name", |at| known.servers.resolve(at));
-    let approval = fields.optional("approval", approval);
+    let fields = at.fields(SERVER_KEYS);
+    let name = fields.required(&NAME, |at| known.servers.resolve(at));
+    let approval = fields.optional(&APPROVAL_KEY, approval);
     let url = name.as_ref().and_then(|name| known.registered.get(name)).map(|server| &server.url);
-    let tools = fields.optional("tools", tools);
-    if let (Some(tools), Some(Approval::Tools(named)), Some(at)) = (&tools, &approval, fields.get("approval"))
+    let tools = fields.optional(&TOOLS, tools);
+    if let (Some(tools), Some(Approval::Tools(named)), Some(at)) =
+        (&tools, &approval, fields.get(&APPROVAL_KEY))
         && let Some(other) = named.iter().find(|named| !tools.contains(named))
     {
         at.problem(format!("`{other}` is not among the agent's `tools` of that server"));
     }
     Some(AgentServer {
-        required: fields.or("required", At::flag, true),
+        required: fields.or(&REQUIRED, At::flag),
         tools,
         approval: approval.unwrap_or_default(),
-        headers: fields.or("headers", |at| source::headers(at, Tokens::For(url)), Headers::default()),
+        headers: fields.optional(&HEADERS, |at| source::headers(at, Tokens::For(url))).unwrap_or_default(),
         // Last, so that what is above is looked at in any case.
         name: name?,
     })
@@ -183,11 +276,11 @@ fn models(at: &At<'_>, known: &Known<'_>) -> Option<Vec<String>> {
 fn settings(fields: &Fields<'_>) -> Settings {
     Settings {
         output_schema: None,
-        temperature: fields.optional("temperature", |at| at.decimal(0.0..=2.0)),
-        top_p: fields.optional("top_p", |at| at.decimal(0.001..=1.0)),
-        max_output_tokens: fields.optional("max_output_tokens", |at| at.number(1..=u32::MAX.into())),
-        reasoning_effort: fields.optional("reasoning_effort", |at| at.one_of(&EFFORTS)),
-        parallel_tool_calls: fields.optional("parallel_tool_calls", At::flag),
+        temperature: fields.optional(&TEMPERATURE, |at| at.decimal(0.0..=2.0)),
+        top_p: fields.optional(&TOP_P, |at| at.decimal(0.001..=1.0)),
+        max_output_tokens: fields.optional(&MAX_OUTPUT_TOKENS, |at| at.number(1..=u32::MAX.into())),
+        reasoning_effort: fields.optional(&REASONING_EFFORT, |at| at.one_of(&EFFORTS)),
+        parallel_tool_calls: fields.optional(&PARALLEL_TOOL_CALLS, At::flag),
     }
 }
 

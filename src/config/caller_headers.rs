@@ -2,10 +2,29 @@
 
 use http::HeaderName;
 
-use super::decode::At;
+use super::{
+    decode::At,
+    key::{Key, Keys, Optional},
+    reference::Section,
+};
 use crate::headers::{CallerRules, rules};
 
-const KEYS: [&str; 3] = ["allowed", "required", "locked"];
+const ALLOWED: Key<Optional> = Key::optional(
+    "allowed",
+    "The only names that a run may set or remove. Left out: any that is not locked; `[]`: none.",
+);
+const REQUIRED: Key<Optional> =
+    Key::optional("required", "The names that must come with a value of the run's own.");
+const LOCKED: Key<Optional> = Key::optional("locked", "The names that a run may neither set nor remove.");
+const KEYS: Keys = &[&ALLOWED, &REQUIRED, &LOCKED];
+
+/// What the reference tells.
+pub const SECTIONS: &[Section] = &[Section {
+    path: "mcp_servers.<name>.caller_headers",
+    about: "Lists of at most 64 names, which are compared without case. See [headers](headers.md#rules-of-a-registration).",
+    probe: "mcp_servers: { x: { caller_headers: { HERE } } }",
+    keys: KEYS,
+}];
 
 /// A list's good names, each with its place.
 #[derive(Default)]
@@ -17,10 +36,10 @@ struct Names<'a> {
 
 /// Takes the rules. They may not contradict each other.
 pub fn decode(at: &At<'_>) -> Option<CallerRules> {
-    let fields = at.fields(&KEYS);
-    let allowed = fields.optional("allowed", names);
-    let required = fields.optional("required", names).unwrap_or_default();
-    let locked = fields.optional("locked", names).unwrap_or_default();
+    let fields = at.fields(KEYS);
+    let allowed = fields.optional(&ALLOWED, names);
+    let required = fields.optional(&REQUIRED, names).unwrap_or_default();
+    let locked = fields.optional(&LOCKED, names).unwrap_or_default();
     for (name, at) in &locked.listed {
         if allowed.as_ref().is_some_and(|allowed| allowed.has(name)) {
             at.problem("the name stands in `allowed`, too; take it out of one of them");

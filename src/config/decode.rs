@@ -7,11 +7,12 @@
 use std::{cell::RefCell, ops::RangeInclusive, path::Path};
 
 use super::{
+    key::{Depends, Fixed, Key, Keys, Optional, Required},
     loader::Common,
     names,
     problem::{Problem, join_index, join_key},
     versions::Versions,
-    yaml::{Key, Kind, Mark, Node},
+    yaml::{self, Kind, Mark, Node},
 };
 
 /// The environment's variables, by name.
@@ -41,6 +42,7 @@ pub struct At<'a> {
 /// The values of a mapping with a fixed set of keys.
 pub struct Fields<'a> {
     at: At<'a>,
+    names: Vec<&'static str>,
     entries: Vec<(&'a str, At<'a>)>,
 }
 
@@ -214,7 +216,7 @@ impl<'a> At<'a> {
                 &[]
             }
         };
-        let at = |(key, node): &'a (Key, Node)| {
+        let at = |(key, node): &'a (yaml::Key, Node)| {
             let path = join_key(&self.path, &key.name);
             (key.name.as_str(), At { context: self.context, key_mark: &key.mark, node, path })
         };
@@ -222,13 +224,14 @@ impl<'a> At<'a> {
     }
 
     /// A mapping's values, where only these keys may be.
-    pub fn fields(&self, keys: &[&str]) -> Fields<'a> {
+    pub fn fields(&self, keys: Keys<'_>) -> Fields<'a> {
+        let names: Vec<_> = keys.iter().map(|key| key.name()).collect();
         let (entries, unknown): (Vec<_>, Vec<_>) =
-            self.entries().into_iter().partition(|(name, _)| keys.contains(name));
+            self.entries().into_iter().partition(|(name, _)| names.contains(name));
         for (name, at) in unknown {
-            at.key_problem(names::unknown("unknown key", name, keys));
+            at.key_problem(names::unknown("unknown key", name, &names));
         }
-        Fields { at: self.clone(), entries }
+        Fields { at: self.clone(), names, entries }
     }
 
     fn found(&self) -> &'static str {
@@ -245,38 +248,56 @@ impl<'a> At<'a> {
 
 impl<'a> Fields<'a> {
     /// The value of a key.
-    pub fn get(&self, key: &str) -> Option<&At<'a>> {
-        self.entries.iter().find(|(name, _)| *name == key).map(|(_, at)| at)
+    pub fn get<D>(&self, key: &Key<D>) -> Option<&At<'a>> {
+        self.entries.iter().find(|(name, _)| *name == key.name).map(|(_, at)| at)
     }
 
     /// The value of a key that may be missing.
-    pub fn optional<T>(&self, key: &str, decode: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
-        self.get(key).and_then(decode)
+    pub fn optional<T>(&self, key: &Key<Optional>, decode: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
+        self.decoded(key, decode)
     }
 
     /// The value of a key, or its default.
-    pub fn or<T>(&self, key: &str, decode: impl FnOnce(&At<'a>) -> Option<T>, default: T) -> T {
-        self.optional(key, decode).unwrap_or(default)
+    pub fn or<D: Fixed>(&self, key: &Key<D>, decode: impl FnOnce(&At<'a>) -> Option<D::Value>) -> D::Value {
+        self.decoded(key, decode).unwrap_or_else(|| key.default.value())
+    }
+
+    /// The value of a key, or what stands in for it here.
+    pub fn or_else<T>(&self, key: &Key<Depends>, decode: impl FnOnce(&At<'a>) -> Option<T>, default: T) -> T {
+        self.decoded(key, decode).unwrap_or(default)
     }
 
     /// The value of a key that must be there.
-    pub fn required<T>(&self, key: &str, decode: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
+    pub fn required<T>(&self, key: &Key<Required>, decode: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
         if self.get(key).is_none() {
-            self.at.lacks(key);
+            self.at.lacks(key.name);
         }
-        self.optional(key, decode)
+        self.decoded(key, decode)
     }
 
     /// The mapping of a key, where only `keys` may be; an empty one if it is missing.
-    pub fn fields(&self, key: &str, keys: &[&str]) -> Fields<'a> {
+    pub fn fields(&self, key: &Key<Optional>, keys: Keys<'_>) -> Fields<'a> {
         match self.get(key) {
             Some(at) => at.fields(keys),
-            None => Fields { at: self.at.clone(), entries: Vec::new() },
+            None => {
+                let names = keys.iter().map(|key| key.name()).collect();
+                Fields { at: self.at.clone(), names, entries: Vec::new() }
+            }
         }
     }
 
     /// The mapping of a key, whatever its own keys; an empty one if it is missing.
-    pub fn entries(&self, key: &str) -> Vec<(&'a str, At<'a>)> {
+    pub fn entries(&self, key: &Key<Optional>) -> Vec<(&'a str, At<'a>)> {
         self.get(key).map(At::entries).unwrap_or_default()
+    }
+
+    fn decoded<D, T>(&self, key: &Key<D>, decode: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
+        debug_assert!(
+            self.names.contains(&key.name),
+            "{} is decoded, and none of {:?}",
+            key.name,
+            self.names
+        );
+        self.get(key).and_then(decode)
     }
 }

@@ -3,33 +3,53 @@
 use http::Uri;
 use url::Url;
 
-use super::decode::{At, Fields};
+use super::{
+    decode::{At, Fields},
+    key::Key,
+    route,
+};
 use crate::egress;
 
+/// The key that lets a URL be one of plain text.
+pub const ALLOW_PLAINTEXT: Key<bool> =
+    Key::or("allow_plaintext", false, "Whether an `http://` URL may lead to another host than loopback.");
+
+const HTTP: &str = "a URL that begins with https:// or http:// and has a host";
 const NOT_HTTP: &str = "expected a URL that begins with https:// or http:// and has a host";
 const PLAINTEXT_TO_PROXY: &str = "http:// through a proxy would send headers in the clear, whatever the host; use \
                                   https://, or set `allow_plaintext: true`";
 const PLAINTEXT: &str = "http:// to another host than loopback would send headers in the clear; use https://, or set \
                          `allow_plaintext: true`";
 
-/// The URL of a mapping's `key`, with the mapping's `allow_plaintext` and whether it has a `proxy`. The text of a URL is never shown: its query may be a
-/// secret.
-pub fn decode(fields: &Fields<'_>, key: &str) -> Option<Url> {
-    decode_for(fields, key, true)
+/// What decides whether the URL of a mapping may be one of plain text.
+#[derive(Clone, Copy)]
+pub struct Plaintext {
+    allowed: bool,
+    proxied: bool,
 }
 
-/// The same of a URL that is sent no headers unless it `has_headers`: without them it may be plain text.
-pub fn decode_for(fields: &Fields<'_>, key: &str, has_headers: bool) -> Option<Url> {
-    let allow_plaintext = fields.or("allow_plaintext", At::flag, false) || !has_headers;
-    let proxied = fields.get("proxy").is_some();
-    fields.required(key, |at| {
-        let url = Url::parse(at.text()?).ok();
-        let wrong = url.as_ref().map_or(Some(NOT_HTTP), |url| wrong(url, allow_plaintext, proxied));
-        if let Some(wrong) = wrong {
-            at.problem(wrong);
-        }
-        url.filter(|_| wrong.is_none())
-    })
+impl Plaintext {
+    /// What the mapping says: its `allow_plaintext`, and whether it has a `proxy`.
+    pub fn of(fields: &Fields<'_>) -> Self {
+        let allowed = fields.or(&ALLOW_PLAINTEXT, At::flag);
+        Self { allowed, proxied: fields.get(&route::PROXY).is_some() }
+    }
+
+    /// The same of a URL that is sent no headers unless it `has_headers`: without them it may be plain text.
+    pub fn unless(self, has_headers: bool) -> Self {
+        Self { allowed: self.allowed || !has_headers, ..self }
+    }
+}
+
+/// A URL. Its text is never shown: its query may be a secret.
+pub fn decode(at: &At<'_>, plaintext: Plaintext) -> Option<Url> {
+    let Plaintext { allowed, proxied } = plaintext;
+    let url = Url::parse(at.text_of(HTTP)?).ok();
+    let wrong = url.as_ref().map_or(Some(NOT_HTTP), |url| wrong(url, allowed, proxied));
+    if let Some(wrong) = wrong {
+        at.problem(wrong);
+    }
+    url.filter(|_| wrong.is_none())
 }
 
 /// What is wrong with a URL.

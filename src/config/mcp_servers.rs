@@ -5,33 +5,87 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     caller_headers,
     decode::{At, Fields},
-    endpoint, route,
+    endpoint::{self, Plaintext},
+    key::{Bytes, Key, Keys, Optional, Required},
+    reference::Section,
+    route,
     source::{self, Tokens},
     units::{self, KIB, MIB},
 };
-use crate::{
-    credential::Headers,
-    headers::CallerRules,
-    mcp::{ServerConfig, SessionScope, Timeouts},
-};
+use crate::mcp::{ServerConfig, SessionScope, Timeouts};
 
-const KEYS: [&str; 10] = [
-    "url",
-    "allow_plaintext",
-    "tls",
-    "proxy",
-    "headers",
-    "caller_headers",
-    "session_scope",
-    "tools_ttl",
-    "max_body_bytes",
-    "timeouts",
-];
-const TIMEOUTS_KEYS: [&str; 3] = ["connect", "startup", "call"];
+/// The section's own key.
+pub const KEY: Key<Optional> = Key::optional("mcp_servers", "The registered MCP servers, by name.");
+
 const SCOPES: [(&str, SessionScope); 3] =
     [("auto", SessionScope::Auto), ("run", SessionScope::Run), ("identity", SessionScope::Identity)];
-const TOOLS_TTL: Duration = Duration::from_secs(5 * 60);
-const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+const URL: Key<Required> = Key::required("url", "The server's MCP endpoint (Streamable HTTP).");
+const HEADERS: Key<Optional> = Key::optional(
+    "headers",
+    "What every request carries, unless a higher layer says otherwise: [values](#values), by name. \
+     See [headers](headers.md#precedence).",
+);
+const CALLER_HEADERS: Key<Optional> = Key::optional(
+    "caller_headers",
+    "[Rules](#mcp_serversnamecaller_headers) of what a run may bring to this server.",
+);
+const SESSION_SCOPE: Key<(&str, SessionScope)> = Key::or(
+    "session_scope",
+    SCOPES[0],
+    "How long an open client is kept: `auto`: for its identity where the server gives no session id, for the run where it \
+     does; `run`: for the run; `identity`: for its identity, with its session.",
+);
+const TOOLS_TTL: Key<Duration> = Key::or(
+    "tools_ttl",
+    Duration::from_secs(5 * 60),
+    "How long a tool list is good where the server does not say; `0s`: for one run.",
+);
+const MAX_BODY_BYTES: Key<Bytes> = Key::or(
+    "max_body_bytes",
+    Bytes(2 * 1024 * 1024),
+    "The largest body, and the largest event of a stream, that is read from the server.",
+);
+const TIMEOUTS: Key<Optional> =
+    Key::optional("timeouts", "How long it [may take](#mcp_serversnametimeouts).");
+const KEYS: Keys = &[
+    &URL,
+    &endpoint::ALLOW_PLAINTEXT,
+    &route::TLS,
+    &route::PROXY,
+    &HEADERS,
+    &CALLER_HEADERS,
+    &SESSION_SCOPE,
+    &TOOLS_TTL,
+    &MAX_BODY_BYTES,
+    &TIMEOUTS,
+];
+const CONNECT: Key<Duration> =
+    Key::or("connect", Timeouts::DEFAULT.connect, "The longest time for a connection, TLS included.");
+const STARTUP: Key<Duration> = Key::or(
+    "startup",
+    Timeouts::DEFAULT.startup,
+    "The longest time for each request that opens a client or lists its tools.",
+);
+const CALL: Key<Duration> =
+    Key::or("call", Timeouts::DEFAULT.call, "The longest time for a tool call, its answer included.");
+const TIMEOUTS_KEYS: Keys = &[&CONNECT, &STARTUP, &CALL];
+
+/// What the reference tells.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        path: "mcp_servers.<name>",
+        about: "A name has 1 to 32 characters of `a-z`, `0-9` and `-`.",
+        probe: "mcp_servers: { x: { HERE } }",
+        keys: KEYS,
+    },
+    Section {
+        path: "mcp_servers.<name>.timeouts",
+        about: "",
+        probe: "mcp_servers: { x: { timeouts: { HERE } } }",
+        keys: TIMEOUTS_KEYS,
+    },
+];
+
 /// The longest name of a server.
 const MAX_NAME_BYTES: usize = 32;
 
@@ -42,20 +96,19 @@ pub fn decode(entries: &[(&str, At<'_>)]) -> BTreeMap<String, ServerConfig> {
 }
 
 fn server(name: &str, at: &At<'_>) -> Option<ServerConfig> {
-    let fields = at.fields(&KEYS);
+    let fields = at.fields(KEYS);
     let name = server_name(name, at);
-    let url = endpoint::decode(&fields, "url");
+    let plaintext = Plaintext::of(&fields);
+    let url = fields.required(&URL, |at| endpoint::decode(at, plaintext));
     Some(ServerConfig {
         route: route::decode(&fields, url.as_ref()),
-        headers: fields.or(
-            "headers",
-            |at| source::headers(at, Tokens::For(url.as_ref())),
-            Headers::default(),
-        ),
-        caller_headers: fields.or("caller_headers", caller_headers::decode, CallerRules::default()),
-        session_scope: fields.or("session_scope", |at| at.one_of(&SCOPES), SessionScope::default()),
-        tools_ttl: fields.or("tools_ttl", units::duration_or_zero, TOOLS_TTL),
-        max_body_bytes: fields.or("max_body_bytes", |at| units::size(at, KIB..=64 * MIB), MAX_BODY_BYTES),
+        headers: fields
+            .optional(&HEADERS, |at| source::headers(at, Tokens::For(url.as_ref())))
+            .unwrap_or_default(),
+        caller_headers: fields.optional(&CALLER_HEADERS, caller_headers::decode).unwrap_or_default(),
+        session_scope: fields.or(&SESSION_SCOPE, |at| at.one_of(&SCOPES)),
+        tools_ttl: fields.or(&TOOLS_TTL, units::duration_or_zero),
+        max_body_bytes: fields.or(&MAX_BODY_BYTES, |at| units::size(at, KIB..=64 * MIB)),
         timeouts: timeouts(&fields),
         // Last, so that what is above is looked at in any case.
         name: name?,
@@ -73,11 +126,10 @@ fn server_name(name: &str, at: &At<'_>) -> Option<String> {
 }
 
 fn timeouts(server: &Fields<'_>) -> Timeouts {
-    let fields = server.fields("timeouts", &TIMEOUTS_KEYS);
-    let default = Timeouts::default();
+    let fields = server.fields(&TIMEOUTS, TIMEOUTS_KEYS);
     Timeouts {
-        connect: fields.or("connect", units::duration, default.connect),
-        startup: fields.or("startup", units::duration, default.startup),
-        call: fields.or("call", units::duration, default.call),
+        connect: fields.or(&CONNECT, units::duration),
+        startup: fields.or(&STARTUP, units::duration),
+        call: fields.or(&CALL, units::duration),
     }
 }

@@ -7,6 +7,8 @@ use std::{
 
 use super::{
     decode::{At, Fields},
+    key::{Depends, Key, Keys, Optional},
+    reference::Section,
     source, tls, units,
 };
 use crate::{
@@ -15,25 +17,73 @@ use crate::{
     server::{Config, Tls},
 };
 
-const KEYS: [&str; 6] =
-    ["listen", "admin_listen", "tls", "max_connection_age", "drain_timeout", "digest_key"];
-const TLS_KEYS: [&str; 3] = ["certificate", "key", "client_ca"];
-const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
-const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
-const MAX_CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
+/// The section's own key.
+pub const KEY: Key<Optional> = Key::optional("server", "Where and how the process serves.");
+
+const LISTEN: Key<SocketAddr> = Key::or(
+    "listen",
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051),
+    "Where gRPC is served: `AgentService`, `CatalogService`, health and reflection.",
+);
+const ADMIN_LISTEN: Key<SocketAddr> = Key::or(
+    "admin_listen",
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464),
+    "Where `/livez`, `/readyz` and `/metrics` are served, over HTTP without TLS.",
+);
+const TLS: Key<Optional> =
+    Key::optional("tls", "[TLS](#servertls) for `listen`; left out: plain text (h2c).");
+const MAX_CONNECTION_AGE: Key<Duration> = Key::or(
+    "max_connection_age",
+    Duration::from_secs(30 * 60),
+    "How old a connection becomes, a tenth more or less, before it is told to go. \
+     See [operations](operations.md#connections).",
+);
+const DRAIN_TIMEOUT: Key<Depends> = Key::or(
+    "drain_timeout",
+    Depends("`limits.run_timeout`"),
+    "How long live runs may go on when the process is to end.",
+);
+const DIGEST_KEY: Key<Optional> = Key::optional(
+    "digest_key",
+    "A [value](#values) of at least 16 bytes: the key of the digests of header values. It is read at the start only. \
+     Left out: a random one, so that digests of two processes can't be compared.",
+);
+const KEYS: Keys = &[&LISTEN, &ADMIN_LISTEN, &TLS, &MAX_CONNECTION_AGE, &DRAIN_TIMEOUT, &DIGEST_KEY];
+const CLIENT_CA: Key<Optional> = Key::optional(
+    "client_ca",
+    "The roots of certificates that callers must show, in PEM. Left out: they are asked for none.",
+);
+const TLS_KEYS: Keys = &[&tls::CERTIFICATE, &tls::PRIVATE_KEY, &CLIENT_CA];
+
+/// What the reference tells.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        path: "server",
+        about: "A change of anything here but `drain_timeout` needs a restart.",
+        probe: "server: { HERE }",
+        keys: KEYS,
+    },
+    Section {
+        path: "server.tls",
+        about: "See [security](security.md#transport). The files are read again when they change.",
+        probe: "server: { tls: { HERE } }",
+        keys: TLS_KEYS,
+    },
+];
+
 /// The shortest key of digests, in bytes.
 const MIN_DIGEST_KEY_BYTES: usize = 16;
 
 /// Takes the section; its `drain_timeout` is one of the `limits`.
 pub fn decode(root: &Fields<'_>, limits: &mut Limits) -> Config {
-    let fields = root.fields("server", &KEYS);
-    limits.drain_timeout = fields.or("drain_timeout", units::duration, limits.run_timeout);
+    let fields = root.fields(&KEY, KEYS);
+    limits.drain_timeout = fields.or_else(&DRAIN_TIMEOUT, units::duration, limits.run_timeout);
     Config {
-        listen: fields.or("listen", address, LISTEN),
-        admin_listen: fields.or("admin_listen", address, ADMIN_LISTEN),
-        tls: fields.optional("tls", server_tls),
-        max_connection_age: fields.or("max_connection_age", units::duration, MAX_CONNECTION_AGE),
-        digest_key: fields.optional("digest_key", digest_key),
+        listen: fields.or(&LISTEN, address),
+        admin_listen: fields.or(&ADMIN_LISTEN, address),
+        tls: fields.optional(&TLS, server_tls),
+        max_connection_age: fields.or(&MAX_CONNECTION_AGE, units::duration),
+        digest_key: fields.optional(&DIGEST_KEY, digest_key),
     }
 }
 
@@ -44,8 +94,8 @@ fn address(at: &At<'_>) -> Option<SocketAddr> {
 }
 
 fn server_tls(at: &At<'_>) -> Option<Tls> {
-    let fields = at.fields(&TLS_KEYS);
-    let client_roots = fields.optional("client_ca", tls::roots);
+    let fields = at.fields(TLS_KEYS);
+    let client_roots = fields.optional(&CLIENT_CA, tls::roots);
     Some(Tls { identity: tls::identity(&fields)?, client_roots })
 }
 

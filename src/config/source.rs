@@ -8,6 +8,8 @@ use url::Url;
 
 use super::{
     decode::{At, Fields},
+    key::{Depends, Key, Keys, Optional},
+    reference::Section,
     token,
     yaml::Kind,
 };
@@ -20,12 +22,43 @@ use crate::{
     },
 };
 
-const KEYS: [&str; 4] = ["value", "env", "file", "prefix"];
+const VALUE: Key<Optional> = Key::optional("value", "The text itself, where a literal is not enough.");
+const ENV: Key<Optional> = Key::optional(
+    "env",
+    "The environment variable that has it; one that is not set is a problem. White space at its end is left out.",
+);
+const FILE: Key<Optional> = Key::optional(
+    "file",
+    "The file that has it, read again when it changes. White space at its end is left out.",
+);
+/// The key of what stands in front.
+pub const PREFIX: Key<Depends> = Key::or(
+    "prefix",
+    Depends("none; for `api_key` as its provider wants it"),
+    "What stands in front, such as `\"Bearer \"`.",
+);
+const SECRET: Key<Depends> = Key::or(
+    "secret",
+    Depends("`true`; of a `value` `false`"),
+    "Only of a header: whether its values are secrets in every layer, also what a caller puts in their place. \
+     See [headers](headers.md#scrubbing).",
+);
+const TEXT_KEYS: Keys = &[&VALUE, &ENV, &FILE];
+const KEYS: Keys = &[&VALUE, &ENV, &FILE, &PREFIX];
+const HEADER_KEYS: Keys = &[&VALUE, &ENV, &FILE, &token::OAUTH, &token::GOOGLE, &PREFIX, &SECRET];
+const HEADER_KEYS_BUT_TOKENS: Keys = &[&VALUE, &ENV, &FILE, &PREFIX, &SECRET];
 const WHAT: &str = "text, `{ env: NAME }` or `{ file: PATH }`";
-const HEADER_KEYS: [&str; 7] = ["value", "env", "file", token::OAUTH, token::GOOGLE, "prefix", "secret"];
-const HEADER_KEYS_BUT_TOKENS: [&str; 5] = ["value", "env", "file", "prefix", "secret"];
 const HEADER_WHAT: &str = "text, `{ env: NAME }`, `{ file: PATH }`, `{ oauth_client_credentials: … }` or \
                            `{ google_id_token: … }`";
+
+/// What the reference tells.
+pub const SECTIONS: &[Section] = &[Section {
+    path: "mcp_servers.<name>.headers.<name>",
+    about: "One of the first five, and what goes with it. Tokens are for the headers of MCP servers alone, in \
+            `mcp_servers` and in `agents`.",
+    probe: "mcp_servers: { x: { url: \"https://localhost/\", headers: { x: { HERE } } } }",
+    keys: HEADER_KEYS,
+}];
 
 /// Text that stands in the configuration, in the environment or in a file, and where that is said.
 pub enum Written<'a> {
@@ -44,8 +77,8 @@ pub fn decode(at: &At<'_>) -> Option<Source> {
 pub fn decode_with_prefix(at: &At<'_>, prefix: &str) -> Option<Source> {
     match &at.node().kind {
         Kind::Mapping(_) => {
-            let fields = mapping(at, &KEYS, WHAT)?;
-            let prefix = fields.or("prefix", At::text, prefix);
+            let fields = mapping(at, KEYS, WHAT)?;
+            let prefix = fields.or_else(&PREFIX, At::text, prefix);
             one_of_mapping(at, &fields, WHAT)?.source(prefix)
         }
         _ => literal(at, WHAT)?.source(prefix),
@@ -55,7 +88,7 @@ pub fn decode_with_prefix(at: &At<'_>, prefix: &str) -> Option<Source> {
 /// Where text is, without a prefix; `what` is expected.
 pub fn written<'a>(at: &At<'a>, what: &str) -> Option<Written<'a>> {
     match &at.node().kind {
-        Kind::Mapping(_) => one_of_mapping(at, &mapping(at, &KEYS[..3], what)?, what),
+        Kind::Mapping(_) => one_of_mapping(at, &mapping(at, TEXT_KEYS, what)?, what),
         _ => literal(at, what),
     }
 }
@@ -133,15 +166,15 @@ impl Written<'_> {
 /// The source of a header's value, and whether its values are secret: all but a literal's are, unless it says otherwise.
 fn header(at: &At<'_>, tokens: Tokens<'_>) -> Option<(Source, bool)> {
     let (keys, what) = match tokens {
-        Tokens::For(_) => (&HEADER_KEYS[..], HEADER_WHAT),
-        Tokens::None => (&HEADER_KEYS_BUT_TOKENS[..], WHAT),
+        Tokens::For(_) => (HEADER_KEYS, HEADER_WHAT),
+        Tokens::None => (HEADER_KEYS_BUT_TOKENS, WHAT),
     };
     let Kind::Mapping(_) = at.node().kind else {
         return literal(at, what)?.source("").map(|source| (source, false));
     };
     let fields = mapping(at, keys, what)?;
-    let prefix = fields.or("prefix", At::text, "");
-    let secret = fields.or("secret", At::flag, fields.get("value").is_none());
+    let prefix = fields.or_else(&PREFIX, At::text, "");
+    let secret = fields.or_else(&SECRET, At::flag, fields.get(&VALUE).is_none());
     let source = match tokens {
         Tokens::For(server) => header_source(at, &fields, server, prefix),
         Tokens::None => one_of_mapping(at, &fields, what)?.source(prefix),
@@ -150,10 +183,10 @@ fn header(at: &At<'_>, tokens: Tokens<'_>) -> Option<(Source, bool)> {
 }
 
 fn header_source(at: &At<'_>, fields: &Fields<'_>, server: Option<&Url>, prefix: &str) -> Option<Source> {
-    if fields.get(token::OAUTH).is_none() && fields.get(token::GOOGLE).is_none() {
+    if fields.get(&token::OAUTH).is_none() && fields.get(&token::GOOGLE).is_none() {
         return one_of_mapping(at, fields, HEADER_WHAT)?.source(prefix);
     }
-    if ["value", "env", "file"].iter().any(|key| fields.get(key).is_some()) {
+    if [&VALUE, &ENV, &FILE].iter().any(|key| fields.get(key).is_some()) {
         at.problem(format!("expected {HEADER_WHAT}"));
         return None;
     }
@@ -161,23 +194,25 @@ fn header_source(at: &At<'_>, fields: &Fields<'_>, server: Option<&Url>, prefix:
 }
 
 /// A mapping in which a source is expected.
-fn mapping<'a>(at: &At<'a>, keys: &[&str], what: &str) -> Option<Fields<'a>> {
+fn mapping<'a>(at: &At<'a>, keys: Keys<'_>, what: &str) -> Option<Fields<'a>> {
     let entries = at.entries();
-    if entries.iter().all(|(name, _)| keys.contains(name)) {
+    let names: Vec<_> = keys.iter().map(|key| key.name()).collect();
+    if entries.iter().all(|(name, _)| names.contains(name)) {
         return Some(at.fields(keys));
     }
-    let is_token = |name: &str| [token::OAUTH, token::GOOGLE].contains(&name) && !keys.contains(&name);
+    let is_token =
+        |name: &str| [token::OAUTH.name, token::GOOGLE.name].contains(&name) && !names.contains(&name);
     at.problem(if entries.iter().any(|(name, _)| is_token(name)) {
         format!("tokens are for the headers of MCP servers; expected {what}")
     } else {
         // The key is not shown: where a source is expected it may be a value that lacks its quotes.
-        format!("a key is unknown; there are {}", keys.join(", "))
+        format!("a key is unknown; there are {}", names.join(", "))
     });
     None
 }
 
 fn one_of_mapping<'a>(at: &At<'a>, fields: &Fields<'a>, what: &str) -> Option<Written<'a>> {
-    match (fields.get("value"), fields.get("env"), fields.get("file")) {
+    match (fields.get(&VALUE), fields.get(&ENV), fields.get(&FILE)) {
         (Some(value), None, None) => literal(value, "text"),
         (None, Some(env), None) => variable(env),
         (None, None, Some(file)) => path(file).map(|path| Written::File(file.clone(), path)),

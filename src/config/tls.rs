@@ -4,16 +4,23 @@ use std::path::PathBuf;
 
 use super::{
     decode::{At, Fields},
+    key::{Key, Required},
     source,
     yaml::Kind,
 };
 use crate::tls::{Identity, IdentityError, Roots};
 
+/// The key of a certificate.
+pub const CERTIFICATE: Key<Required> =
+    Key::required("certificate", "The certificate that is shown, with the chain behind it, in PEM.");
+/// The key of its private key.
+pub const PRIVATE_KEY: Key<Required> =
+    Key::required("key", "Its private key in PEM: PKCS #8, PKCS #1 or SEC 1, without a password.");
 const WHAT: &str = "`{ file: PATH }`";
 
 /// The `certificate` and the `key` of a mapping, which has both.
 pub fn identity(fields: &Fields<'_>) -> Option<Identity> {
-    let (certificate, key) = (fields.required("certificate", file), fields.required("key", file));
+    let (certificate, key) = (fields.required(&CERTIFICATE, file), fields.required(&PRIVATE_KEY, file));
     let ((certificate_at, certificate), (key_at, key)) = (certificate?, key?);
     let opened = Identity::open(certificate.clone(), key.clone());
     opened

@@ -4,7 +4,9 @@ use url::{Host, Url};
 
 use super::{
     decode::{At, Fields},
-    endpoint,
+    endpoint::{self, Plaintext},
+    key::{Key, Keys, Optional, Required},
+    reference::Section,
     revision::Revision,
     source::{self, Written},
     yaml::Kind,
@@ -19,39 +21,98 @@ use crate::{
 };
 
 /// The key of a token by client credentials.
-pub const OAUTH: &str = "oauth_client_credentials";
+pub const OAUTH: Key<Optional> = Key::optional(
+    "oauth_client_credentials",
+    "An access token by OAuth 2.0 [client credentials](#mcp_serversnameheadersnameoauth_client_credentials), renewed before \
+     it expires.",
+);
 /// The key of a token by Google's metadata server.
-pub const GOOGLE: &str = "google_id_token";
-
-const OAUTH_KEYS: [&str; 10] = [
+pub const GOOGLE: Key<Optional> = Key::optional(
+    "google_id_token",
+    "An identity token of [Google's metadata server](#mcp_serversnameheadersnamegoogle_id_token), renewed before it expires.",
+);
+const ISSUER: Key<Optional> = Key::optional(
     "issuer",
+    "The authorization server, whose well-known metadata names the token endpoint (RFC 8414).",
+);
+const DISCOVER: Key<bool> = Key::or(
     "discover",
-    "allow_plaintext",
-    "client_id",
-    "client_secret",
+    false,
+    "In place of `issuer`: whom the MCP server's own well-known metadata names (RFC 9728). So that server chooses who is \
+     shown the client's credential.",
+);
+const CLIENT_ID: Key<Required> = Key::required("client_id", "Whom the token is asked for.");
+const CLIENT_SECRET: Key<Optional> = Key::optional("client_secret", "A [value](#values) that proves it.");
+const PRIVATE_KEY: Key<Optional> = Key::optional(
     "private_key",
+    "In place of `client_secret`: the key in PEM (RSA, P-256, P-384) that signs assertions (RFC 7523).",
+);
+const SIGNING_ALGORITHM: Key<Optional> = Key::optional(
     "signing_algorithm",
-    "key_id",
-    "scope",
+    "What a `private_key` signs by. Left out: `RS256`, or what its curve allows.",
+);
+const KEY_ID: Key<Optional> = Key::optional("key_id", "The `kid` of a `private_key`'s assertions.");
+const SCOPE: Key<Optional> = Key::optional("scope", "What is asked for; left out: the request does not say.");
+const RESOURCE: Key<Optional> = Key::optional(
     "resource",
+    "What the token is for (RFC 8707). Left out: the MCP server; `false`: the request does not say.",
+);
+const OAUTH_KEYS: Keys = &[
+    &ISSUER,
+    &DISCOVER,
+    &endpoint::ALLOW_PLAINTEXT,
+    &CLIENT_ID,
+    &CLIENT_SECRET,
+    &PRIVATE_KEY,
+    &SIGNING_ALGORITHM,
+    &KEY_ID,
+    &SCOPE,
+    &RESOURCE,
 ];
-const GOOGLE_KEYS: [&str; 2] = ["audience", "metadata_host"];
+const AUDIENCE: Key<Optional> =
+    Key::optional("audience", "What the token is for; left out: the MCP server's URL, without its query.");
+const METADATA_HOST_KEY: Key<&str> = Key::or(
+    "metadata_host",
+    METADATA_HOST,
+    "The metadata server; over `http://` only a host that is this machine's.",
+);
+const GOOGLE_KEYS: Keys = &[&AUDIENCE, &METADATA_HOST_KEY];
+
+/// What the reference tells.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        path: "mcp_servers.<name>.headers.<name>.oauth_client_credentials",
+        about: "One of `issuer` and `discover: true`, and one of `client_secret` and `private_key`. \
+                See [headers](headers.md#where-registered-values-come-from).",
+        probe: "mcp_servers: { x: { url: \"https://localhost/\", headers: { x: { oauth_client_credentials: { HERE } } } } }",
+        keys: OAUTH_KEYS,
+    },
+    Section {
+        path: "mcp_servers.<name>.headers.<name>.google_id_token",
+        about: "",
+        probe: "mcp_servers: { x: { url: \"https://localhost/\", headers: { x: { google_id_token: { HERE } } } } }",
+        keys: GOOGLE_KEYS,
+    },
+];
+
 const METADATA_HOST: &str = "metadata.google.internal";
 const KEY_WHAT: &str = "a private key in PEM, `{ env: NAME }` or `{ file: PATH }`";
 
 /// The source of tokens for the MCP server at a URL, from the mapping that has [`OAUTH`] or [`GOOGLE`].
 pub fn decode(at: &At<'_>, fields: &Fields<'_>, server: Option<&Url>, prefix: &str) -> Option<TokenSource> {
-    if let (Some(at), Err(refusal)) = (fields.get("prefix"), rules::check_value(&format!("{prefix}token"))) {
+    if let (Some(at), Err(refusal)) =
+        (fields.get(&source::PREFIX), rules::check_value(&format!("{prefix}token")))
+    {
         at.problem(refusal.to_string());
     }
     let http = Http::new(at.context.common.egress.clone());
     let revision = Revision::of(at, &[at.path(), server.map_or("", Url::as_str)]);
     let (place, prefix) = (at.path().to_owned(), prefix.to_owned());
-    let source = match (fields.get(OAUTH), fields.get(GOOGLE)) {
+    let source = match (fields.get(&OAUTH), fields.get(&GOOGLE)) {
         (Some(oauth), None) => TokenSource::new(place, prefix, client_credentials(oauth, server, http)?),
         (None, Some(google)) => TokenSource::new(place, prefix, google_id_token(google, server, http)?),
         _ => {
-            at.problem(format!("expected one of `{OAUTH}` and `{GOOGLE}`"));
+            at.problem(format!("expected one of `{}` and `{}`", OAUTH.name, GOOGLE.name));
             return None;
         }
     };
@@ -59,14 +120,14 @@ pub fn decode(at: &At<'_>, fields: &Fields<'_>, server: Option<&Url>, prefix: &s
 }
 
 fn client_credentials(at: &At<'_>, server: Option<&Url>, http: Http) -> Option<ClientCredentials> {
-    let fields = at.fields(&OAUTH_KEYS);
+    let fields = at.fields(OAUTH_KEYS);
     let authority = authority(at, &fields);
-    let client_id = fields.required("client_id", filled).map(str::to_owned);
+    let client_id = fields.required(&CLIENT_ID, filled).map(str::to_owned);
     let proof = proof(at, &fields);
     Some(ClientCredentials {
-        scope: fields.optional("scope", filled).map(str::to_owned),
-        resource: fields.or("resource", resource, Resource::Server),
-        allow_plaintext: fields.or("allow_plaintext", At::flag, false),
+        scope: fields.optional(&SCOPE, filled).map(str::to_owned),
+        resource: fields.optional(&RESOURCE, resource).unwrap_or(Resource::Server),
+        allow_plaintext: fields.or(&endpoint::ALLOW_PLAINTEXT, At::flag),
         http,
         // Last, so that what is above is looked at in any case.
         server: server?.clone(),
@@ -77,9 +138,9 @@ fn client_credentials(at: &At<'_>, server: Option<&Url>, http: Http) -> Option<C
 }
 
 fn authority(at: &At<'_>, fields: &Fields<'_>) -> Option<Authority> {
-    let discover = fields.get("discover").map_or(Some(false), At::flag)?;
-    match (fields.get("issuer"), discover) {
-        (Some(_), false) => endpoint::decode(fields, "issuer").and_then(|url| issuer(fields, url)),
+    let discover = fields.get(&DISCOVER).map_or(Some(false), At::flag)?;
+    match (fields.get(&ISSUER), discover) {
+        (Some(at), false) => endpoint::decode(at, Plaintext::of(fields)).and_then(|url| issuer(at, url)),
         (None, true) => Some(Authority::Discovered),
         (Some(_), true) => {
             at.problem("there are `issuer` and `discover: true`; keep one");
@@ -92,20 +153,20 @@ fn authority(at: &At<'_>, fields: &Fields<'_>) -> Option<Authority> {
     }
 }
 
-fn issuer(fields: &Fields<'_>, url: Url) -> Option<Authority> {
+fn issuer(at: &At<'_>, url: Url) -> Option<Authority> {
     if url.query().is_some() {
         // RFC 8414 section 2.
-        fields.get("issuer")?.problem("the URL of an issuer may have no query (?)");
+        at.problem("the URL of an issuer may have no query (?)");
         return None;
     }
     Some(Authority::Issuer(url))
 }
 
 fn proof(at: &At<'_>, fields: &Fields<'_>) -> Option<Proof> {
-    let of_key = ["signing_algorithm", "key_id"];
+    let of_key = [&SIGNING_ALGORITHM, &KEY_ID];
     let algorithm = fields.optional(of_key[0], algorithm);
     let id = fields.optional(of_key[1], filled).map(str::to_owned);
-    match (fields.get("client_secret"), fields.get("private_key")) {
+    match (fields.get(&CLIENT_SECRET), fields.get(&PRIVATE_KEY)) {
         (Some(secret), None) => {
             for field in of_key.iter().filter_map(|key| fields.get(key)) {
                 field.key_problem("only a `private_key` has one");
@@ -160,9 +221,9 @@ fn resource(at: &At<'_>) -> Option<Resource> {
 }
 
 fn google_id_token(at: &At<'_>, server: Option<&Url>, http: Http) -> Option<GoogleIdToken> {
-    let fields = at.fields(&GOOGLE_KEYS);
-    let audience = fields.optional("audience", filled).map(str::to_owned);
-    let host = match fields.get("metadata_host") {
+    let fields = at.fields(GOOGLE_KEYS);
+    let audience = fields.optional(&AUDIENCE, filled).map(str::to_owned);
+    let host = match fields.get(&METADATA_HOST_KEY) {
         Some(at) => metadata_host(at),
         None => Url::parse(&format!("http://{METADATA_HOST}")).ok(),
     };

@@ -49,12 +49,12 @@ pub fn size(at: &At<'_>, range: RangeInclusive<u64>) -> Option<usize> {
         Kind::Text(text) => parse_size(text),
         _ => None,
     };
+    let (least, most) = (range.start() / KIB, range.end() / MIB);
     let Some(size) = size else {
-        at.problem("expected a size such as 64KiB or 4MiB, or a number of bytes");
+        at.problem(format!("expected a size from {least}KiB to {most}MiB, or a number of bytes"));
         return None;
     };
     if !range.contains(&size) {
-        let (least, most) = (range.start() / KIB, range.end() / MIB);
         at.problem(format!("the size must be from {least}KiB to {most}MiB"));
         return None;
     }
@@ -91,6 +91,29 @@ fn take_number(text: &str) -> Option<(u64, &str, &str)> {
     Some((number.parse().ok()?, unit, rest))
 }
 
+/// A duration as it would be written: in whole units, the longest first.
+pub fn written_duration(duration: Duration) -> String {
+    let mut rest = duration.as_millis();
+    let mut written = String::new();
+    for (unit, length) in DURATIONS {
+        let count = rest / u128::from(length);
+        rest %= u128::from(length);
+        if count > 0 {
+            written += &format!("{count}{unit}");
+        }
+    }
+    written
+}
+
+/// A size as it would be written: in the largest unit that it is whole in.
+pub fn written_size(size: usize) -> String {
+    let whole = SIZES.iter().find_map(|(unit, bytes)| {
+        let bytes = usize::try_from(*bytes).ok()?;
+        size.is_multiple_of(bytes).then(|| format!("{}{unit}", size / bytes))
+    });
+    whole.unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +145,18 @@ mod tests {
             ("18446744073709551616ms", None),
         ] {
             assert_eq!(parse_duration(text), milliseconds.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_parsed_as_it_was() {
+        for (milliseconds, text) in
+            [(500, "500ms"), (90_000, "1m30s"), (3_600_000, "1h"), (3_723_004, "1h2m3s4ms")]
+        {
+            assert_eq!(written_duration(Duration::from_millis(milliseconds)), text);
+        }
+        for (bytes, text) in [(4 << 20, "4MiB"), (1 << 30, "1GiB"), (1536, "1536B"), (2048, "2KiB")] {
+            assert_eq!(written_size(bytes), text);
         }
     }
 

@@ -70,18 +70,29 @@ impl ServerConfig {
     }
 }
 
+impl Timeouts {
+    /// The times where none is configured.
+    pub const DEFAULT: Self = Self {
+        connect: Duration::from_secs(5),
+        startup: Duration::from_secs(10),
+        call: Duration::from_secs(60),
+    };
+}
+
+impl KeptClients {
+    /// The bounds where none is configured.
+    pub const DEFAULT: Self =
+        Self { max: 10_000, idle: Duration::from_secs(5 * 60), age: Duration::from_secs(60 * 60) };
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            startup: Duration::from_secs(10),
-            call: Duration::from_secs(60),
-        }
+        Self::DEFAULT
     }
 }
 
 impl Default for KeptClients {
     fn default() -> Self {
-        Self { max: 10_000, idle: Duration::from_secs(5 * 60), age: Duration::from_secs(60 * 60) }
+        Self::DEFAULT
     }
 }

@@ -15,13 +15,18 @@ pub struct Limits {
     pub max_request_bytes: usize,
 }
 
+impl Limits {
+    /// The bounds where none is configured.
+    pub const DEFAULT: Self = Self {
+        max_concurrent_runs: 10_000,
+        run_timeout: Duration::from_secs(10 * 60),
+        drain_timeout: Duration::from_secs(10 * 60),
+        max_request_bytes: 4 * 1024 * 1024,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_concurrent_runs: 10_000,
-            run_timeout: Duration::from_secs(10 * 60),
-            drain_timeout: Duration::from_secs(10 * 60),
-            max_request_bytes: 4 * 1024 * 1024,
-        }
+        Self::DEFAULT
     }
 }

@@ -86,7 +86,7 @@ fn types() {
             "c.yaml:1:9: server: expected a mapping, found a list",
             "c.yaml:3:24: limits.max_concurrent_runs: expected a whole number from 1 to 1000000",
             "c.yaml:4:16: limits.run_timeout: expected a duration such as 500ms, 30s or 1m30s, found a number",
-            "c.yaml:5:22: limits.max_request_bytes: expected a size such as 64KiB or 4MiB, or a number of bytes",
+            "c.yaml:5:22: limits.max_request_bytes: expected a size from 1KiB to 64MiB, or a number of bytes",
             "c.yaml:7:10: telemetry.spans: expected true or false, found text",
             "c.yaml:8:9: telemetry.logs: expected a mapping, found text",
             "c.yaml:9:9: agents: expected a mapping, found text",

@@ -300,9 +300,9 @@ fn client_credentials_are_refused() {
         ("{ discover: true, client_id: c, client_secret: s, resource: 'a:b#c' }", format!("60.resource: {resource}")),
         ("{ discover: true, client_id: c, client_secret: s, resource: true }", format!("60.resource: {resource}, found true or false")),
     ] {
-        assert_eq!(said(token::OAUTH, source), [expected], "{source}");
+        assert_eq!(said(token::OAUTH.name, source), [expected], "{source}");
     }
-    let unknown = said(token::OAUTH, "{ discover: true, client_id: c, client_secret: s, scopes: a }");
+    let unknown = said(token::OAUTH.name, "{ discover: true, client_id: c, client_secret: s, scopes: a }");
     assert!(unknown[0].starts_with("50.scopes: unknown key (did you mean scope?)"), "{unknown:?}");
 }
 
@@ -317,7 +317,7 @@ fn a_key_that_does_not_sign_as_asked_is_refused() {
         let source = format!(
             "{{ discover: true, client_id: c, private_key: \"{pem}\", signing_algorithm: {algorithm} }}"
         );
-        let [said] = said(token::OAUTH, &source).try_into().unwrap();
+        let [said] = said(token::OAUTH.name, &source).try_into().unwrap();
         assert!(said.ends_with(expected), "{said}");
     }
 }
@@ -339,6 +339,6 @@ fn google_id_tokens_are_refused() {
         ("{ metadata_host: metadata.example.com }", format!("17.metadata_host: {nearby}")),
         ("text", "0: expected a mapping, found text".to_owned()),
     ] {
-        assert_eq!(said(token::GOOGLE, source), [expected], "{source}");
+        assert_eq!(said(token::GOOGLE.name, source), [expected], "{source}");
     }
 }
