@@ -17,7 +17,7 @@ PYTHON := tests/e2e/servers/python
 LITELLM := tests/e2e/servers/litellm
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e conformance bench
+.PHONY: help demo test e2e conformance chart bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -37,12 +37,16 @@ test: $(BUF) $(MACHETE) $(DENY) ## Check all that needs no other servers: format
 	$(DENY) --locked check bans licenses sources
 	$(MAKE) demo
 
-e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM, and conformance
+e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM, conformance, and the Helm chart's checks
 	cargo test --locked --test e2e
 	$(MAKE) conformance
+	$(MAKE) chart
 
 conformance: .tools/conformance/installed ## Run MCP's official conformance suite against the service, and write docs/conformance.md
 	cargo test --locked --test conformance
+
+chart: ## Check the Helm chart; ONLY="lint unit" checks a part, WRITE=1 writes its README and its copies of docs
+	$(MAKE) --no-print-directory -f tests/chart/Makefile $(if $(WRITE),write,test)
 
 bench: ## Measure what a run costs, held against the three requests that it makes
 	cargo bench --bench runs --locked
