@@ -42,7 +42,8 @@ class Renderings:
     """The sets, and each set's manifests, rendered once."""
 
     def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="runwright-chart-"))
+        self._folder = tempfile.TemporaryDirectory(prefix="runwright-chart-")
+        self.folder = Path(self._folder.name)
         self._rendered: dict[str, str] = {}
 
     @cached_property

@@ -1,3 +1,8 @@
+{{/* The name of a Secret's volume, which has no dots and at most 63 characters. */}}
+{{- define "runwright.volumeName" -}}
+{{- printf "secret-%s" (. | replace "." "-") | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
 {{- define "runwright.volumes" -}}
 - name: config
   # What the chart decides and what it is given, as one folder, which changes as one.
@@ -41,7 +46,7 @@
 {{- end }}
 {{- end }}
 {{- range .Values.existingSecrets.files }}
-- name: secret-{{ .name | replace "." "-" }}
+- name: {{ include "runwright.volumeName" .name }}
   secret:
     secretName: {{ .name }}
     defaultMode: 0440
@@ -76,7 +81,7 @@
 - { name: digest-key, mountPath: /var/run/runwright/digest-key, readOnly: true }
 {{- end }}
 {{- range .Values.existingSecrets.files }}
-- { name: secret-{{ .name | replace "." "-" }}, mountPath: /var/run/runwright/secrets/{{ .name }}, readOnly: true }
+- { name: {{ include "runwright.volumeName" .name }}, mountPath: /var/run/runwright/secrets/{{ .name }}, readOnly: true }
 {{- end }}
 {{- if .Values.projectedTokens }}
 - { name: tokens, mountPath: /var/run/runwright/tokens, readOnly: true }
