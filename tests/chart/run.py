@@ -27,6 +27,7 @@ CHECKS: dict[str, Callable[[Renderings], str]] = {
     "checkov": checks.manifests.scan,
     "configuration": checks.service.configuration,
     "first-run": checks.service.first_run,
+    "helm-test": checks.service.health,
 }
 
 

@@ -1,7 +1,7 @@
-"""The service takes the configuration that the chart renders, and answers a run with it."""
+"""The service takes the configuration that the chart renders, and answers with it."""
 
 import contextlib
-import re
+import os
 import shlex
 import signal
 import socket
@@ -13,13 +13,10 @@ from pathlib import Path
 
 import yaml
 
-from chart import CHART, HERE, NAMESPACE, RELEASE, ROOT, Failed, Renderings, Set, helm, run, tool
+from chart import CHART, NAMESPACE, RELEASE, Failed, Renderings, helm, run, tool
 
-from . import certificates
+from . import mounted
 
-BINARY = ROOT / "target/debug/runwright"
-MOUNTED = "/var/run/runwright"
-SECRET = "a-value-for-tests"
 # Until the service is ready. It takes some milliseconds; this is for a machine that is busy.
 PATIENCE_SECONDS = 60
 
@@ -29,11 +26,11 @@ def configuration(renderings: Renderings) -> str:
     problems = []
     for values in renderings.sets:
         manifests = renderings.manifests(values)
-        problems += [f"{values.name}: a secret's value is in the ConfigMap {manifest['metadata']['name']}"
-                     for manifest in manifests if manifest["kind"] == "ConfigMap" and SECRET in yaml.safe_dump(manifest)]
+        problems += [f"{values.name}: a secret's value is in the ConfigMap {manifest['metadata']['name']}" for manifest in manifests
+                     if manifest["kind"] == "ConfigMap" and mounted.SECRET in yaml.safe_dump(manifest)]
         folder = renderings.folder / "mounted" / values.name
-        environment = mount(values, manifests, folder)
-        told = run(str(BINARY), "check", "--config", str(folder / "etc"), env=environment)
+        environment = mounted.lay_out(manifests, folder)
+        told = run(tool("RUNWRIGHT"), "check", "--config", str(folder / "etc"), env=environment)
         if told.returncode or "The configuration is valid" not in told.stdout:
             problems.append(f"{values.name}: exit {told.returncode}: {told.stderr.strip()}")
     if problems:
@@ -41,68 +38,15 @@ def configuration(renderings: Renderings) -> str:
     return f"runwright check takes {len(renderings.sets)} of {len(renderings.sets)}"
 
 
-def mount(values: Set, manifests: list[dict], folder: Path) -> dict[str, str]:
-    """Lays out what the pod has mounted, with `folder` for the root, and gives the container's environment."""
-    deployment = next(manifest for manifest in manifests if manifest["kind"] == "Deployment")
-    pod = deployment["spec"]["template"]["spec"]
-    container = pod["containers"][0]
-    volumes = {volume["name"]: volume for volume in pod["volumes"]}
-    configs = {manifest["metadata"]["name"]: manifest.get("data", {}) for manifest in manifests if manifest["kind"] == "ConfigMap"}
-    texts = projected(volumes["config"], configs)
-    for mounted in container["volumeMounts"]:
-        path = folder / mounted["mountPath"].lstrip("/")
-        if mounted["mountPath"].startswith(MOUNTED):
-            lay(path, volumes[mounted["name"]])
-    (folder / "etc").mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (folder / "etc" / name).write_text(text.replace(MOUNTED, f"{folder}{MOUNTED}"))
-    variables = re.findall(r"\benv: ([A-Za-z0-9_]+)", "\n".join(texts.values()))
-    return {name: SECRET for name in variables} if "envFrom" in container else {}
-
-
-def projected(volume: dict, configs: dict[str, dict]) -> dict[str, str]:
-    """The files of the configuration: the chart's own, and those of an existing ConfigMap or Secret."""
-    texts = {}
-    for source in volume["projected"]["sources"]:
-        name = next(iter(source.values()))["name"]
-        files = configs.get(name) or {path.name: path.read_text() for path in (HERE / "existing").iterdir()}
-        assert not texts.keys() & files.keys(), "two sources have the same file"
-        texts |= files
-    return texts
-
-
-def lay(path: Path, volume: dict) -> None:
-    """A Secret's or a token's files, with contents that the service takes."""
-    path.mkdir(parents=True, exist_ok=True)
-    made = certificates.pair()
-    sources = volume.get("projected", {}).get("sources") or []
-    items = volume.get("secret", {}).get("items") or [{"path": source["serviceAccountToken"]["path"]} for source in sources]
-    for name in [item["path"] for item in items] or ["key"]:
-        content = made.key if name == "tls.key" else made.certificate if name.endswith(".crt") else SECRET
-        (path / name).write_text(content)
-
-
 def first_run(renderings: Renderings) -> str:
     """The default installation is ready and answers; the lines of its notes do what they say, as they are printed."""
-    grpc, admin = free_ports()
-    arguments = ["--set", "listenHost=127.0.0.1", "--set", f"containerPorts.grpc={grpc},containerPorts.admin={admin}"]
-    told = helm("install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--dry-run=client", *arguments)
-    if told.returncode:
-        raise Failed([told.stderr])
-    manifests, _, notes = told.stdout.partition("\nNOTES:\n")
-    config = next(manifest for manifest in yaml.load_all(manifests.partition("\n---\n")[2], yaml.CSafeLoader)
-                  if manifest and manifest["kind"] == "ConfigMap")
-    folder = renderings.folder / "first-run"
-    folder.mkdir()
-    for name, text in config["data"].items():
-        (folder / name).write_text(text)
-    lines = [line.strip() for line in notes.splitlines() if line.strip().startswith("grpcurl ")]
-    if len(lines) != 3:
-        raise Failed([f"the notes have {len(lines)} lines for grpcurl", notes])
-    with serving(folder, admin):
+    with serving(renderings.folder / "first-run") as (_, notes, grpc, _):
+        lines = [line.strip() for line in notes.splitlines() if line.strip().startswith("grpcurl ")]
         answers = [ask(line.replace("127.0.0.1:50051", f"127.0.0.1:{grpc}")) for line in lines]
     wanted = ['"name": "demo"', '"finalOutput": "Runwright is installed.', '"runCompleted"']
     problems = [f"{line}: no {part!r} in {answer}" for line, answer, part in zip(lines, answers, wanted) if part not in answer]
+    if len(lines) != len(wanted):
+        problems.append(f"the notes have {len(lines)} lines for grpcurl")
     if problems:
         raise Failed(problems)
     return f"ready, and {len(lines)} lines of the notes answered"
@@ -113,27 +57,58 @@ def ask(line: str) -> str:
     return told.stdout + told.stderr
 
 
-def free_ports() -> tuple[int, int]:
-    """Two ports that are free now, above those that the chart refuses."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
+def health(renderings: Renderings) -> str:
+    """The pod of `helm test` asks as it is rendered: in plain text, over TLS, and with a certificate of its own."""
+    manager = ["--set", "tls.enabled=true,tls.certManager.enabled=true,tls.certManager.issuerRef.name=internal"]
+    cases = {"plain": [], "tls": manager, "mtls": [*manager, "--set", "tls.clientCA.enabled=true"]}
+    problems = []
+    for name, arguments in cases.items():
+        with serving(renderings.folder / f"health-{name}", *arguments) as (manifests, _, grpc, folder):
+            pod = next(manifest for manifest in manifests if manifest["kind"] == "Pod")["spec"]
+            mounted.lay_secrets(pod, manifests, folder)
+            told = run(tool("RUNWRIGHT"), *reachable(pod["containers"][0]["args"], grpc, folder))
+            if told.returncode:
+                problems.append(f"{name}: {pod['containers'][0]['args']} ended with {told.returncode}: {told.stderr.strip()}")
+    if problems:
+        raise Failed(problems)
+    return f"{', '.join(cases)}: the pod of helm test finds the service healthy"
+
+
+def reachable(arguments: list[str], grpc: int, folder: Path) -> list[str]:
+    """The arguments with this machine's address and folder, and the Service's name for what the certificate must be for."""
+    target = next(argument for argument in arguments if "://" in argument)
+    scheme, _, host = target.partition("://")
+    result = [argument.replace(target, f"{scheme}://127.0.0.1:{grpc}").replace(mounted.MOUNTED, f"{folder}{mounted.MOUNTED}")
+              for argument in arguments]
+    return result + (["--server-name", host.rpartition(":")[0]] if scheme == "https" else [])
 
 
 @contextlib.contextmanager
-def serving(folder: Path, admin: int):
-    """The service, from its being ready until SIGTERM, which it must end of with 0."""
-    process = subprocess.Popen([BINARY, "serve", "--config", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def serving(folder: Path, *arguments: str):
+    """An installation's service, from its being ready until SIGTERM, which it must end of with 0.
+
+    Gives the manifests, the notes, the port of gRPC, and the folder that stands for the pod's root.
+    """
+    grpc, admin = free_ports()
+    ports = f"listenHost=127.0.0.1,containerPorts.grpc={grpc},containerPorts.admin={admin}"
+    told = helm("install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--dry-run=client", "--set", ports, *arguments)
+    if told.returncode:
+        raise Failed([told.stderr])
+    head, _, notes = told.stdout.partition("\nNOTES:\n")
+    manifests = [manifest for manifest in yaml.load_all(head.partition("\n---\n")[2].replace("\nMANIFEST:\n", "\n"), yaml.CSafeLoader)
+                 if manifest and "kind" in manifest]
+    environment = mounted.lay_out(manifests, folder)
+    process = subprocess.Popen([tool("RUNWRIGHT"), "serve", "--config", folder / "etc"], env=os.environ | environment,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         wait_until_ready(process, admin)
-        yield
+        yield manifests, notes, grpc, folder
         process.send_signal(signal.SIGTERM)
         if code := process.wait(PATIENCE_SECONDS):
             raise Failed([f"after SIGTERM the service ended with {code}", process.stdout.read()])
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def wait_until_ready(process: subprocess.Popen, admin: int) -> None:
@@ -144,4 +119,12 @@ def wait_until_ready(process: subprocess.Popen, admin: int) -> None:
             return
         time.sleep(0.05)
     process.kill()
-    raise Failed(["the service is not ready", process.communicate()[0]])
+    raise Failed(["the service is not ready", process.stdout.read()])
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports that are free now."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
