@@ -19,6 +19,7 @@ CHECKS: dict[str, Callable[[Renderings], str]] = {
     "documented": checks.drift.documented,
     "lint": checks.rendering.lint,
     "render": checks.rendering.render,
+    "package": checks.rendering.package,
     "refusals": checks.refusals.refuse,
     "reload": checks.reload.replaced,
     "unit": checks.rendering.unit,

@@ -1,8 +1,12 @@
 """Every set of values is linted and rendered, and the units of the templates do what their tests say."""
 
-from chart import CHART, HERE, NAMESPACE, ROOT, Failed, Renderings, helm, run, tool
+import tarfile
+
+from chart import CHART, HERE, NAMESPACE, RELEASE, ROOT, Failed, Renderings, helm, run, tool
 
 LEAST_SETS = 12
+# What .helmignore leaves out.
+AUTHORS = {"runwright/README.md.gotmpl"}
 
 
 def lint(renderings: Renderings) -> str:
@@ -39,6 +43,26 @@ def render(renderings: Renderings) -> str:
     if problems:
         raise Failed(problems)
     return f"{count} objects of {len(kinds)} kinds"
+
+
+def package(renderings: Renderings) -> str:
+    """The package has all that the chart reads, nothing that only its authors read, and renders as the folder does."""
+    told = helm("package", str(CHART), "--destination", str(renderings.folder))
+    if told.returncode:
+        raise Failed([told.stderr])
+    archive = next(renderings.folder.glob("runwright-*.tgz"))
+    with tarfile.open(archive) as opened:
+        names = set(opened.getnames())
+    wanted = {f"runwright/{path.relative_to(CHART)}" for path in CHART.rglob("*") if path.is_file()}
+    problems = [f"the package lacks {name}" for name in wanted - names - AUTHORS]
+    problems += [f"the package has {name}" for name in names - (wanted - AUTHORS)]
+    everything = next(values for values in renderings.sets if values.name == "all-on")
+    told = helm("template", RELEASE, str(archive), "--namespace", NAMESPACE, "--values", str(everything.path))
+    if told.stdout != renderings.rendered(everything):
+        problems.append(f"the package renders otherwise than the folder: {told.stderr.strip()}")
+    if problems:
+        raise Failed(problems)
+    return f"{archive.name}: {len(names)} files"
 
 
 def missing_labels(metadata: dict) -> set[str]:

@@ -66,7 +66,10 @@ def health(renderings: Renderings) -> str:
         with serving(renderings.folder / f"health-{name}", *arguments) as (manifests, _, grpc, folder):
             pod = next(manifest for manifest in manifests if manifest["kind"] == "Pod")["spec"]
             mounted.lay_secrets(pod, manifests, folder)
-            told = run(tool("RUNWRIGHT"), *reachable(pod["containers"][0]["args"], grpc, folder))
+            asked = reachable(pod["containers"][0]["args"], grpc, folder)
+            told = run(tool("RUNWRIGHT"), *asked)
+            if "--certificate" in asked and run(tool("RUNWRIGHT"), *without_certificate(asked)).returncode == 0:
+                problems.append(f"{name}: the service asks for no certificate")
             if told.returncode:
                 problems.append(f"{name}: {pod['containers'][0]['args']} ended with {told.returncode}: {told.stderr.strip()}")
     if problems:
@@ -81,6 +84,11 @@ def reachable(arguments: list[str], grpc: int, folder: Path) -> list[str]:
     result = [argument.replace(target, f"{scheme}://127.0.0.1:{grpc}").replace(mounted.MOUNTED, f"{folder}{mounted.MOUNTED}")
               for argument in arguments]
     return result + (["--server-name", host.rpartition(":")[0]] if scheme == "https" else [])
+
+
+def without_certificate(arguments: list[str]) -> list[str]:
+    first = arguments.index("--certificate")
+    return arguments[:first] + arguments[first + 4:]
 
 
 @contextlib.contextmanager
