@@ -71,6 +71,9 @@
 {{- if not .parentRefs }}
 {{- fail "route.parentRefs: which Gateway?" }}
 {{- end }}
+{{- if and .backendTLS.enabled (not $.Values.tls.enabled) }}
+{{- fail "route.backendTLS.enabled: the pods speak no TLS without tls.enabled" }}
+{{- end }}
 {{- if and (eq .kind "HTTPRoute") (ne .timeoutPolicy "none") }}
 {{- fail "route.timeoutPolicy: an HTTPRoute has timeouts of its own" }}
 {{- end }}

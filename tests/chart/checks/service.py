@@ -26,7 +26,8 @@ def configuration(renderings: Renderings) -> str:
     problems = []
     for values in renderings.sets:
         manifests = renderings.manifests(values)
-        problems += [f"{values.name}: a secret's value is in the ConfigMap {manifest['metadata']['name']}" for manifest in manifests
+        problems += [f"{values.name}: a secret's value is in the ConfigMap {manifest['metadata']['name']}"
+                     for manifest in manifests
                      if manifest["kind"] == "ConfigMap" and mounted.SECRET in yaml.safe_dump(manifest)]
         folder = renderings.folder / "mounted" / values.name
         environment = mounted.lay_out(manifests, folder)
@@ -103,8 +104,8 @@ def serving(folder: Path, *arguments: str):
     if told.returncode:
         raise Failed([told.stderr])
     head, _, notes = told.stdout.partition("\nNOTES:\n")
-    manifests = [manifest for manifest in yaml.load_all(head.partition("\n---\n")[2].replace("\nMANIFEST:\n", "\n"), yaml.CSafeLoader)
-                 if manifest and "kind" in manifest]
+    text = head.partition("\n---\n")[2].replace("\nMANIFEST:\n", "\n")
+    manifests = [manifest for manifest in yaml.load_all(text, yaml.CSafeLoader) if manifest and "kind" in manifest]
     environment = mounted.lay_out(manifests, folder)
     process = subprocess.Popen([tool("RUNWRIGHT"), "serve", "--config", folder / "etc"], env=os.environ | environment,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
