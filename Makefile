@@ -33,9 +33,8 @@ TYPESCRIPT_CLIENT := examples/typescript
 CLIENTS := .tools/clients
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e clients clients-python clients-typescript clients-go clients-java conformance bench
-.PHONY: help demo test e2e conformance bench docs contract workflows
-.PHONY: release-contract check-release release-notes publish-image publish-chart
+.PHONY: help demo test e2e clients clients-python clients-typescript clients-go clients-java conformance chart bench
+.PHONY: docs contract workflows release-contract check-release release-notes publish-image publish-chart
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -56,12 +55,12 @@ test: $(MACHETE) $(DENY) ## Check all that needs no other servers: format, lints
 	$(DENY) --locked check bans licenses sources
 	$(MAKE) demo
 
-e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed $(GRPCURL) ## Run the service against real MCP servers in TypeScript and Python, LiteLLM, grpcurl, and conformance
-	# docs/grpcurl.md calls it.
-e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed clients ## Run the service against real MCP servers in TypeScript and Python, against LiteLLM and with the clients of four languages, and conformance
+e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed $(GRPCURL) clients ## Run the service against real MCP servers, LiteLLM, grpcurl and four languages' clients, MCP's conformance suite, and the Helm chart's checks
+	# The clients and docs/grpcurl.md call it.
 	cargo build --locked --example demo
 	cargo test --locked --test e2e
 	$(MAKE) conformance
+	$(MAKE) chart
 
 clients: clients-python clients-typescript clients-go clients-java ## Build and check the clients in examples
 
@@ -86,6 +85,8 @@ contract: $(BUF) ## Check proto/, and hold it against the contract of the last r
 workflows: $(ACTIONLINT) ## Check .github/workflows
 	# Without the tools that it would use where they happen to be: it finds the same everywhere.
 	$(ACTIONLINT) -shellcheck= -pyflakes=
+chart: ## Check the Helm chart; ONLY="lint unit" checks a part, WRITE=1 writes its README and its copies of docs
+	$(MAKE) --no-print-directory -f tests/chart/Makefile $(if $(WRITE),write,test)
 
 bench: ## Measure what a run costs, held against the three requests that it makes
 	cargo bench --bench runs --locked

@@ -1,0 +1,27 @@
+{{/*
+What gateways and meshes are to speak to the pods. `kubernetes.io/h2c` is Kubernetes' own name for HTTP/2 without TLS, which
+implementations of Gateway API read; `grpc` is a convention of some meshes, which others take for plain HTTP/1.1.
+*/}}
+{{- define "runwright.appProtocol" -}}
+{{- default (ternary "https" "kubernetes.io/h2c" .Values.tls.enabled) .Values.service.appProtocol }}
+{{- end }}
+
+{{/* The gRPC services that are routed. */}}
+{{- define "runwright.routedServices" -}}
+{{- $services := .Values.route.services -}}
+{{- if .Values.route.reflection }}
+{{- $services = concat $services (list "grpc.reflection.v1.ServerReflection" "grpc.reflection.v1alpha.ServerReflection") }}
+{{- end }}
+{{- toYaml $services }}
+{{- end }}
+
+{{- define "runwright.routeMatches" -}}
+{{- $kind := .Values.route.kind -}}
+{{- range include "runwright.routedServices" . | fromYamlArray }}
+{{- if eq $kind "GRPCRoute" }}
+- method: { type: Exact, service: {{ . }} }
+{{- else }}
+- path: { type: PathPrefix, value: /{{ . }} }
+{{- end }}
+{{- end }}
+{{- end }}
