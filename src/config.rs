@@ -41,6 +41,7 @@ mod yaml;
 pub use loader::{Loaded, Loader};
 pub use problem::Problem;
 pub use revision::Revisions;
+pub use units::parse_duration;
 
 /// The whole configuration. Names in it are resolved: each agent's model and MCP servers are there.
 pub struct Config {
