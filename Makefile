@@ -3,10 +3,14 @@
 BUF_VERSION := 1.75.0
 MACHETE_VERSION := 0.9.2
 DENY_VERSION := 0.20.2
+CYCLONEDX_VERSION := 0.5.9
+GRPCURL_VERSION := 1.9.3
 
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+CYCLONEDX := .tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
+GRPCURL := .tools/grpcurl-$(GRPCURL_VERSION)/bin/grpcurl
 
 NPM := npm --no-audit --no-fund --ignore-scripts
 # Unoptimised, for they build in half the time and work as well.
@@ -16,8 +20,17 @@ TYPESCRIPT := tests/e2e/servers/typescript
 PYTHON := tests/e2e/servers/python
 LITELLM := tests/e2e/servers/litellm
 
+VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
+# The image of a commit is the same one whenever it is made.
+COMMITTED = $(shell git log -1 --format=%ct)
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+IMAGE = localhost/runwright:$(VERSION)
+# What stands in for the Dockerfile's stage of that name.
+BUILDER := target/image/builder
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e conformance bench
+.PHONY: help demo test e2e conformance bench image sbom
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -47,6 +60,24 @@ conformance: .tools/conformance/installed ## Run MCP's official conformance suit
 bench: ## Measure what a run costs, held against the three requests that it makes
 	cargo bench --bench runs --locked
 
+image: $(GRPCURL) ## Build the container image with buildah, run it as Kubernetes would, and check it; for root
+	@buildah --version && runc --version || { echo "This needs buildah and runc: apt-get install buildah runc" >&2; exit 1; }
+	# As the Dockerfile does. --target keeps it from build scripts, which load libraries.
+	CARGO_PROFILE_RELEASE_STRIP=symbols RUSTFLAGS="-C target-feature=+crt-static" \
+		cargo build --release --locked --bin runwright --target $(HOST) --target-dir target/image
+	rm -rf $(BUILDER)
+	install -D target/image/$(HOST)/release/runwright $(BUILDER)/image/runwright
+	install -D --mode=644 /etc/ssl/certs/ca-certificates.crt $(BUILDER)/image/etc/ssl/certs/ca-certificates.crt
+	buildah build --build-context builder=$(BUILDER) --timestamp $(COMMITTED) --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$(REVISION) --build-arg CREATED="$$(date --utc --date=@$(COMMITTED) +%FT%TZ)" .
+	GRPCURL=$(GRPCURL) python3 -B tests/image/check.py $(IMAGE)
+
+sbom: $(CYCLONEDX) ## List the crates that are in the binary, with licences and hashes: target/runwright.cdx.json (CycloneDX)
+	SOURCE_DATE_EPOCH=$(COMMITTED) $(CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps
+	# It has no option for where to write, and names this crate by its folder.
+	sed 's|path+file://[^#]*#||' runwright_bin.cdx.json >target/runwright.cdx.json
+	rm runwright_bin.cdx.json
+
 $(BUF):
 	$(NPM) install --prefix .tools/buf-$(BUF_VERSION) @bufbuild/buf@$(BUF_VERSION)
 
@@ -55,6 +86,12 @@ $(MACHETE):
 
 $(DENY):
 	$(CARGO_INSTALL) --root .tools/cargo-deny-$(DENY_VERSION) cargo-deny@$(DENY_VERSION)
+
+$(CYCLONEDX):
+	$(CARGO_INSTALL) --root .tools/cargo-cyclonedx-$(CYCLONEDX_VERSION) cargo-cyclonedx@$(CYCLONEDX_VERSION)
+
+$(GRPCURL):
+	GOBIN=$(CURDIR)/$(@D) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v$(GRPCURL_VERSION)
 
 .tools/npm/installed: $(TYPESCRIPT)/package.json $(TYPESCRIPT)/package-lock.json
 	mkdir -p .tools/npm
