@@ -5,20 +5,15 @@ MACHETE_VERSION := 0.9.2
 DENY_VERSION := 0.20.2
 GRPCURL_VERSION := 1.9.4
 ACTIONLINT_VERSION := 1.7.12
-COSIGN_VERSION := 3.1.3
+CYCLONEDX_VERSION := 0.5.9
 
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 MACHETE := .tools/cargo-machete-$(MACHETE_VERSION)/bin/cargo-machete
 DENY := .tools/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
-GRPCURL := .tools/grpcurl-$(GRPCURL_VERSION)/grpcurl
 
-GO_CLIENT := examples/go
-JAVA_CLIENT := examples/java
+CYCLONEDX := .tools/cargo-cyclonedx-$(CYCLONEDX_VERSION)/bin/cargo-cyclonedx
 ACTIONLINT := .tools/actionlint-$(ACTIONLINT_VERSION)/actionlint
-# The chart's checks pin it.
-HELM_VERSION := $(shell sed -n 's/^HELM_VERSION := //p' tests/chart/Makefile 2>/dev/null)
-HELM := .tools/helm-$(HELM_VERSION)/helm
-COSIGN := .tools/cosign-$(COSIGN_VERSION)/cosign
+GRPCURL := .tools/grpcurl-$(GRPCURL_VERSION)/grpcurl
 
 NPM := npm --no-audit --no-fund --ignore-scripts
 # Unoptimised, for they build in half the time and work as well.
@@ -27,14 +22,18 @@ CONFORMANCE := tests/conformance
 TYPESCRIPT := tests/e2e/servers/typescript
 PYTHON := tests/e2e/servers/python
 LITELLM := tests/e2e/servers/litellm
-PROTO := $(wildcard proto/runwright/v1/*.proto)
-PYTHON_CLIENT := examples/python
-TYPESCRIPT_CLIENT := examples/typescript
-CLIENTS := .tools/clients
+
+VERSION = $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
+# The image of a commit is the same one whenever it is made.
+COMMITTED = $(shell git log -1 --format=%ct)
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+IMAGE = localhost/runwright:$(VERSION)
+# What stands in for the Dockerfile's stage of that name.
+BUILDER := target/image/builder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e clients clients-python clients-typescript clients-go clients-java conformance chart bench
-.PHONY: docs contract workflows release-contract check-release release-notes publish-image publish-chart
+.PHONY: help demo test e2e conformance chart docs contract workflows bench image sbom
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -62,16 +61,6 @@ e2e: .tools/npm/installed .tools/python/installed .tools/litellm/installed $(GRP
 	$(MAKE) conformance
 	$(MAKE) chart
 
-clients: clients-python clients-typescript clients-go clients-java ## Build and check the clients in examples
-
-clients-python: $(CLIENTS)/python/installed ## Build the Python client, and check its format, lints, types and tests
-	cd $(PYTHON_CLIENT) && $(CURDIR)/$(<D)/bin/ruff check --quiet && $(CURDIR)/$(<D)/bin/ruff format --quiet --check
-	cd $(PYTHON_CLIENT) && $(CURDIR)/$(<D)/bin/mypy && $(CURDIR)/$(<D)/bin/pytest --quiet
-
-clients-typescript: $(CLIENTS)/typescript/built ## Build the TypeScript client, and check its format, lints, types and tests
-	npm --prefix $(TYPESCRIPT_CLIENT) run check
-	node --test --test-reporter=dot $(<D)/dist/client/retry.test.js
-
 conformance: .tools/conformance/installed ## Run MCP's official conformance suite against the service, and write docs/conformance.md
 	cargo test --locked --test conformance
 
@@ -85,45 +74,30 @@ contract: $(BUF) ## Check proto/, and hold it against the contract of the last r
 workflows: $(ACTIONLINT) ## Check .github/workflows
 	# Without the tools that it would use where they happen to be: it finds the same everywhere.
 	$(ACTIONLINT) -shellcheck= -pyflakes=
-chart: ## Check the Helm chart; ONLY="lint unit" checks a part, WRITE=1 writes its README and its copies of docs
-	$(MAKE) --no-print-directory -f tests/chart/Makefile $(if $(WRITE),write,test)
+
+chart: $(GRPCURL) ## Check the Helm chart; ONLY="lint unit" checks a part, WRITE=1 writes its README and its copies of docs
+	$(MAKE) --no-print-directory -f tests/chart/Makefile GRPCURL=$(GRPCURL) $(if $(WRITE),write,test)
 
 bench: ## Measure what a run costs, held against the three requests that it makes
 	cargo bench --bench runs --locked
 
-clients-go: .tools/clients/go/example ## Build the client in Go, and check its format, lints and tests
-	@cd $(GO_CLIENT) && unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
-	cd $(GO_CLIENT) && go vet ./... && go tool staticcheck ./... && go test ./...
+image: $(GRPCURL) ## Build the container image with buildah, run it as Kubernetes would, and check it; for root
+	@buildah --version && runc --version || { echo "This needs buildah and runc: apt-get install buildah runc" >&2; exit 1; }
+	# As the Dockerfile does. --target keeps it from build scripts, which load libraries.
+	CARGO_PROFILE_RELEASE_STRIP=symbols RUSTFLAGS="-C target-feature=+crt-static" \
+		cargo build --release --locked --bin runwright --target $(HOST) --target-dir target/image
+	rm -rf $(BUILDER)
+	install -D target/image/$(HOST)/release/runwright $(BUILDER)/image/runwright
+	install -D --mode=644 /etc/ssl/certs/ca-certificates.crt $(BUILDER)/image/etc/ssl/certs/ca-certificates.crt
+	buildah build --build-context builder=$(BUILDER) --timestamp $(COMMITTED) --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$(REVISION) --build-arg CREATED="$$(date --utc --date=@$(COMMITTED) +%FT%TZ)" .
+	GRPCURL=$(GRPCURL) python3 -B tests/image/check.py $(IMAGE)
 
-clients-java: $(JAVA_CLIENT)/target/runwright-example.jar ## Build the client in Java, with its lints and tests, and check its format
-	cd $(JAVA_CLIENT) && mvn -q -B spotless:check
-
-.tools/clients/go/example: $(BUF) $(wildcard proto/runwright/v1/*.proto) $(shell find $(GO_CLIENT) -name gen -prune -o -type f -print)
-	cd $(GO_CLIENT) && $(CURDIR)/$(BUF) generate
-	cd $(GO_CLIENT) && go build -buildvcs=false -o $(CURDIR)/$@ ./cmd/example
-
-# With its tests and lints, which take no time beside the rest.
-$(JAVA_CLIENT)/target/runwright-example.jar: $(wildcard proto/runwright/v1/*.proto) $(JAVA_CLIENT)/pom.xml $(shell find $(JAVA_CLIENT)/src -type f)
-	cd $(JAVA_CLIENT) && mvn -q -B package
-	touch $@
-# Releases: what .github/workflows/release.yml calls, one target a step. VERSION is as in Cargo.toml; IMAGE and CHARTS are
-# where the image and the chart go, such as REGISTRY/OWNER/runwright. Who pushes has logged in with docker.
-
-check-release: ## Check that what is here is the release of VERSION
-	.ci/check-release $(VERSION)
-
-release-contract: ## Take proto/ for the contract of the last release, when a version is made
-	rm -rf proto-released/runwright
-	cp -R proto/runwright proto-released/
-
-release-notes: ## Show what the changelog tells of VERSION
-	@.ci/release-notes $(VERSION)
-
-publish-image: $(COSIGN) sbom ## Build the image for all platforms with buildx, push it to IMAGE, sign it, and attest its SBOM
-	COSIGN=$(COSIGN) .ci/publish-image $(IMAGE) $(VERSION) target/runwright.cdx.json
-
-publish-chart: $(COSIGN) $(HELM) ## Package the chart, push it to CHARTS, and sign it
-	COSIGN=$(COSIGN) HELM=$(HELM) .ci/publish-chart $(CHARTS) $(VERSION)
+sbom: $(CYCLONEDX) ## List the crates that are in the binary, with licences and hashes: target/runwright.cdx.json (CycloneDX)
+	SOURCE_DATE_EPOCH=$(COMMITTED) $(CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps
+	# It has no option for where to write, and names this crate by its folder.
+	sed 's|path+file://[^#]*#||' runwright_bin.cdx.json >target/runwright.cdx.json
+	rm runwright_bin.cdx.json
 
 $(BUF):
 	$(NPM) install --prefix .tools/buf-$(BUF_VERSION) @bufbuild/buf@$(BUF_VERSION)
@@ -133,6 +107,12 @@ $(MACHETE):
 
 $(DENY):
 	$(CARGO_INSTALL) --root .tools/cargo-deny-$(DENY_VERSION) cargo-deny@$(DENY_VERSION)
+
+$(CYCLONEDX):
+	$(CARGO_INSTALL) --root .tools/cargo-cyclonedx-$(CYCLONEDX_VERSION) cargo-cyclonedx@$(CYCLONEDX_VERSION)
+
+$(ACTIONLINT):
+	GOBIN=$(CURDIR)/$(@D) go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
 
 $(GRPCURL):
 	GOBIN=$(CURDIR)/$(@D) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v$(GRPCURL_VERSION)
@@ -159,28 +139,5 @@ $(GRPCURL):
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --requirement $<
 	touch $@
 
-$(CLIENTS)/python/installed: $(addprefix $(PYTHON_CLIENT)/,pyproject.toml requirements.lock generate.py) $(PROTO)
-	python3 -m venv --clear $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes --requirement $(PYTHON_CLIENT)/requirements.lock
-	# It is used where it stands; the stubs are made as it is installed.
-	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable $(PYTHON_CLIENT)
-	touch $@
-
-$(CLIENTS)/typescript/installed: $(TYPESCRIPT_CLIENT)/package.json $(TYPESCRIPT_CLIENT)/package-lock.json
-	mkdir -p $(@D)
-	cp $^ $(@D)
-	$(NPM) ci --prefix $(@D)
-	ln -sfn ../../$(@D)/node_modules $(TYPESCRIPT_CLIENT)/node_modules
-	touch $@
-
-$(CLIENTS)/typescript/built: $(CLIENTS)/typescript/installed $(shell find $(TYPESCRIPT_CLIENT)/src -name '*.ts' -not -path '*/gen/*') $(TYPESCRIPT_CLIENT)/tsconfig.json $(TYPESCRIPT_CLIENT)/buf.gen.yaml $(PROTO)
-	npm --prefix $(TYPESCRIPT_CLIENT) run build -- --outDir $(abspath $(@D)/dist)
-	touch $@
-$(ACTIONLINT):
-	GOBIN=$(CURDIR)/$(@D) go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
-
-$(HELM):
-	GOBIN=$(CURDIR)/$(@D) go install helm.sh/helm/v4/cmd/helm@v$(HELM_VERSION)
-
-$(COSIGN):
-	GOBIN=$(CURDIR)/$(@D) go install github.com/sigstore/cosign/v3/cmd/cosign@v$(COSIGN_VERSION)
+include examples/clients.mk
+include .ci/release.mk

@@ -19,6 +19,9 @@ use crate::{
     config::{Config, Loader},
     telemetry::{self, Surroundings, Telemetry},
 };
+use healthcheck::Healthcheck;
+
+mod healthcheck;
 
 /// The configuration is wrong (`EX_USAGE` of sysexits.h).
 const EXIT_CONFIG: u8 = 64;
@@ -42,6 +45,8 @@ enum Command {
     Serve(Source),
     /// Check a configuration and print every problem.
     Check(Source),
+    /// Ask a running service whether it serves, for probes: 0 if it does, else 1 and why not.
+    Healthcheck(Box<Healthcheck>),
 }
 
 #[derive(Args)]
@@ -65,6 +70,7 @@ pub fn run() -> ExitCode {
             Ok(config) => check(&config),
             Err(code) => code,
         },
+        Command::Healthcheck(arguments) => healthcheck::healthcheck(*arguments),
     }
 }
 

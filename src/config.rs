@@ -45,6 +45,7 @@ pub use loader::{Loaded, Loader};
 pub use problem::Problem;
 pub use reference::reference;
 pub use revision::Revisions;
+pub use units::parse_duration;
 
 /// The whole configuration. Names in it are resolved: each agent's model and MCP servers are there.
 pub struct Config {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! main → cli → app (the only file that names concrete types) → config · telemetry · server
+//! cli → health → egress · tls                                     how a running service is, asked over gRPC
 //! server → grpc         handlers, decode, encode, stream, status      tonic only here and in server's layers
 //! grpc → run            state machine, driver, limits, errors         no tonic, no hyper, no rmcp
 //! run → model/* · mcp/*                                               adapters never see each other
@@ -27,6 +28,7 @@ pub mod event;
 pub mod file;
 pub mod grpc;
 pub mod headers;
+pub mod health;
 pub mod id;
 pub mod mcp;
 pub mod message;

@@ -61,8 +61,8 @@ pub fn size(at: &At<'_>, range: RangeInclusive<u64>) -> Option<usize> {
     usize::try_from(size).ok()
 }
 
-/// Whole numbers with units, each unit once, the longest first.
-fn parse_duration(text: &str) -> Option<Duration> {
+/// A duration of whole numbers with units, each unit once, the longest first: `500ms`, `30s`, `1m30s`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut units = DURATIONS.iter();
     let mut rest = text;
     let mut milliseconds = 0_u64;

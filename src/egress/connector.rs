@@ -3,12 +3,14 @@
 use std::{error::Error as StdError, io, sync::Arc, time::Duration};
 
 use http::{Uri, uri::Scheme};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
+use hyper_rustls::{ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::connect::{HttpConnector, proxy::Tunnel},
     rt::TokioIo,
 };
-use rustls::{CertificateError, ClientConfig, Error as TlsError, sign::SingleCertAndKey};
+use rustls::{
+    CertificateError, ClientConfig, Error as TlsError, pki_types::ServerName, sign::SingleCertAndKey,
+};
 use tokio::net::TcpStream;
 use tower::Service;
 use tracing::debug;
@@ -32,13 +34,22 @@ pub(super) struct Connector {
     tls: Arc<Following<ClientConfig>>,
 }
 
-/// What makes connections for those that bring their own HTTP, with the platform's roots.
+/// What makes connections for those that bring their own HTTP, by a route without its proxy. A server's certificate is for
+/// the `server_name`, or else for the host of its URL.
 ///
 /// # Errors
 /// The TLS backend can't be set up.
-pub fn connector() -> Result<HttpsConnector<HttpConnector>, Error> {
-    let Connector { tcp, tls, .. } = Connector::new(Route::default())?;
-    Ok(HttpsConnector::from((tcp, tls.current())))
+pub fn connector(
+    route: Route,
+    server_name: Option<ServerName<'static>>,
+) -> Result<HttpsConnector<HttpConnector>, Error> {
+    let Connector { tcp, tls, .. } = Connector::new(route)?;
+    Ok(match server_name {
+        Some(name) => {
+            HttpsConnector::new(tcp, tls.current(), false, Arc::new(FixedServerNameResolver::new(name)))
+        }
+        None => HttpsConnector::from((tcp, tls.current())),
+    })
 }
 
 impl Connector {

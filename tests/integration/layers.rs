@@ -6,7 +6,7 @@ use std::{
 };
 
 /// A module, and what may not stand in it.
-const RULES: [(&str, &[&str]); 26] = [
+const RULES: [(&str, &[&str]); 27] = [
     (
         "run",
         &[
@@ -97,6 +97,21 @@ const RULES: [(&str, &[&str]); 26] = [
     ("egress", &["tonic", "rmcp", "crate::run", "crate::mcp", "crate::model", "crate::headers"]),
     ("cli", &["tonic", "hyper_util", "rmcp", "crate::grpc", "crate::run", "crate::mcp", "crate::model"]),
     ("app", &["tonic", "rmcp", "axum", "crate::cli", "crate::grpc"]),
+    (
+        "health",
+        &[
+            "hyper_util",
+            "rmcp",
+            "axum",
+            "crate::run",
+            "crate::mcp",
+            "crate::model",
+            "crate::grpc",
+            "crate::server",
+            "crate::config",
+            "crate::app",
+        ],
+    ),
     ("reload", &["tonic", "hyper_util", "rmcp", "axum", "crate::"]),
     ("file", &["tonic", "hyper_util", "rmcp", "axum", "tokio", "crate::"]),
     (

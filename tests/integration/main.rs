@@ -21,6 +21,7 @@ mod docs;
 mod egress;
 mod egress_tls;
 mod errors;
+mod healthcheck;
 mod http2_attacks;
 mod ids;
 mod ill_models;

@@ -28,7 +28,7 @@ pub struct Metadata(Headers);
 impl Channel {
     pub(super) fn new(config: &Config, runtime: &Handle) -> Result<Self, egress::Error> {
         let uri = egress::uri(&config.endpoint)?;
-        let mut connector = egress::connector()?;
+        let mut connector = egress::connector(egress::Route::default(), None)?;
         // TLS is the connector's: tonic is told of none, or it would look for its own.
         let endpoint = Endpoint::from(Uri::from_static("http://collector"))
             .origin(uri.clone())
