@@ -1,6 +1,6 @@
 //! What a service holds at a moment.
 
-use std::{fmt, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use crate::{
     Outcome,
@@ -8,8 +8,9 @@ use crate::{
     usage::{self, Memory},
 };
 
-/// How long a service has nothing to do before it is looked at: it keeps connections to upstreams for 4 s.
-const QUIET: Duration = Duration::from_secs(6);
+/// How long a service has nothing to do before it is looked at: it keeps connections to upstreams for 4 s, and for 10 s the
+/// thread that made a page of metrics.
+const QUIET: Duration = Duration::from_secs(12);
 
 /// What a service holds.
 #[derive(Clone, Copy)]
@@ -28,23 +29,32 @@ impl Footing {
         Self::of(service)
     }
 
-    /// Now.
+    /// Now. The metrics are asked for last, which takes a descriptor and a thread.
     pub fn of(service: &Service) -> Outcome<Self> {
-        let live = service.metric("runwright_live_runs")? + service.metric("runwright_live_streams")?;
         let process = service.child.id();
         let (descriptors, threads) = (usage::descriptors(process)?, usage::threads(process)?);
-        Ok(Self { descriptors, threads, live, memory: usage::memory(process)? })
+        Ok(Self { descriptors, threads, live: live(service)?, memory: usage::memory(process)? })
     }
 
-    /// Whether nothing is held that was not before. Of memory that is not asked: allocators keep it.
-    pub fn is_no_worse_than(&self, before: &Self) -> bool {
-        self.live <= before.live && self.descriptors <= before.descriptors && self.threads <= before.threads
+    /// The same, once nothing is held that was not before. Of memory that is not asked, for allocators keep it; metrics are
+    /// asked for only when all else is well. Until then, what there is too much of.
+    pub fn as_before(service: &Service, before: &Self) -> Outcome<Result<Self, String>> {
+        let process = service.child.id();
+        let has = (usage::descriptors(process)?, usage::threads(process)?);
+        let had = (before.descriptors, before.threads);
+        if has.0 > had.0 || has.1 > had.1 {
+            return Ok(Err(format!("of file descriptors and threads there were {had:?}, and are {has:?}")));
+        }
+        let now = Self::of(service)?;
+        Ok(if now.live > before.live {
+            Err(format!("{} runs and streams are live", now.live))
+        } else {
+            Ok(now)
+        })
     }
 }
 
-impl fmt::Display for Footing {
-    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        let Self { descriptors, threads, live, .. } = self;
-        write!(formatter, "at {descriptors} file descriptors, {threads} threads and {live} live runs")
-    }
+/// Runs that are live, and streams of runs that callers have open.
+pub fn live(service: &Service) -> Outcome<f64> {
+    Ok(service.metric("runwright_live_runs")? + service.metric("runwright_live_streams")?)
 }
