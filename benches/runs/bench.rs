@@ -8,7 +8,7 @@ use crate::{
     Outcome,
     child::Child,
     load::Load,
-    service::{SETTINGS, Service},
+    service::{SETTINGS, Service, Settings},
 };
 
 /// What measurements need.
@@ -21,6 +21,8 @@ pub struct Bench {
     /// Runs of the plainest kind a round.
     pub runs: usize,
     pub rounds: usize,
+    /// How often a service is told to end under load.
+    pub drains: usize,
     /// What random numbers begin with.
     pub seed: u64,
     /// Whether it is the usual amount.
@@ -44,8 +46,9 @@ impl Bench {
         let (runs, rounds) = (number("BENCH_RUNS")?, number("BENCH_ROUNDS")?);
         let seed = number("BENCH_SEED")?.unwrap_or(1);
         let whole = runs.is_none() && rounds.is_none() && programs.len() == 1;
+        let drains = rounds.unwrap_or(50);
         let (runs, rounds) = (runs.unwrap_or(4000), rounds.unwrap_or(5));
-        Ok(Self { runtime, _upstream: upstream, base_url, programs, runs, rounds, seed, whole })
+        Ok(Self { runtime, _upstream: upstream, base_url, programs, runs, rounds, drains, seed, whole })
     }
 
     /// Waits for something.
@@ -59,7 +62,7 @@ impl Bench {
     }
 
     /// Starts a program with settings of its own.
-    pub fn start_with(&self, program: &str, settings: &str) -> Outcome<Service> {
+    pub fn start_with(&self, program: &str, settings: Settings) -> Outcome<Service> {
         Service::start(program, &self.base_url, settings)
     }
 

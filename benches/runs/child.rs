@@ -5,6 +5,8 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Write},
     process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::Outcome;
@@ -56,8 +58,28 @@ impl Child {
 
     /// Tells the child to end, and waits until it has.
     pub fn terminate(&mut self) -> Outcome<ExitStatus> {
+        self.tell_to_end()?;
+        Ok(self.process.wait()?)
+    }
+
+    /// Sends SIGTERM.
+    pub fn tell_to_end(&self) -> Outcome<()> {
         let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status()?;
-        if told.success() { Ok(self.process.wait()?) } else { Err("a child can't be told to end".into()) }
+        if told.success() { Ok(()) } else { Err("a child can't be told to end".into()) }
+    }
+
+    /// Waits until the child has ended, but not for ever.
+    pub fn wait(&mut self, patience: Duration) -> Outcome<ExitStatus> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
+            if began.elapsed() > patience {
+                return Err(format!("a child has not ended after {patience:?}").into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The child's process id.

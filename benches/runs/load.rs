@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 use tonic::{
-    Streaming,
+    IntoRequest, Streaming,
     transport::{Channel, Endpoint},
 };
 
@@ -23,7 +23,8 @@ use crate::{
     upstream,
 };
 
-type Client = AgentServiceClient<Channel>;
+/// A connection to the service; clones share it.
+pub type Client = AgentServiceClient<Channel>;
 
 /// Runs that are opened at a time, where many stay open.
 pub const OPENINGS: usize = 64;
@@ -81,7 +82,10 @@ impl Load {
             held.spawn(async move {
                 let mut opened = Some((permit, speaks));
                 let events = client.run_streamed(request(work, number)).await?.into_inner();
-                let spoke = || {
+                let spoke = |event: &Event| {
+                    if !matches!(event, Event::TextDelta(_)) {
+                        return;
+                    }
                     if let Some((_permit, speaks)) = opened.take() {
                         // Whether somebody waits for it makes no difference here.
                         let _ = speaks.send(());
@@ -99,7 +103,8 @@ impl Load {
         Ok(HeldRuns(held))
     }
 
-    fn client(&self, number: usize) -> Client {
+    /// One of the connections, each in its turn.
+    pub fn client(&self, number: usize) -> Client {
         self.0[number % self.0.len()].clone()
     }
 }
@@ -114,13 +119,23 @@ impl HeldRuns {
     }
 }
 
-async fn one(mut client: Client, work: Work, number: usize) -> Outcome<()> {
-    let request = request(work, number);
+async fn one(client: Client, work: Work, number: usize) -> Outcome<()> {
+    asked(client, work, number, request(work, number), |_| ()).await
+}
+
+/// Asks, and checks the answer. `hears` is called with each event.
+pub async fn asked(
+    mut client: Client,
+    work: Work,
+    number: usize,
+    request: impl IntoRequest<RunRequest>,
+    hears: impl FnMut(&Event),
+) -> Outcome<()> {
     match work.mode {
         Mode::Unary => check(&client.run(request).await?.into_inner(), work, number),
         Mode::Streamed => {
             let events = client.run_streamed(request).await?.into_inner();
-            check_streamed(events, work, number, || ()).await
+            check_streamed(events, work, number, hears).await
         }
     }
 }
@@ -144,20 +159,18 @@ pub fn caller(work: Work, number: usize) -> String {
     format!("{:06}", number % work.identities)
 }
 
-/// Reads a stream to its end, as one that is dropped before is reset. `speaks` is called at each text.
+/// Reads a stream to its end, as one that is dropped before is reset. `hears` is called with each event.
 async fn check_streamed(
     mut events: Streaming<RunEvent>,
     work: Work,
     number: usize,
-    mut speaks: impl FnMut(),
+    mut hears: impl FnMut(&Event),
 ) -> Outcome<()> {
     let (mut text, mut completed) = (String::new(), None);
     while let Some(event) = events.message().await? {
+        event.event.iter().for_each(&mut hears);
         match event.event {
-            Some(Event::TextDelta(delta)) => {
-                text.push_str(&delta.text);
-                speaks();
-            }
+            Some(Event::TextDelta(delta)) => text.push_str(&delta.text),
             Some(Event::RunCompleted(response)) => completed = Some(response),
             _ => {}
         }

@@ -1,4 +1,5 @@
-//! What a run costs, held against a floor; what the service adds to its time; and what the service keeps in memory.
+//! What a run costs, held against a floor; what the service adds to its time; what the service keeps in memory; and what it
+//! stands.
 //!
 //! A run is three requests: the model asks for one tool, the tool is called over MCP, the model answers with 32 words.
 //! Other kinds ([`scene`]) differ in what stands upstream. The floor is a loop over one `reqwest` client that sends the
@@ -7,16 +8,22 @@
 //! time (user and system) of the measured process: on a machine that does other things, too, wall time says little.
 //!
 //! `BENCH_RUNS` and `BENCH_ROUNDS` set how much is measured; arguments, what: `unary`, `streamed`, `latency`, `clients`,
-//! `held`, `soak`, `starts`. `BENCH_BASELINE` names another build of the service, to be measured in the same rounds. With none of
+//! `held`, `soak`, `attacks`, `drains`, `starts`. `BENCH_BASELINE` names another build of the service, to be measured in the same rounds. With none of
 //! these, what came out is written to `docs/benchmarks.md`. A run whose answer is wrong fails the benchmark.
 
+mod attacks;
 mod bench;
 mod child;
 mod costs;
+mod drains;
 mod floor;
 mod footprint;
+#[allow(dead_code, clippy::unwrap_used, reason = "the tests' own, of which frames alone are used here")]
+#[path = "../../tests/integration/support/http2.rs"]
+mod http2;
 mod latency;
 mod load;
+mod log;
 mod machine;
 mod pace;
 mod page;
@@ -79,13 +86,14 @@ fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     match arguments[..] {
         ["upstream"] => runtime.block_on(upstream::serve()),
+        ["attacker", address] => runtime.block_on(attacks::obey(address)),
         ["floor", base_url] => runtime.block_on(floor::obey(base_url)),
         ref parts => measure(&Bench::new(runtime)?, parts),
     }
 }
 
 fn measure(bench: &Bench, parts: &[&str]) -> Outcome<()> {
-    let known = ["unary", "streamed", "latency", "clients", "held", "soak", "starts"];
+    let known = ["unary", "streamed", "latency", "clients", "held", "soak", "attacks", "drains", "starts"];
     if let Some(part) = parts.iter().find(|part| !known.contains(part)) {
         return Err(format!("{part} is none of {}", known.join(", ")).into());
     }
@@ -109,6 +117,12 @@ fn measure(bench: &Bench, parts: &[&str]) -> Outcome<()> {
     }
     if wanted("soak") {
         results.soaks = soak::measure(bench)?;
+    }
+    if wanted("attacks") {
+        results.sieges = attacks::measure(bench)?;
+    }
+    if wanted("drains") {
+        results.drains = drains::measure(bench)?;
     }
     let page = results.page(&machine::describe()?);
     print!("{page}");

@@ -3,7 +3,9 @@
 use std::fmt::{self, Write};
 
 use crate::{
+    attacks::Siege,
     costs::Cost,
+    drains::Drains,
     footprint::{self, Growth, Starts},
     latency::Delay,
     soak::{self, Ending, Soak},
@@ -11,6 +13,9 @@ use crate::{
     targets,
     usage::Memory,
 };
+
+mod attacks;
+mod drains;
 
 /// What was measured; what was not is empty.
 #[derive(Default)]
@@ -20,6 +25,8 @@ pub struct Results {
     pub clients: Vec<Growth>,
     pub held: Vec<Growth>,
     pub soaks: Vec<Soak>,
+    pub sieges: Vec<Siege>,
+    pub drains: Vec<Drains>,
     pub starts: Starts,
 }
 
@@ -60,6 +67,8 @@ on, nothing exports them.
         self.write_clients(page)?;
         self.write_held(page)?;
         self.write_soaks(page)?;
+        self.write_attacks(page)?;
+        self.write_drains(page)?;
         self.write_starts(page)
     }
 

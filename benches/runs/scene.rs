@@ -52,13 +52,16 @@ pub const LARGE: &Scene =
 /// A tool that takes its time.
 pub const SLOW: &Scene =
     &Scene { name: "slow", title: "a tool of 20 ms", delay: Duration::from_millis(20), ..*PLAIN };
+/// A tool that takes longer than anybody waits here.
+pub const LONG: &Scene =
+    &Scene { name: "long", title: "a tool of minutes", delay: Duration::from_secs(300), ..*PLAIN };
 /// Runs that stay open.
 pub const HELD: &Scene = &Scene { name: "held", title: "held open", held: true, ..*PLAIN };
 /// Runs that stay open, and then end in all ways that there are.
 pub const SOAK: &Scene = &Scene { name: "soak", title: "soak", addresses_caller: true, ..*HELD };
 
 /// All of them.
-pub const SCENES: [&Scene; 8] = [PLAIN, SESSION, CALLS_8, CALLS_32, LARGE, SLOW, HELD, SOAK];
+pub const SCENES: [&Scene; 9] = [PLAIN, SESSION, CALLS_8, CALLS_32, LARGE, SLOW, LONG, HELD, SOAK];
 
 impl Scene {
     /// A scene by its name, and where it stands among all.

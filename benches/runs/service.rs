@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -14,20 +14,34 @@ use tempfile::TempDir;
 use crate::{Outcome, child::Child, scene::SCENES};
 
 /// The usual settings of a service.
-pub const SETTINGS: &str = "telemetry: { logs: { format: json, filter: warn }, spans: true }";
+pub const SETTINGS: Settings =
+    Settings { server: "", sections: "telemetry: { logs: { format: json, filter: warn }, spans: true }" };
+
+/// How long the service may take to be ready, and to answer a probe beside all that it does.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a service is set to, in YAML, beside where it listens and what it runs.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// Further entries of `server`, each with a comma before it.
+    pub server: &'static str,
+    /// Further sections.
+    pub sections: &'static str,
+}
 
 /// A service that takes runs.
 pub struct Service {
     pub child: Child,
     pub address: SocketAddr,
+    admin: SocketAddr,
     /// From its start until it said that it is ready.
     pub took: Duration,
     _folder: TempDir,
 }
 
 impl Service {
-    /// Starts the service with an agent, a model and an MCP server for each scene, and with `settings`: YAML beside those.
-    pub fn start(program: &str, upstream: &str, settings: &str) -> Outcome<Self> {
+    /// Starts the service with an agent, a model and an MCP server for each scene.
+    pub fn start(program: &str, upstream: &str, settings: Settings) -> Outcome<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("runwright.yaml");
@@ -36,19 +50,28 @@ impl Service {
         let began = Instant::now();
         let mut child = Child::start(program, &["serve", "--config", config])?;
         while !is_ready(admin) {
-            if !child.is_alive() || began.elapsed() > Duration::from_secs(10) {
+            if !child.is_alive() || began.elapsed() > PATIENCE {
                 return Err("the service does not start".into());
             }
             thread::sleep(Duration::from_millis(1));
         }
-        Ok(Self { child, address, took: began.elapsed(), _folder: folder })
+        Ok(Self { child, address, admin, took: began.elapsed(), _folder: folder })
+    }
+
+    /// A metric without labels, as `/metrics` tells it now.
+    pub fn metric(&self, name: &str) -> Outcome<f64> {
+        let mut page = String::new();
+        ask(self.admin, "/metrics")?.read_to_string(&mut page)?;
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.ok_or_else(|| format!("there is no metric {name}"))?.parse()?)
     }
 }
 
-fn configuration(upstream: &str, address: SocketAddr, admin: SocketAddr, settings: &str) -> String {
+fn configuration(upstream: &str, address: SocketAddr, admin: SocketAddr, settings: Settings) -> String {
+    let Settings { server, sections } = settings;
     let mut text = format!(
-        "server: {{ listen: \"{address}\", admin_listen: \"{admin}\" }}
-{settings}
+        "server: {{ listen: \"{address}\", admin_listen: \"{admin}\"{server} }}
+{sections}
 "
     );
     let mut section = |name: &str, entry: &dyn Fn(&str) -> String| {
@@ -74,14 +97,20 @@ fn configuration(upstream: &str, address: SocketAddr, admin: SocketAddr, setting
 /// Whether `/readyz` says so.
 fn is_ready(admin: SocketAddr) -> bool {
     let answer = || {
-        let mut connection = TcpStream::connect(admin)?;
-        connection.set_read_timeout(Some(Duration::from_secs(1)))?;
-        connection.write_all(b"GET /readyz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")?;
         let mut answer = [0; 12];
-        connection.read_exact(&mut answer)?;
-        std::io::Result::Ok(answer)
+        ask(admin, "/readyz")?.read_exact(&mut answer)?;
+        io::Result::Ok(answer)
     };
     answer().is_ok_and(|answer| &answer == b"HTTP/1.1 200")
+}
+
+/// Asks for a page; what comes back is still to be read.
+fn ask(admin: SocketAddr, path: &str) -> io::Result<TcpStream> {
+    let mut connection = TcpStream::connect(admin)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
+    Ok(connection)
 }
 
 /// An address that nobody listens on, as far as one can know.

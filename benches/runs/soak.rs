@@ -14,6 +14,7 @@ use crate::{
     footprint::settled,
     load::{Load, Work},
     scene::PLAIN,
+    service::Settings,
     usage::Memory,
 };
 
@@ -25,7 +26,7 @@ mod journal;
 mod line;
 
 pub use caller::Ending;
-pub use crowd::{ABANDONED, RUNS};
+pub use crowd::{ABANDONED, RUNS, soaked};
 use crowd::{Crowd, Endings};
 use journal::Journal;
 
@@ -37,9 +38,12 @@ const WARMING: usize = 400;
 /// Runs after the last one.
 pub const LATER: usize = 4000;
 /// Clients are not kept for long: they would be most of what is left when the runs are over.
-const SETTINGS: &str = "\
+const SETTINGS: Settings = Settings {
+    server: "",
+    sections: "\
 telemetry: { logs: { format: json, filter: info }, spans: true }
-kept_clients: { idle: 1s }";
+kept_clients: { idle: 1s }",
+};
 
 /// What came of a service.
 pub struct Soak {

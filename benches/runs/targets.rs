@@ -1,8 +1,12 @@
 //! What the service is meant to keep to, and whether it does.
 
+use std::time::Duration;
+
 use crate::{
     Mode,
+    attacks::{Harm, SLOW_P99},
     costs::Cost,
+    drains::{Drains, Kind},
     footprint::{self, Growth},
     latency::Delay,
     page::Results,
@@ -40,6 +44,8 @@ pub fn targets(results: &Results) -> Vec<Target> {
         let what = "memory of the service with 10,000 streamed runs of 100 identities open";
         target(what, "at most 400 MiB", all <= 400.0, format!("{all:.0} MiB"))
     }));
+    targets.extend(results.sieges.first().into_iter().flat_map(|siege| &siege.harms).map(harm));
+    targets.extend(results.drains.first().into_iter().flat_map(ends));
     targets.extend(results.starts.first().map(|(_, took)| {
         let took = median(took.iter().copied().map(millis));
         target("from start to ready", "under 100 ms", took < 100.0, format!("{took:.0} ms"))
@@ -73,6 +79,28 @@ fn added(delay: &Delay) -> Option<Target> {
     let (_, p99) = delay.added(&delay.services.first()?.1);
     let what = format!("latency added to a {} run at half load, p99", delay.mode.name());
     Some(target(what, "under 2 ms", p99 < 2.0, format!("{p99:.2} ms")))
+}
+
+fn harm(harm: &Harm) -> Target {
+    let ratio = harm.ratio(SLOW_P99);
+    let what = format!("p99 of others' runs beside {}, against without", harm.kind.title());
+    target(what, "at most 2 ×", ratio <= 2.0, format!("{ratio:.2} ×"))
+}
+
+fn ends(drains: &Drains) -> Vec<Target> {
+    let times = drains.rounds.len();
+    let accepted: usize = drains.rounds.iter().map(|drain| drain.completed + drain.ended).sum();
+    // The measurement fails where one is.
+    let lost = format!("none of {accepted}");
+    let lost =
+        target(format!("accepted runs lost in {times} ends by SIGTERM under load"), "none", true, lost);
+    let took = Kind::ALL.into_iter().filter_map(|kind| {
+        let (longest, most) = (drains.longest(kind)?, kind.drain_timeout());
+        let what = format!("from SIGTERM to exit with `drain_timeout` {} s, the longest", most.as_secs());
+        let met = longest <= most + Duration::from_secs(1);
+        Some(target(what, "at most 1 s more", met, format!("{:.2} s", longest.as_secs_f64())))
+    });
+    [lost].into_iter().chain(took).collect()
 }
 
 impl Cost {

@@ -36,12 +36,22 @@ pub fn measure(process: u32, runs: usize, work: impl FnOnce() -> Outcome<()>) ->
 
 /// CPU time of a process and all its threads, user and system, in steps of 10 ms: `man 5 proc_pid_stat`. The kernel
 /// counts exactly and only shows it in ticks, of which there are 100 a second on every Linux.
-fn cpu_time(process: u32) -> Outcome<Duration> {
+pub fn cpu_time(process: u32) -> Outcome<Duration> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The second field, the program's name in parentheses, may hold spaces; utime and stime are the 14th and 15th.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
     Ok(Duration::from_millis(10 * ticks.iter().sum::<u64>()))
+}
+
+/// How many file descriptors a process has open.
+pub fn descriptors(process: u32) -> Outcome<usize> {
+    Ok(fs::read_dir(format!("/proc/{process}/fd"))?.count())
+}
+
+/// How many threads a process has.
+pub fn threads(process: u32) -> Outcome<usize> {
+    Ok(fs::read_dir(format!("/proc/{process}/task"))?.count())
 }
 
 /// Memory of a process: `man 5 proc_pid_smaps`.

@@ -112,7 +112,7 @@ impl Crowd {
 }
 
 /// A caller's name, and what it asks.
-fn soaked(number: usize) -> (String, RunRequest) {
+pub fn soaked(number: usize) -> (String, RunRequest) {
     let work = Work { scene: SOAK, mode: Mode::Streamed, runs: RUNS, identities: usize::MAX };
     let name = crate::load::caller(work, number);
     // The model holds it against what the tool says.
