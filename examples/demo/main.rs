@@ -4,12 +4,8 @@
 //! calls it ([`steps`], [`show`]), all in one process and on loopback. It fails if any answer is not the expected one.
 //!
 //! `SERVE=1` serves until Ctrl-C, for one's own grpcurl; `LISTEN=127.0.0.1:0` takes another address than the configured one.
-<<<<<<< HEAD
-//! With `OPENAI_API_KEY` (and `OPENAI_BASE_URL`, `OPENAI_MODEL`) a real model answers.
-=======
 //! With `OPENAI_API_KEY` (and `OPENAI_BASE_URL`, `OPENAI_MODEL`) a real model answers. With `OTEL_EXPORTER_OTLP_ENDPOINT` the
 //! service and the MCP server export their spans there.
->>>>>>> wip-clients
 
 use std::{env, error::Error, process::ExitCode};
 

@@ -14,6 +14,8 @@ use crate::{
 
 /// The metadata that names a request.
 const REQUEST_ID: &str = "x-request-id";
+/// The metadata that says how long a caller waits.
+const TIMEOUT: &str = "grpc-timeout";
 
 /// What a caller's `grpc-timeout` leaves. A layer stamps it when the call comes in.
 #[derive(Clone, Copy, Debug)]
@@ -43,22 +45,27 @@ impl CallDeadline {
 /// A call's ids.
 ///
 /// # Errors
-/// The caller's request id is not valid; the error has an id that was made for it.
+/// The caller's request id is not valid; the error has an id that was made for it. Or its timeout is none, so that it would
+/// wait for longer than it means to.
 pub(super) fn correlation<T>(request: &Request<T>) -> Result<Correlation, Error> {
     let headers: &HeaderMap = request.metadata().as_ref();
     let request_id = match headers.get(REQUEST_ID) {
         None => RequestId::generate(),
-        Some(given) => given.to_str().ok().and_then(RequestId::parse).ok_or_else(refused)?,
+        Some(given) => given.to_str().ok().and_then(RequestId::parse).ok_or_else(|| {
+            let rule = "a request id has 1 to 128 visible ASCII characters; leave it out to have one made";
+            refused(RequestId::generate(), REQUEST_ID, rule)
+        })?,
     };
+    if headers.contains_key(TIMEOUT) && deadline(request.extensions()).is_none() {
+        let rule = "a timeout has 1 to 8 digits and a unit (H, M, S, m, u or n), such as 20000m";
+        return Err(refused(request_id, TIMEOUT, rule));
+    }
     Ok(Correlation::incoming(request_id, headers))
 }
 
-fn refused() -> Error {
-    let violation = Violation::field(
-        "metadata.x-request-id",
-        "a request id has 1 to 128 visible ASCII characters; leave it out to have one made",
-    );
-    Error::refused(RequestId::generate(), Failure::Invalid(violation.into()))
+fn refused(request_id: RequestId, key: &str, rule: &'static str) -> Error {
+    let violation = Violation::field(format!("metadata.{key}"), rule);
+    Error::refused(request_id, Failure::Invalid(violation.into()))
 }
 
 /// The caller's deadline, if it has one.

@@ -135,6 +135,19 @@ async fn bytes_that_are_no_message_are_an_invalid_request() {
 }
 
 #[tokio::test]
+async fn a_timeout_that_is_none_is_refused_and_not_passed_over() {
+    let mut service = Service::start(&whoami_config("http://127.0.0.1:9/mcp")).await;
+    // A client that computes in fractions of a millisecond sends the first.
+    for junk in ["19999.999097m", "5", "123456789S", "soon"] {
+        let mut request = Request::new(run_with("a", []));
+        request.metadata_mut().insert("grpc-timeout", junk.parse().unwrap());
+        let status = service.agents.run(request).await.unwrap_err();
+        let decoded = refused(&status, Code::InvalidArgument, "INVALID_REQUEST");
+        assert_eq!(decoded.fields(), ["metadata.grpc-timeout"], "{junk}");
+    }
+}
+
+#[tokio::test]
 async fn one_run_too_many_is_refused_and_taken_when_there_is_room() {
     let full = Full::start().await;
     let (server, service) = (&full.server, &full.service);
