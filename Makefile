@@ -96,6 +96,7 @@ image: $(GRPCURL) ## Build the container image with buildah, run it as Kubernete
 sbom: $(CYCLONEDX) ## List the crates that are in the binary, with licences and hashes: target/runwright.cdx.json (CycloneDX)
 	SOURCE_DATE_EPOCH=$(COMMITTED) $(CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps
 	# It has no option for where to write, and names this crate by its folder.
+	mkdir -p target
 	sed 's|path+file://[^#]*#||' runwright_bin.cdx.json >target/runwright.cdx.json
 	rm runwright_bin.cdx.json
 

@@ -8,7 +8,10 @@ COSIGN := .tools/cosign-$(COSIGN_VERSION)/cosign
 HELM_VERSION := $(shell sed -n 's/^HELM_VERSION := //p' tests/chart/Makefile 2>/dev/null)
 HELM := .tools/helm-$(HELM_VERSION)/helm
 
-.PHONY: release-contract check-release release-notes publish-image publish-chart
+# Docker's own builder makes no image for two platforms.
+BUILDX := runwright-release
+
+.PHONY: release-contract check-release release-notes image-platforms publish-image publish-chart
 
 check-release: ## Check that what is here is the release of VERSION
 	.ci/check-release $(VERSION)
@@ -19,6 +22,10 @@ release-contract: ## Take proto/ for the contract of the last release, when a ve
 
 release-notes: ## Show what the changelog tells of VERSION
 	@.ci/release-notes $(VERSION)
+
+image-platforms: ## Build the image for all platforms with docker's buildx, and keep nothing of it
+	docker buildx inspect $(BUILDX) >/dev/null 2>&1 || docker buildx create --name $(BUILDX) --driver docker-container
+	docker buildx build --builder $(BUILDX) --platform linux/amd64,linux/arm64 --output type=cacheonly .
 
 publish-image: $(COSIGN) sbom ## Build the image for all platforms with buildx, push it to IMAGE, sign it, and attest its SBOM
 	COSIGN=$(COSIGN) .ci/publish-image $(IMAGE) $(VERSION) target/runwright.cdx.json
