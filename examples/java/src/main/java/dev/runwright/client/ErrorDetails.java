@@ -7,6 +7,9 @@ import com.google.rpc.BadRequest;
 import com.google.rpc.BadRequest.FieldViolation;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
+import dev.runwright.v1.AuthChallenge;
+import dev.runwright.v1.ErrorReason;
+import dev.runwright.v1.RunProgress;
 import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
@@ -14,9 +17,6 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import runwright.v1.ErrorReasonOuterClass.ErrorReason;
-import runwright.v1.Run.AuthChallenge;
-import runwright.v1.Run.RunProgress;
 
 /** What came with a status. */
 record ErrorDetails(

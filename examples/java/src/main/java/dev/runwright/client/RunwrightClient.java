@@ -1,5 +1,9 @@
 package dev.runwright.client;
 
+import dev.runwright.v1.AgentServiceGrpc;
+import dev.runwright.v1.AgentServiceGrpc.AgentServiceBlockingStub;
+import dev.runwright.v1.RunRequest;
+import dev.runwright.v1.RunResponse;
 import io.grpc.ManagedChannel;
 import io.grpc.ManagedChannelBuilder;
 import io.grpc.Metadata;
@@ -9,10 +13,6 @@ import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
-import runwright.v1.AgentServiceGrpc;
-import runwright.v1.AgentServiceGrpc.AgentServiceBlockingStub;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.Run.RunResponse;
 
 /** Runs agents over one HTTP/2 connection. It may be used by many threads. */
 public final class RunwrightClient implements AutoCloseable {

@@ -1,15 +1,15 @@
 package dev.runwright.client;
 
 import com.google.rpc.BadRequest.FieldViolation;
+import dev.runwright.v1.AuthChallenge;
+import dev.runwright.v1.ErrorReason;
+import dev.runwright.v1.RunProgress;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import runwright.v1.ErrorReasonOuterClass.ErrorReason;
-import runwright.v1.Run.AuthChallenge;
-import runwright.v1.Run.RunProgress;
 
 /** A run or a control call that failed. Its cause has the gRPC status. */
 public final class RunwrightException extends RuntimeException {

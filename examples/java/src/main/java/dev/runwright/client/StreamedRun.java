@@ -1,5 +1,14 @@
 package dev.runwright.client;
 
+import dev.runwright.v1.AgentServiceGrpc.AgentServiceBlockingStub;
+import dev.runwright.v1.CancelRunRequest;
+import dev.runwright.v1.HeaderSet;
+import dev.runwright.v1.InputAnswer;
+import dev.runwright.v1.RunEvent;
+import dev.runwright.v1.RunRequest;
+import dev.runwright.v1.RunStarted;
+import dev.runwright.v1.SubmitRunInputRequest;
+import dev.runwright.v1.UpdateRunHeadersRequest;
 import io.grpc.Context;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
@@ -8,15 +17,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.NoSuchElementException;
 import java.util.function.Supplier;
-import runwright.v1.AgentServiceGrpc.AgentServiceBlockingStub;
-import runwright.v1.AgentServiceOuterClass.CancelRunRequest;
-import runwright.v1.AgentServiceOuterClass.InputAnswer;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.AgentServiceOuterClass.SubmitRunInputRequest;
-import runwright.v1.AgentServiceOuterClass.UpdateRunHeadersRequest;
-import runwright.v1.Event.RunEvent;
-import runwright.v1.Event.RunStarted;
-import runwright.v1.Headers.HeaderSet;
 
 /**
  * A run that says what happens while it does: its events, to be read once, from {@code run_started}

@@ -1,7 +1,7 @@
 package dev.runwright.client;
 
+import dev.runwright.v1.HeaderSet;
 import java.util.Map;
-import runwright.v1.Headers.HeaderSet;
 
 /** Gives one user's token, and a new one when the last is about to expire. */
 @FunctionalInterface

@@ -1,13 +1,13 @@
 package dev.runwright.example;
 
 import dev.runwright.client.RunwrightClient;
-import runwright.v1.AgentServiceOuterClass.ApprovalAnswer;
-import runwright.v1.AgentServiceOuterClass.InputAnswer;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.Event.RunEvent;
-import runwright.v1.Run.FinishReason;
-import runwright.v1.Run.PendingInput;
-import runwright.v1.Run.RunResponse;
+import dev.runwright.v1.ApprovalAnswer;
+import dev.runwright.v1.FinishReason;
+import dev.runwright.v1.InputAnswer;
+import dev.runwright.v1.PendingInput;
+import dev.runwright.v1.RunEvent;
+import dev.runwright.v1.RunRequest;
+import dev.runwright.v1.RunResponse;
 
 /**
  * Lets a tool be called that needs somebody's word: once while the run waits, and once in a run

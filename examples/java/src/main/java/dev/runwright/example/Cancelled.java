@@ -3,11 +3,11 @@ package dev.runwright.example;
 import dev.runwright.client.RunwrightClient;
 import dev.runwright.client.RunwrightException;
 import dev.runwright.client.StreamedRun;
+import dev.runwright.v1.ErrorReason;
+import dev.runwright.v1.RunEvent;
+import dev.runwright.v1.RunRequest;
 import io.grpc.Status;
 import java.util.function.Consumer;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.ErrorReasonOuterClass.ErrorReason;
-import runwright.v1.Event.RunEvent;
 
 /**
  * Ends runs midway: one by ending its call, as a backend does whose own caller leaves, and one by

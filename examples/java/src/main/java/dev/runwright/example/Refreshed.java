@@ -1,10 +1,10 @@
 package dev.runwright.example;
 
 import dev.runwright.client.RunwrightClient;
-import runwright.v1.AgentServiceOuterClass.OnUnauthorized;
-import runwright.v1.AgentServiceOuterClass.RunOptions;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.Event.RunEvent;
+import dev.runwright.v1.OnUnauthorized;
+import dev.runwright.v1.RunEvent;
+import dev.runwright.v1.RunOptions;
+import dev.runwright.v1.RunRequest;
 
 /** Begins with a token that has expired, and brings a fresh one when the run asks for it. */
 final class Refreshed implements Scene {

@@ -4,9 +4,9 @@ import com.google.rpc.BadRequest.FieldViolation;
 import dev.runwright.client.Admission;
 import dev.runwright.client.RunwrightClient;
 import dev.runwright.client.RunwrightException;
+import dev.runwright.v1.ErrorReason;
+import dev.runwright.v1.RunRequest;
 import io.grpc.Status;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.ErrorReasonOuterClass.ErrorReason;
 
 /**
  * Brings headers for an MCP server that there is not: the error names the field, and nothing ran.

@@ -5,13 +5,13 @@ import dev.runwright.client.RunwrightClient;
 import dev.runwright.client.RunwrightException;
 import dev.runwright.fake.FakeService;
 import dev.runwright.fake.FakeService.Arrival;
+import dev.runwright.v1.ErrorReason;
+import dev.runwright.v1.RunRequest;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.ErrorReasonOuterClass.ErrorReason;
 
 /**
  * Shows what the retry policy repeats and what it does not, against a service that refuses as it is

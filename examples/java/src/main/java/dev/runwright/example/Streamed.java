@@ -1,9 +1,9 @@
 package dev.runwright.example;
 
 import dev.runwright.client.RunwrightClient;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.Event.RunEvent;
-import runwright.v1.Run.FinishReason;
+import dev.runwright.v1.FinishReason;
+import dev.runwright.v1.RunEvent;
+import dev.runwright.v1.RunRequest;
 
 /** Prints the answer as it comes. */
 final class Streamed implements Scene {

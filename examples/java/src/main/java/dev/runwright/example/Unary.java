@@ -1,12 +1,12 @@
 package dev.runwright.example;
 
 import dev.runwright.client.RunwrightClient;
+import dev.runwright.v1.RunRequest;
+import dev.runwright.v1.RunResponse;
 import io.opentelemetry.context.Context;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.Run.RunResponse;
 
 /** Runs one agent for two users at the same time, each with a token of their own. */
 final class Unary implements Scene {

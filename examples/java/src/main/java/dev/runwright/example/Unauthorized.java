@@ -3,10 +3,10 @@ package dev.runwright.example;
 import dev.runwright.client.Admission;
 import dev.runwright.client.RunwrightClient;
 import dev.runwright.client.RunwrightException;
+import dev.runwright.v1.AuthChallenge;
+import dev.runwright.v1.ErrorReason;
+import dev.runwright.v1.RunRequest;
 import io.grpc.Status;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.ErrorReasonOuterClass.ErrorReason;
-import runwright.v1.Run.AuthChallenge;
 
 /**
  * Brings a token that has expired: the error has the MCP server's challenge. It is

@@ -5,6 +5,11 @@ import com.google.rpc.Code;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import com.google.rpc.Status;
+import dev.runwright.v1.AgentServiceGrpc.AgentServiceImplBase;
+import dev.runwright.v1.RunEvent;
+import dev.runwright.v1.RunRequest;
+import dev.runwright.v1.RunResponse;
+import dev.runwright.v1.RunStarted;
 import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Metadata;
@@ -19,11 +24,6 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
-import runwright.v1.AgentServiceGrpc.AgentServiceImplBase;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.Event.RunEvent;
-import runwright.v1.Event.RunStarted;
-import runwright.v1.Run.RunResponse;
 
 /**
  * A service on a free port that refuses the first runs that it is sent and answers all others, for

@@ -8,6 +8,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.runwright.fake.FakeService;
 import dev.runwright.fake.FakeService.Arrival;
+import dev.runwright.v1.ErrorReason;
+import dev.runwright.v1.RunEvent;
+import dev.runwright.v1.RunRequest;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.Status;
@@ -15,9 +18,6 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.Test;
-import runwright.v1.AgentServiceOuterClass.RunRequest;
-import runwright.v1.ErrorReasonOuterClass.ErrorReason;
-import runwright.v1.Event.RunEvent;
 
 class RunwrightClientTest {
   private static final RunRequest REQUEST =

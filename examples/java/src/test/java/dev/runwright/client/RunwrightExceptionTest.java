@@ -11,14 +11,14 @@ import com.google.rpc.Code;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import com.google.rpc.Status;
+import dev.runwright.v1.AuthChallenge;
+import dev.runwright.v1.ErrorReason;
+import dev.runwright.v1.RunProgress;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
-import runwright.v1.ErrorReasonOuterClass.ErrorReason;
-import runwright.v1.Run.AuthChallenge;
-import runwright.v1.Run.RunProgress;
 
 class RunwrightExceptionTest {
   @Test
