@@ -4,7 +4,7 @@
 //! answer, and the caller holds every byte against its own name. The service's log must name one end for each run, and no
 //! run must be live when the service is told to end. Whatever is not so fails the benchmark.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use tokio::time::timeout;
 
@@ -33,6 +33,9 @@ use journal::Journal;
 const WAVES: usize = 3;
 /// The longest time for all runs of a wave to begin, and to end; usually some seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long the service keeps connections to upstreams, and clients, that nobody uses any more: 4 to 8 s, and with so many
+/// clients some 4 s.
+const CALM: Duration = Duration::from_secs(10);
 /// Runs before the first wave.
 const WARMING: usize = 400;
 /// Runs after the last one.
@@ -58,7 +61,7 @@ pub struct Soak {
 pub struct Wave {
     /// With all of them open.
     pub open: Memory,
-    /// When all of them had ended.
+    /// When all of them had ended, and what is kept for a while was given up.
     pub after: Memory,
     pub endings: Endings,
     /// How many of those that were given up had begun.
@@ -86,6 +89,7 @@ fn soak(bench: &Bench, name: &'static str, program: &str) -> Outcome<Soak> {
         let endings = bench.block_on(timely(crowd.leave(bench)))?;
         let runs: Vec<String> = endings.iter().map(|(run, _)| run.clone()).collect();
         let abandoned = journal.settle(&runs)?;
+        thread::sleep(CALM);
         waves.push(Wave { open, after: settled(process)?, endings, abandoned });
     }
     let later = Work { runs: LATER, ..plain };
