@@ -14,6 +14,9 @@
 {{- if and $existing (not .Values.drainTimeout) }}
 {{- fail "drainTimeout: with existingConfigMap or existingConfigSecret it must be set, for the chart can't read server.drain_timeout there" }}
 {{- end }}
+{{- if and $existing (eq .Values.configReload "rollout") }}
+{{- fail "configReload: rollout is for `config`; a change of an existingConfigMap or existingConfigSecret comes without Helm, and no pod is replaced for it" }}
+{{- end }}
 {{- if and .Values.drainTimeout $server.drain_timeout }}
 {{- fail "drainTimeout: config.server.drain_timeout is there as well; keep that one" }}
 {{- end }}

@@ -26,6 +26,20 @@ longest first; rounded up. Takes a list: the duration, and the value's name.
 {{- if not (or (include "runwright.existingConfig" .) .Values.config.agents) }}true{{ end -}}
 {{- end }}
 
+{{/* The files of the chart's ConfigMap. */}}
+{{- define "runwright.configFileNames" -}}
+- 00-chart.yaml
+{{- if include "runwright.demo" . }}
+- demo.yaml
+{{- end }}
+{{- if .Values.config }}
+- runwright.yaml
+{{- end }}
+{{- range $name, $_ := .Values.configFiles }}
+- {{ $name | quote }}
+{{- end }}
+{{- end }}
+
 {{/* How long the service drains, in seconds. */}}
 {{- define "runwright.drainSeconds" -}}
 {{- $server := .Values.config.server | default dict -}}

@@ -69,7 +69,14 @@
 {{- end }}
 
 {{- define "runwright.volumeMounts" -}}
+{{- if eq .Values.configReload "rollout" }}
+# File by file, for Kubernetes never changes such mounts: the configuration of pods that run stays as it is.
+{{- range include "runwright.configFileNames" . | fromYamlArray }}
+- { name: config, mountPath: {{ printf "/etc/runwright/%s" . | quote }}, subPath: {{ . | quote }}, readOnly: true }
+{{- end }}
+{{- else }}
 - { name: config, mountPath: /etc/runwright, readOnly: true }
+{{- end }}
 - { name: tmp, mountPath: /tmp }
 {{- if .Values.tls.enabled }}
 - { name: tls, mountPath: /var/run/runwright/tls, readOnly: true }
