@@ -82,6 +82,9 @@
 {{- end }}
 {{- $all := include "runwright.seconds" (list .timeouts.request "route.timeouts.request") | int64 }}
 {{- $one := include "runwright.seconds" (list .timeouts.backendRequest "route.timeouts.backendRequest") | int64 }}
+{{- if eq .timeoutPolicy "EnvoyGateway" }}
+{{- include "runwright.streamIdleCheck" $ }}
+{{- end }}
 {{- if and (gt $all 0) (gt $one $all) }}
 {{- fail "route.timeouts.backendRequest: it is above route.timeouts.request" }}
 {{- end }}
@@ -92,5 +95,20 @@
 {{- end }}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) }}
 {{- fail "metrics.serviceMonitor.enabled: it needs metrics.service.enabled" }}
+{{- end }}
+{{- end }}
+
+{{- define "runwright.streamIdleCheck" -}}
+{{- $idle := .Values.route.timeouts.streamIdle -}}
+{{- if include "runwright.existingConfig" . }}
+{{- if not $idle }}
+{{- fail "route.timeouts.streamIdle: with existingConfigMap or existingConfigSecret it must be set, above limits.run_timeout there, which the chart can't read" }}
+{{- end }}
+{{- else if $idle }}
+{{- $seconds := include "runwright.seconds" (list $idle "route.timeouts.streamIdle") | int64 -}}
+{{- $run := include "runwright.runSeconds" . | int64 -}}
+{{- if and (gt $seconds 0) (le $seconds $run) }}
+{{- fail (printf "route.timeouts.streamIdle: a run may take %d s (config.limits.run_timeout), and is silent if it is not streamed: it would be cut off" $run) }}
+{{- end }}
 {{- end }}
 {{- end }}

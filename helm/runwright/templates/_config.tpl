@@ -40,16 +40,21 @@ longest first; rounded up. Takes a list: the duration, and the value's name.
 {{- end }}
 {{- end }}
 
+{{/* The longest time of a run, in seconds. */}}
+{{- define "runwright.runSeconds" -}}
+{{- $limits := .Values.config.limits | default dict -}}
+{{- include "runwright.seconds" (list ($limits.run_timeout | default "10m") "config.limits.run_timeout") }}
+{{- end }}
+
 {{/* How long the service drains, in seconds. */}}
 {{- define "runwright.drainSeconds" -}}
 {{- $server := .Values.config.server | default dict -}}
-{{- $limits := .Values.config.limits | default dict -}}
 {{- if .Values.drainTimeout }}
 {{- include "runwright.seconds" (list .Values.drainTimeout "drainTimeout") }}
 {{- else if $server.drain_timeout }}
 {{- include "runwright.seconds" (list $server.drain_timeout "config.server.drain_timeout") }}
 {{- else }}
-{{- include "runwright.seconds" (list ($limits.run_timeout | default "10m") "config.limits.run_timeout") }}
+{{- include "runwright.runSeconds" . }}
 {{- end }}
 {{- end }}
 
