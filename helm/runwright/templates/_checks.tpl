@@ -40,11 +40,20 @@
 {{- if and $tls.certManager.enabled (not $tls.certManager.issuerRef.name) }}
 {{- fail "tls.certManager.issuerRef: its name is missing" }}
 {{- end }}
+{{- if and $tls.certManager.enabled (not $tls.certManager.clusterNames) (not $tls.certManager.dnsNames) }}
+{{- fail "tls.certManager.dnsNames: without tls.certManager.clusterNames at least one" }}
+{{- end }}
 {{- if and .Values.test.enabled $tls.clientCA.enabled (not (include "runwright.testSecret" .)) }}
 {{- fail "test.clientCertificateSecret: with tls.clientCA.enabled the pod of `helm test` needs a certificate; or set test.enabled: false" }}
 {{- end }}
 {{- else if or $tls.existingSecret $tls.certManager.enabled $tls.clientCA.enabled }}
 {{- fail "tls.enabled: it is false, so the other values of tls have no effect" }}
+{{- end }}
+{{- if and .Values.test.clientCertificateSecret (not (and $tls.enabled $tls.clientCA.enabled)) }}
+{{- fail "test.clientCertificateSecret: nobody asks for a certificate without tls.enabled and tls.clientCA.enabled" }}
+{{- end }}
+{{- if and .Values.test.serverName (not $tls.enabled) }}
+{{- fail "test.serverName: there is no certificate without tls.enabled" }}
 {{- end }}
 {{- end }}
 

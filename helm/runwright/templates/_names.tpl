@@ -82,11 +82,22 @@ annotations:
 {{- if .Values.tls.certManager.enabled }}{{ include "runwright.fullname" . }}-tls{{ else }}{{ .Values.tls.existingSecret }}{{ end }}
 {{- end }}
 
+{{/* A name that the server's certificate is for: the Service's, unless cert-manager was told to leave it out. */}}
+{{- define "runwright.certifiedName" -}}
+{{- $manager := .Values.tls.certManager -}}
+{{- if or (not $manager.enabled) $manager.clusterNames }}{{ include "runwright.host" . }}{{ else }}{{ first $manager.dnsNames }}{{ end }}
+{{- end }}
+
+{{/* The name by which `helm test` and the notes check the server's certificate. */}}
+{{- define "runwright.testServerName" -}}
+{{- default (include "runwright.certifiedName" .) .Values.test.serverName }}
+{{- end }}
+
 {{/* The Secret that has the certificate which `helm test` shows; empty if it needs none, or has none. */}}
 {{- define "runwright.testSecret" -}}
 {{- if .Values.test.clientCertificateSecret }}
 {{- .Values.test.clientCertificateSecret }}
-{{- else if and .Values.tls.enabled .Values.tls.clientCA.enabled .Values.tls.certManager.enabled }}
+{{- else if and .Values.test.enabled .Values.tls.enabled .Values.tls.clientCA.enabled .Values.tls.certManager.enabled .Values.tls.certManager.clusterNames }}
 {{- include "runwright.fullname" . }}-test-tls
 {{- end }}
 {{- end }}
