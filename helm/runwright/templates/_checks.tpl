@@ -23,6 +23,14 @@
 {{- if and .Values.digestKey.existingSecret $server.digest_key }}
 {{- fail "digestKey.existingSecret: config.server.digest_key is there as well; keep one" }}
 {{- end }}
+{{- if eq (int64 .Values.containerPorts.grpc) (int64 .Values.containerPorts.admin) }}
+{{- fail "containerPorts.grpc, containerPorts.admin: they are the same port" }}
+{{- end }}
+{{- $names := list -}}
+{{- range .Values.existingSecrets.files }}{{ $names = append $names .name }}{{ end }}
+{{- if ne (len $names) (len (uniq $names)) }}
+{{- fail "existingSecrets.files: a Secret is there twice; name all its keys in one" }}
+{{- end }}
 {{- include "runwright.tlsChecks" . }}
 {{- include "runwright.scalingChecks" . }}
 {{- include "runwright.routeChecks" . }}
@@ -101,6 +109,12 @@
 {{- end }}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
 {{- fail "ingress.hosts: at least one" }}
+{{- end }}
+{{- $outside := or .Values.route.enabled .Values.ingress.enabled (ne .Values.service.type "ClusterIP") }}
+{{- with .Values.networkPolicy }}
+{{- if and .enabled $outside (not .ingress.grpcFrom) (not .ingress.extra) }}
+{{- fail "networkPolicy.ingress.grpcFrom: from where do a route, an Ingress or a Service of another type than ClusterIP call? Empty, it lets in the namespace's own pods alone, as does [{ podSelector: {} }]" }}
+{{- end }}
 {{- end }}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) }}
 {{- fail "metrics.serviceMonitor.enabled: it needs metrics.service.enabled" }}

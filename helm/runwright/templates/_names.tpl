@@ -17,8 +17,8 @@
 {{- end }}
 
 {{- define "runwright.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "runwright.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "runwright.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The labels of the service's own pods, and of no other: those of `helm test` have another component. */}}
@@ -31,8 +31,8 @@ app.kubernetes.io/component: service
 {{ include "runwright.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: runwright
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -47,8 +47,8 @@ The metadata of an object. Takes a list: the root, the name's ending, the compon
 {{- $labels = merge $labels (include "runwright.labels" $root | fromYaml) -}}
 {{- if index . 2 }}{{- $labels = merge (dict "app.kubernetes.io/component" (index . 2)) $labels }}{{- end -}}
 {{- $labels = merge (deepCopy (index . 3)) $labels -}}
-name: {{ include "runwright.fullname" $root }}{{ index . 1 }}
-namespace: {{ $root.Release.Namespace }}
+name: "{{ include "runwright.fullname" $root }}{{ index . 1 }}"
+namespace: {{ $root.Release.Namespace | quote }}
 labels:
   {{- toYaml $labels | nindent 2 }}
 {{- with merge (deepCopy (index . 4)) $root.Values.commonAnnotations }}

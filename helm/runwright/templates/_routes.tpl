@@ -19,9 +19,9 @@ implementations of Gateway API read; `grpc` is a convention of some meshes, whic
 {{- $kind := .Values.route.kind -}}
 {{- range include "runwright.routedServices" . | fromYamlArray }}
 {{- if eq $kind "GRPCRoute" }}
-- method: { type: Exact, service: {{ . }} }
+- method: { type: Exact, service: {{ . | quote }} }
 {{- else }}
-- path: { type: PathPrefix, value: /{{ . }} }
+- path: { type: PathPrefix, value: "/{{ . }}" }
 {{- end }}
 {{- end }}
 {{- end }}
