@@ -116,3 +116,15 @@ checksum of what they hold would help whoever guesses it. Empty without a cluste
 {{- with lookup "v1" "Secret" $.Release.Namespace . }}{{ .metadata.name }}={{ .metadata.resourceVersion }};{{ end }}
 {{- end }}
 {{- end }}
+
+{{/*
+The release's revision that last changed `secretEnv`, which the Secret bears and the pods repeat; for the same reason no checksum of
+what is in it. Without a cluster it is this revision.
+*/}}
+{{- define "runwright.secretEnvRevision" -}}
+{{- $live := lookup "v1" "Secret" .Release.Namespace (printf "%s-env" (include "runwright.fullname" .)) | default dict -}}
+{{- $wanted := dict -}}
+{{- range $name, $value := .Values.secretEnv }}{{ $_ := set $wanted $name ($value | b64enc) }}{{ end -}}
+{{- $known := dig "metadata" "annotations" "runwright/revision" "" $live -}}
+{{- if and $known (eq (toJson $wanted) (toJson ($live.data | default dict))) }}{{ $known }}{{ else }}{{ .Release.Revision }}{{ end -}}
+{{- end }}
