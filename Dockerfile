@@ -1,8 +1,10 @@
 # The image: one static binary and the roots of public certificate authorities. There is no shell in it.
 #
 # `make image` builds it with buildah, where the binary of this machine's cargo stands in for the stage `builder`, and checks
-# it. By itself:
-#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=… --build-arg REVISION="$(git rev-parse HEAD)" .
+# it. By itself, for both architectures, which Docker's default builder can't:
+#   docker buildx create --driver docker-container --use
+#   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=… --build-arg REVISION="$(git rev-parse HEAD)" \
+#     --tag REGISTRY/runwright:… --push .
 
 # Compiles on the architecture that it runs on, for the one that is asked for: an emulated compiler takes hours.
 FROM --platform=$BUILDPLATFORM docker.io/library/rust:1.95-bookworm AS chef

@@ -14,11 +14,22 @@
 {{- if and $existing (not .Values.drainTimeout) }}
 {{- fail "drainTimeout: with existingConfigMap or existingConfigSecret it must be set, for the chart can't read server.drain_timeout there" }}
 {{- end }}
+{{- if and $existing (eq .Values.configReload "rollout") }}
+{{- fail "configReload: rollout is for `config`; a change of an existingConfigMap or existingConfigSecret comes without Helm, and no pod is replaced for it" }}
+{{- end }}
 {{- if and .Values.drainTimeout $server.drain_timeout }}
 {{- fail "drainTimeout: config.server.drain_timeout is there as well; keep that one" }}
 {{- end }}
 {{- if and .Values.digestKey.existingSecret $server.digest_key }}
 {{- fail "digestKey.existingSecret: config.server.digest_key is there as well; keep one" }}
+{{- end }}
+{{- if eq (int64 .Values.containerPorts.grpc) (int64 .Values.containerPorts.admin) }}
+{{- fail "containerPorts.grpc, containerPorts.admin: they are the same port" }}
+{{- end }}
+{{- $names := list -}}
+{{- range .Values.existingSecrets.files }}{{ $names = append $names .name }}{{ end }}
+{{- if ne (len $names) (len (uniq $names)) }}
+{{- fail "existingSecrets.files: a Secret is there twice; name all its keys in one" }}
 {{- end }}
 {{- include "runwright.tlsChecks" . }}
 {{- include "runwright.scalingChecks" . }}
@@ -37,11 +48,20 @@
 {{- if and $tls.certManager.enabled (not $tls.certManager.issuerRef.name) }}
 {{- fail "tls.certManager.issuerRef: its name is missing" }}
 {{- end }}
+{{- if and $tls.certManager.enabled (not $tls.certManager.clusterNames) (not $tls.certManager.dnsNames) }}
+{{- fail "tls.certManager.dnsNames: without tls.certManager.clusterNames at least one" }}
+{{- end }}
 {{- if and .Values.test.enabled $tls.clientCA.enabled (not (include "runwright.testSecret" .)) }}
 {{- fail "test.clientCertificateSecret: with tls.clientCA.enabled the pod of `helm test` needs a certificate; or set test.enabled: false" }}
 {{- end }}
 {{- else if or $tls.existingSecret $tls.certManager.enabled $tls.clientCA.enabled }}
 {{- fail "tls.enabled: it is false, so the other values of tls have no effect" }}
+{{- end }}
+{{- if and .Values.test.clientCertificateSecret (not (and $tls.enabled $tls.clientCA.enabled)) }}
+{{- fail "test.clientCertificateSecret: nobody asks for a certificate without tls.enabled and tls.clientCA.enabled" }}
+{{- end }}
+{{- if and .Values.test.serverName (not $tls.enabled) }}
+{{- fail "test.serverName: there is no certificate without tls.enabled" }}
 {{- end }}
 {{- end }}
 
@@ -79,6 +99,9 @@
 {{- end }}
 {{- $all := include "runwright.seconds" (list .timeouts.request "route.timeouts.request") | int64 }}
 {{- $one := include "runwright.seconds" (list .timeouts.backendRequest "route.timeouts.backendRequest") | int64 }}
+{{- if eq .timeoutPolicy "EnvoyGateway" }}
+{{- include "runwright.streamIdleCheck" $ }}
+{{- end }}
 {{- if and (gt $all 0) (gt $one $all) }}
 {{- fail "route.timeouts.backendRequest: it is above route.timeouts.request" }}
 {{- end }}
@@ -87,7 +110,28 @@
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
 {{- fail "ingress.hosts: at least one" }}
 {{- end }}
+{{- $outside := or .Values.route.enabled .Values.ingress.enabled (ne .Values.service.type "ClusterIP") }}
+{{- with .Values.networkPolicy }}
+{{- if and .enabled $outside (not .ingress.grpcFrom) (not .ingress.extra) }}
+{{- fail "networkPolicy.ingress.grpcFrom: from where do a route, an Ingress or a Service of another type than ClusterIP call? Empty, it lets in the namespace's own pods alone, as does [{ podSelector: {} }]" }}
+{{- end }}
+{{- end }}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) }}
 {{- fail "metrics.serviceMonitor.enabled: it needs metrics.service.enabled" }}
+{{- end }}
+{{- end }}
+
+{{- define "runwright.streamIdleCheck" -}}
+{{- $idle := .Values.route.timeouts.streamIdle -}}
+{{- if include "runwright.existingConfig" . }}
+{{- if not $idle }}
+{{- fail "route.timeouts.streamIdle: with existingConfigMap or existingConfigSecret it must be set, above limits.run_timeout there, which the chart can't read" }}
+{{- end }}
+{{- else if $idle }}
+{{- $seconds := include "runwright.seconds" (list $idle "route.timeouts.streamIdle") | int64 -}}
+{{- $run := include "runwright.runSeconds" . | int64 -}}
+{{- if and (gt $seconds 0) (le $seconds $run) }}
+{{- fail (printf "route.timeouts.streamIdle: a run may take %d s (config.limits.run_timeout), and is silent if it is not streamed: it would be cut off" $run) }}
+{{- end }}
 {{- end }}
 {{- end }}

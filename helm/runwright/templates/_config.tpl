@@ -26,16 +26,35 @@ longest first; rounded up. Takes a list: the duration, and the value's name.
 {{- if not (or (include "runwright.existingConfig" .) .Values.config.agents) }}true{{ end -}}
 {{- end }}
 
+{{/* The files of the chart's ConfigMap. */}}
+{{- define "runwright.configFileNames" -}}
+- 00-chart.yaml
+{{- if include "runwright.demo" . }}
+- demo.yaml
+{{- end }}
+{{- if .Values.config }}
+- runwright.yaml
+{{- end }}
+{{- range $name, $_ := .Values.configFiles }}
+- {{ $name | quote }}
+{{- end }}
+{{- end }}
+
+{{/* The longest time of a run, in seconds. */}}
+{{- define "runwright.runSeconds" -}}
+{{- $limits := .Values.config.limits | default dict -}}
+{{- include "runwright.seconds" (list ($limits.run_timeout | default "10m") "config.limits.run_timeout") }}
+{{- end }}
+
 {{/* How long the service drains, in seconds. */}}
 {{- define "runwright.drainSeconds" -}}
 {{- $server := .Values.config.server | default dict -}}
-{{- $limits := .Values.config.limits | default dict -}}
 {{- if .Values.drainTimeout }}
 {{- include "runwright.seconds" (list .Values.drainTimeout "drainTimeout") }}
 {{- else if $server.drain_timeout }}
 {{- include "runwright.seconds" (list $server.drain_timeout "config.server.drain_timeout") }}
 {{- else }}
-{{- include "runwright.seconds" (list ($limits.run_timeout | default "10m") "config.limits.run_timeout") }}
+{{- include "runwright.runSeconds" . }}
 {{- end }}
 {{- end }}
 
@@ -96,4 +115,16 @@ checksum of what they hold would help whoever guesses it. Empty without a cluste
 {{- range compact (append .Values.existingSecrets.env .Values.digestKey.existingSecret) }}
 {{- with lookup "v1" "Secret" $.Release.Namespace . }}{{ .metadata.name }}={{ .metadata.resourceVersion }};{{ end }}
 {{- end }}
+{{- end }}
+
+{{/*
+The release's revision that last changed `secretEnv`, which the Secret bears and the pods repeat; for the same reason no checksum of
+what is in it. Without a cluster it is this revision.
+*/}}
+{{- define "runwright.secretEnvRevision" -}}
+{{- $live := lookup "v1" "Secret" .Release.Namespace (printf "%s-env" (include "runwright.fullname" .)) | default dict -}}
+{{- $wanted := dict -}}
+{{- range $name, $value := .Values.secretEnv }}{{ $_ := set $wanted $name ($value | b64enc) }}{{ end -}}
+{{- $known := dig "metadata" "annotations" "runwright/revision" "" $live -}}
+{{- if and $known (eq (toJson $wanted) (toJson ($live.data | default dict))) }}{{ $known }}{{ else }}{{ .Release.Revision }}{{ end -}}
 {{- end }}

@@ -17,8 +17,8 @@
 {{- end }}
 
 {{- define "runwright.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "runwright.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "runwright.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The labels of the service's own pods, and of no other: those of `helm test` have another component. */}}
@@ -31,8 +31,8 @@ app.kubernetes.io/component: service
 {{ include "runwright.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: runwright
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -47,8 +47,8 @@ The metadata of an object. Takes a list: the root, the name's ending, the compon
 {{- $labels = merge $labels (include "runwright.labels" $root | fromYaml) -}}
 {{- if index . 2 }}{{- $labels = merge (dict "app.kubernetes.io/component" (index . 2)) $labels }}{{- end -}}
 {{- $labels = merge (deepCopy (index . 3)) $labels -}}
-name: {{ include "runwright.fullname" $root }}{{ index . 1 }}
-namespace: {{ $root.Release.Namespace }}
+name: "{{ include "runwright.fullname" $root }}{{ index . 1 }}"
+namespace: {{ $root.Release.Namespace | quote }}
 labels:
   {{- toYaml $labels | nindent 2 }}
 {{- with merge (deepCopy (index . 4)) $root.Values.commonAnnotations }}
@@ -82,11 +82,22 @@ annotations:
 {{- if .Values.tls.certManager.enabled }}{{ include "runwright.fullname" . }}-tls{{ else }}{{ .Values.tls.existingSecret }}{{ end }}
 {{- end }}
 
+{{/* A name that the server's certificate is for: the Service's, unless cert-manager was told to leave it out. */}}
+{{- define "runwright.certifiedName" -}}
+{{- $manager := .Values.tls.certManager -}}
+{{- if or (not $manager.enabled) $manager.clusterNames }}{{ include "runwright.host" . }}{{ else }}{{ first $manager.dnsNames }}{{ end }}
+{{- end }}
+
+{{/* The name by which `helm test` and the notes check the server's certificate. */}}
+{{- define "runwright.testServerName" -}}
+{{- default (include "runwright.certifiedName" .) .Values.test.serverName }}
+{{- end }}
+
 {{/* The Secret that has the certificate which `helm test` shows; empty if it needs none, or has none. */}}
 {{- define "runwright.testSecret" -}}
 {{- if .Values.test.clientCertificateSecret }}
 {{- .Values.test.clientCertificateSecret }}
-{{- else if and .Values.tls.enabled .Values.tls.clientCA.enabled .Values.tls.certManager.enabled }}
+{{- else if and .Values.test.enabled .Values.tls.enabled .Values.tls.clientCA.enabled .Values.tls.certManager.enabled .Values.tls.certManager.clusterNames }}
 {{- include "runwright.fullname" . }}-test-tls
 {{- end }}
 {{- end }}

@@ -1,5 +1,5 @@
 {{- define "runwright.podSpec" -}}
-serviceAccountName: {{ include "runwright.serviceAccountName" . }}
+serviceAccountName: {{ include "runwright.serviceAccountName" . | quote }}
 # The service never asks Kubernetes, and needs no list of the namespace's Services in its environment.
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -41,10 +41,10 @@ env:
 {{- if or .Values.secretEnv .Values.existingSecrets.env .Values.extraEnvFrom }}
 envFrom:
   {{- if .Values.secretEnv }}
-  - secretRef: { name: {{ include "runwright.fullname" . }}-env }
+  - secretRef: { name: "{{ include "runwright.fullname" . }}-env" }
   {{- end }}
   {{- range .Values.existingSecrets.env }}
-  - secretRef: { name: {{ . }} }
+  - secretRef: { name: {{ . | quote }} }
   {{- end }}
   {{- with .Values.extraEnvFrom }}
   {{- toYaml . | nindent 2 }}
@@ -99,17 +99,17 @@ topologySpreadConstraints:
   {{- end }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.hostAliases }}
 hostAliases:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.dnsPolicy }}
-dnsPolicy: {{ . }}
+dnsPolicy: {{ . | quote }}
 {{- end }}
 {{- with .Values.dnsConfig }}
 dnsConfig:

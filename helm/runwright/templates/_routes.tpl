@@ -19,9 +19,18 @@ implementations of Gateway API read; `grpc` is a convention of some meshes, whic
 {{- $kind := .Values.route.kind -}}
 {{- range include "runwright.routedServices" . | fromYamlArray }}
 {{- if eq $kind "GRPCRoute" }}
-- method: { type: Exact, service: {{ . }} }
+- method: { type: Exact, service: {{ . | quote }} }
 {{- else }}
-- path: { type: PathPrefix, value: /{{ . }} }
+- path: { type: PathPrefix, value: "/{{ . }}" }
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/*
+How long a stream may be silent. A streamed run has heartbeats, but one that is asked for its result alone is silent to its end, so
+this is above the longest run.
+*/}}
+{{- define "runwright.streamIdle" -}}
+{{- $minutes := div (add 119 (include "runwright.runSeconds" . | int64)) 60 -}}
+{{- default (printf "%dh%dm" (div $minutes 60) (mod $minutes 60)) .Values.route.timeouts.streamIdle }}
 {{- end }}

@@ -19,11 +19,21 @@ def lay_out(manifests: list[dict], folder: Path) -> dict[str, str]:
     configs = {manifest["metadata"]["name"]: manifest.get("data", {}) for manifest in manifests
                if manifest["kind"] == "ConfigMap"}
     texts = projected(next(volume for volume in pod["volumes"] if volume["name"] == "config"), configs)
+    texts = {name: texts[name] for name in mounted(pod) or texts}
     (folder / "etc").mkdir(parents=True)
     for name, text in texts.items():
         (folder / "etc" / name).write_text(text.replace(MOUNTED, f"{folder}{MOUNTED}"))
     variables = re.findall(r"\benv: ([A-Za-z0-9_]+)", "\n".join(texts.values()))
     return {name: SECRET for name in variables} if "envFrom" in pod["containers"][0] else {}
+
+
+def mounted(pod: dict) -> list[str]:
+    """The files of the configuration that are mounted one by one; none if the folder is mounted whole."""
+    mounts = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "config"]
+    for mount in mounts:
+        where = "/".join(["/etc/runwright", *filter(None, [mount.get("subPath")])])
+        assert mount["mountPath"] == where, f"{mount} is not where the service looks"
+    return [mount["subPath"] for mount in mounts if "subPath" in mount]
 
 
 def projected(volume: dict, configs: dict[str, dict]) -> dict[str, str]:

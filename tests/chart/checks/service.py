@@ -61,7 +61,9 @@ def ask(line: str) -> str:
 def health(renderings: Renderings) -> str:
     """The pod of `helm test` asks as it is rendered: in plain text, over TLS, and with a certificate of its own."""
     manager = ["--set", "tls.enabled=true,tls.certManager.enabled=true,tls.certManager.issuerRef.name=internal"]
-    cases = {"plain": [], "tls": manager, "mtls": [*manager, "--set", "tls.clientCA.enabled=true"]}
+    elsewhere = "tls.certManager.clusterNames=false,tls.certManager.dnsNames={agents.example.com}"
+    cases = {"plain": [], "tls": manager, "named": [*manager, "--set", elsewhere],
+             "mtls": [*manager, "--set", "tls.clientCA.enabled=true"]}
     problems = []
     for name, arguments in cases.items():
         with serving(renderings.folder / f"health-{name}", *arguments) as (manifests, _, grpc, folder):
@@ -79,12 +81,13 @@ def health(renderings: Renderings) -> str:
 
 
 def reachable(arguments: list[str], grpc: int, folder: Path) -> list[str]:
-    """The arguments with this machine's address and folder, and the Service's name for what the certificate must be for."""
+    """The arguments with this machine's address and folder, and the Service's name for the certificate if none is said."""
     target = next(argument for argument in arguments if "://" in argument)
     scheme, _, host = target.partition("://")
     result = [argument.replace(target, f"{scheme}://127.0.0.1:{grpc}").replace(mounted.MOUNTED, f"{folder}{mounted.MOUNTED}")
               for argument in arguments]
-    return result + (["--server-name", host.rpartition(":")[0]] if scheme == "https" else [])
+    named = scheme != "https" or "--server-name" in result
+    return result + ([] if named else ["--server-name", host.rpartition(":")[0]])
 
 
 def without_certificate(arguments: list[str]) -> list[str]:
