@@ -36,7 +36,7 @@ mod squat;
 mod wire;
 
 pub use attacker::{Tally, obey};
-pub use footing::Footing;
+pub use footing::{Footing, IDLE_THREADS};
 pub use kind::Kind;
 
 /// Good runs that begin a second, of each of two kinds: with a tool that takes its time, and with one that takes none.
@@ -50,7 +50,7 @@ const WARMING: usize = 600;
 /// How long the runs of clients that have gone may take to end.
 const CALM_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the service may take to get rid of all: a reader is given up after 30 s, a client that is silent after 40 s, and
-/// connections to upstreams that nobody uses are closed after 4 s. The thread that makes a page of metrics goes after 10 s.
+/// connections to upstreams that nobody uses are closed after 4 s.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// What came of a service.

@@ -8,9 +8,12 @@ use crate::{
     usage::{self, Memory},
 };
 
-/// How long a service has nothing to do before it is looked at: it keeps connections to upstreams for 4 s, and for 10 s the
-/// thread that made a page of metrics.
-const QUIET: Duration = Duration::from_secs(12);
+/// How long a service has nothing to do before it is looked at: it keeps connections to upstreams for 4 s.
+const QUIET: Duration = Duration::from_secs(6);
+/// Threads that there may be more than before. One looks at the configuration's files each second, and one makes pages of
+/// metrics. If both were ever at work at once, they take turns from then on, and none is idle for the 10 s after which it
+/// would go.
+pub const IDLE_THREADS: usize = 1;
 
 /// What a service holds.
 #[derive(Clone, Copy)]
@@ -36,13 +39,13 @@ impl Footing {
         Ok(Self { descriptors, threads, live: live(service)?, memory: usage::memory(process)? })
     }
 
-    /// The same, once nothing is held that was not before. Of memory that is not asked, for allocators keep it; metrics are
-    /// asked for only when all else is well. Until then, what there is too much of.
+    /// The same, once nothing is held that was not before. Of memory that is not asked, for allocators keep it. Until then,
+    /// what there is too much of.
     pub fn as_before(service: &Service, before: &Self) -> Outcome<Result<Self, String>> {
         let process = service.child.id();
         let has = (usage::descriptors(process)?, usage::threads(process)?);
         let had = (before.descriptors, before.threads);
-        if has.0 > had.0 || has.1 > had.1 {
+        if has.0 > had.0 || has.1 > had.1 + IDLE_THREADS {
             return Ok(Err(format!("of file descriptors and threads there were {had:?}, and are {has:?}")));
         }
         let now = Self::of(service)?;
