@@ -1,7 +1,8 @@
-//! A connection's live runs, counted.
+//! A connection's live runs, counted; and calls that were cancelled before they were looked at, which never begin.
 
 use std::{
     convert::Infallible,
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -47,8 +48,13 @@ pub(super) struct Counted<S> {
 struct Live(Arc<Runs>);
 
 /// An answer that is on its way.
+///
+/// hyper asks whether the caller has reset its call only after the answer was polled, and tonic takes the reset for the end
+/// of the request: a run would begin, ask its model and be given up at once. So the first poll does nothing. A client that
+/// sends calls and resets them in the same breath then costs their headers (rapid reset).
 pub(super) struct Answering<F> {
     answer: F,
+    has_begun: bool,
     live: Option<Live>,
 }
 
@@ -114,7 +120,7 @@ where
         let is_unary = request.uri().path().starts_with(UNARY);
         let request =
             request.map(|body| if is_unary { Body::new(Arriving::new(body)) } else { Body::new(body) });
-        Answering { answer: self.service.call(request), live }
+        Answering { answer: self.service.call(request), has_begun: false, live }
     }
 }
 
@@ -125,6 +131,10 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !mem::replace(&mut self.has_begun, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let answer = ready!(Pin::new(&mut self.answer).poll(cx))?;
         Poll::Ready(Ok(match self.live.take() {
             Some(live) => answer.map(|body| Body::new(Answer { body, _live: live })),

@@ -10,8 +10,10 @@ use crate::support::{
         WINDOW_UPDATE, Wire, call, frame, message,
     },
     mcp_server::{Era, McpServer},
+    metrics::page_where,
+    model_server::{ModelServer, says},
     run_with,
-    service::{Service, whoami_config},
+    service::{Service, asking_config, whoami_config},
     soon,
 };
 
@@ -98,6 +100,26 @@ async fn runs_that_are_reset_as_soon_as_they_are_sent_end_and_a_flood_of_them_en
     }
     attacked.gate.given_up(200).await;
     attacked.assert_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_reset_in_the_same_breath_never_begins() {
+    let model = ModelServer::start(|_| async { says("Hello.") }).await;
+    let service = Service::start(&asking_config(&model.base_url(), &[])).await;
+    let mut wire = Wire::connect(service.grpc).await;
+    for (number, stream) in (0..200).zip(streams()) {
+        let path = if number % 2 == 0 { RUN } else { RUN_STREAMED };
+        let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        let ping = frame(PING, 0, 0, &[0; 8]);
+        assert!(wire.send(&[run(path, stream, false), reset, ping].concat()).await);
+        // Its answer says that all of it was read.
+        soon("the ping's answer", async { while wire.next().await.unwrap().kind != PING {} }).await;
+    }
+    service.run(run_with("a", [])).await.unwrap();
+    let page =
+        page_where(&service, "the end of all runs", |page| page.value("runwright_live_runs", []) == 0.0)
+            .await;
+    assert_eq!(page.sum("runwright_runs_total"), 1.0, "the last one alone");
 }
 
 #[tokio::test]
