@@ -8,8 +8,9 @@ use crate::{
     usage::{self, Memory},
 };
 
-/// How long a service has nothing to do before it is looked at: it keeps connections to upstreams for 4 s.
-const QUIET: Duration = Duration::from_secs(6);
+/// How long a service has nothing to do before it is looked at: it keeps connections to upstreams for 4 s,
+/// and looks for those that are older every 4 s.
+const QUIET: Duration = Duration::from_secs(9);
 /// Threads that there may be more than before. One looks at the configuration's files each second, and one makes pages of
 /// metrics. If both were ever at work at once, they take turns from then on, and none is idle for the 10 s after which it
 /// would go.

@@ -93,9 +93,10 @@ impl Kind {
 
     pub fn form(self) -> Form {
         match self {
-            Self::Resets | Self::Broken => Form::Flood { connections: 4, rate: 2000 },
+            Self::Resets => Form::Flood { connections: 4, rate: 10_000 },
+            Self::Broken => Form::Flood { connections: 4, rate: 4000 },
             Self::GivenUp => Form::Flood { connections: 4, rate: 400 },
-            Self::Pings | Self::Settings | Self::EmptyData => Form::Flood { connections: 4, rate: 20_000 },
+            Self::Pings | Self::Settings | Self::EmptyData => Form::Flood { connections: 4, rate: 40_000 },
             Self::Continuations => Form::Flood { connections: 4, rate: 2000 },
             Self::Silent | Self::HalfPrefaces => Form::Squat { connections: 1000 },
             Self::SlowReaders => Form::Squat { connections: 100 },

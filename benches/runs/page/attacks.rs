@@ -22,7 +22,7 @@ Good clients begin {rate} unary runs a second with a tool of 20 ms, and {rate} w
 with nobody else there, and for {seconds} s beside clients of a kind, and so on in turn. Those are one process, which makes
 new connections where the service ends some; what comes back is read and thrown away, but by readers that do not read and
 callers that have vanished. × is how many times as long the 99th of a hundred good runs took beside them, with the least and
-the most of the rounds. CPU is told in cores. No good run failed: else there would be no table.
+the most of the rounds; the worse of both kinds of good runs is held against the target. CPU is told in cores. No good run failed: else there would be no table.
 
 | of | beside | done, a second | connections | ended by the service | p99 with 20 ms, ms | × | p99 at once, ms | × | CPU of the service, alone and beside them | CPU of the attackers |
 |---|---|---|---|---|---|---|---|---|---|---|
