@@ -1,5 +1,9 @@
 """The connection to the service."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import grpc.aio
 from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
@@ -30,5 +34,30 @@ def open_channel(target: str) -> grpc.aio.Channel:
     The interceptors make a client span for each call and put its `traceparent` into the metadata.
     """
     return grpc.aio.insecure_channel(
-        target, options=_OPTIONS, interceptors=aio_client_interceptors()
+        target, options=_OPTIONS, interceptors=[*aio_client_interceptors(), _CancelUnary()]
     )
+
+
+class _CancelUnary(grpc.aio.UnaryUnaryClientInterceptor):
+    """Ends the RPC, and so the run, when the task that waits for its answer is cancelled.
+
+    OpenTelemetry's interceptor waits for the status in the caller's task. gRPC then sees that wait
+    cancelled, but not the call; so this one, the innermost, cancels the call.
+    """
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[
+            [grpc.aio.ClientCallDetails, Any], Awaitable[grpc.aio.UnaryUnaryCall[Any, Any]]
+        ],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,  # noqa: ANN401
+    ) -> grpc.aio.UnaryUnaryCall[Any, Any]:
+        """Waits for the status."""
+        call = await continuation(client_call_details, request)
+        try:
+            await call.code()
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        return call

@@ -1,10 +1,12 @@
 """Runs, unary and streamed."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self, TypeVar
 
+import grpc
 import grpc.aio
 
 from runwright.v1.agent_service_pb2 import (
@@ -58,8 +60,9 @@ class Client:
         """
         metadata = _metadata(request_id)
 
-        async def attempt(remaining: float) -> RunResponse:
-            complete = await _with_headers(request, headers)
+        async def attempt(deadline: float) -> RunResponse:
+            complete = await _with_headers(request, headers, deadline)
+            remaining = deadline - asyncio.get_running_loop().time()
             return await _typed(
                 self._agents.Run(
                     complete, timeout=remaining, metadata=metadata, wait_for_ready=True
@@ -83,8 +86,9 @@ class Client:
         """
         metadata = _metadata(request_id)
 
-        async def attempt(remaining: float) -> RunStream:
-            complete = await _with_headers(request, headers)
+        async def attempt(deadline: float) -> RunStream:
+            complete = await _with_headers(request, headers, deadline)
+            remaining = deadline - asyncio.get_running_loop().time()
             call = self._agents.RunStreamed(
                 complete, timeout=remaining, metadata=metadata, wait_for_ready=True
             )
@@ -111,6 +115,7 @@ class RunStream:
         self._events = aiter(call)
         self._first: RunEvent | None = first
         self._sequence = 0
+        self._completed = False
         self.run_id = first.run_id
         self.request_id = first.run_started.request_id
         # A capability: whoever has it steers the run. Do not log it.
@@ -121,7 +126,10 @@ class RunStream:
         cls, agents: "AgentServiceAsyncStub", call: grpc.aio.UnaryStreamCall[RunRequest, RunEvent]
     ) -> Self:
         """Waits for the first event, which is always `run_started`."""
-        first = await _typed(anext(aiter(call)))
+        first = await _typed(anext(aiter(call), None))
+        if first is None or first.WhichOneof("event") != "run_started":
+            call.cancel()
+            raise RuntimeError("a stream begins with run_started")
         return cls(agents, call, first)
 
     def __aiter__(self) -> Self:
@@ -132,10 +140,15 @@ class RunStream:
         """The next event. The last is `run_completed`; a run that fails raises instead."""
         event, self._first = self._first, None
         if event is None:
-            event = await _typed(anext(self._events))
+            event = await _typed(anext(self._events, None))
+        if event is None:
+            if self._completed:
+                raise StopAsyncIteration
+            raise RuntimeError("the stream ended without run_completed")
         self._sequence += 1
         if event.sequence != self._sequence:
             raise RuntimeError(f"event {self._sequence} is missing: {event.sequence} came")
+        self._completed = event.WhichOneof("event") == "run_completed"
         return event
 
     def abandon(self) -> None:
@@ -169,10 +182,22 @@ def _metadata(request_id: str | None) -> grpc.aio.Metadata:
     return grpc.aio.Metadata(("x-request-id", request_id or str(uuid.uuid4())))
 
 
-async def _with_headers(request: RunRequest, headers: HeaderProvider) -> RunRequest:
+async def _with_headers(
+    request: RunRequest, headers: HeaderProvider, deadline: float
+) -> RunRequest:
+    """The request with its headers. The deadline holds while they are made, too."""
     complete = RunRequest()
     complete.CopyFrom(request)
-    for server, header_set in (await headers()).items():
+    try:
+        async with asyncio.timeout_at(deadline) as limit:
+            found = await headers()
+    except TimeoutError as error:
+        # The provider may have a timeout of its own, and its own word on that.
+        if not limit.expired():
+            raise
+        code = grpc.StatusCode.DEADLINE_EXCEEDED
+        raise RunwrightError(code, "the headers took too long", admitted=False) from error
+    for server, header_set in found.items():
         complete.per_run_mcp_headers[server].CopyFrom(header_set)
     return complete
 

@@ -1,6 +1,7 @@
 """What goes wrong with a run, as the service tells it."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import grpc
@@ -41,11 +42,16 @@ class RunwrightError(Exception):
     tool_calls_started: int = 0
     violations: tuple[Violation, ...] = ()
     challenge: AuthChallenge | None = None
-    progress: RunProgress | None = None
+    # It holds what users and models said, so it is not shown.
+    progress: RunProgress | None = field(default=None, repr=False)
     # How long to wait before the next attempt, in seconds. None: not told.
     retry_delay: float | None = None
     # The server forbids another attempt: a negative or broken `grpc-retry-pushback-ms`.
     retry_forbidden: bool = False
+
+    def __post_init__(self) -> None:
+        """Gives `Exception` its arguments; without them there would be no way to pickle it."""
+        super().__init__(self.code, self.message)
 
     def __str__(self) -> str:
         """What happened, in a line."""
@@ -71,20 +77,21 @@ class RunwrightError(Exception):
         """Reads gRPC's error, its details and trailers included."""
         details = _Details(error.trailing_metadata())
         known = details.find(ErrorInfo)
-        info = known.metadata if known and known.domain == _DOMAIN else {}
+        info = known if known and known.domain == _DOMAIN else ErrorInfo()
+        metadata = info.metadata
         bad_request = details.find(BadRequest) or BadRequest()
         delay, forbidden = _retry(details)
         return cls(
             code=error.code(),
             message=error.details() or "",
-            reason=known.reason if known and info else "",
-            request_id=info.get("request_id", ""),
-            run_id=info.get("run_id", ""),
-            admitted={"true": True, "false": False}.get(info.get("admitted", "")),
-            tool_calls_started=int(info.get("tool_calls_started", 0)),
+            reason=info.reason,
+            request_id=metadata.get("request_id", ""),
+            run_id=metadata.get("run_id", ""),
+            admitted={"true": True, "false": False}.get(metadata.get("admitted", "")),
+            tool_calls_started=_count(metadata.get("tool_calls_started", "")),
             violations=tuple(
-                Violation(field.field, field.description, field.reason)
-                for field in bad_request.field_violations
+                Violation(wrong.field, wrong.description, wrong.reason)
+                for wrong in bad_request.field_violations
             ),
             challenge=details.find(AuthChallenge),
             progress=details.find(RunProgress),
@@ -107,12 +114,21 @@ class _Details:
                 self._status.Clear()
 
     def find(self, kind: type[_M]) -> _M | None:
-        """The first detail of a kind."""
+        """The first detail of a kind that can be read."""
         for detail in self._status.details:
             message = kind()
-            if detail.Unpack(message):
-                return message
+            with suppress(DecodeError):
+                if detail.Unpack(message):
+                    return message
         return None
+
+
+def _count(text: str) -> int:
+    """A number of things; 0 if it is none."""
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _retry(details: _Details) -> tuple[float | None, bool]:

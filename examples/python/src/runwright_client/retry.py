@@ -35,13 +35,13 @@ class RetryPolicy:
         return jitter if error.retry_delay is None else error.retry_delay + jitter
 
     async def call(self, attempt: Callable[[float], Awaitable[_T]], timeout: float) -> _T:
-        """Calls `attempt` with the time that is left, which all attempts and waits share."""
+        """Calls `attempt` with the deadline of all attempts and waits, on the loop's clock."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
         number = 1
         while True:
             try:
-                return await attempt(deadline - clock())
+                return await attempt(deadline)
             except RunwrightError as error:
                 delay = self.delay(number, error)
                 if delay is None or clock() + delay >= deadline:

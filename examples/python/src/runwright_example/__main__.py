@@ -24,7 +24,7 @@ async def show() -> bool:
                 with tracer.start_as_current_span(f"example.{name}", kind=trace.SpanKind.CLIENT):
                     await scene(client)
             except Exception as error:
-                print(f"failed: {name}: {error!r}", file=sys.stderr)
+                print(f"failed: {name}: {error}", file=sys.stderr)
                 return False
             print(f"ok: {name}", flush=True)
     return True

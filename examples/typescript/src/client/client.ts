@@ -52,14 +52,14 @@ export class Client {
     const { signal, timeoutMs } = options;
     return withRetry(this.#retry, timeoutMs, signal, async (remainingMs) => {
       const request = { ...run, perRunMcpHeaders: await options.headers() };
-      const call = { headers, timeoutMs: remainingMs, ...(signal && { signal }) };
+      const call = { headers, timeoutMs: remainingMs(), ...(signal && { signal }) };
       return typed(this.#agents.run(request, call));
     });
   }
 
   /**
    * Runs an agent and gives its events. It is sent again only while no event has come: a run that
-   * began is never repeated.
+   * began is never repeated. Read its events, or close it: until then the run goes on.
    */
   async runStreamed(run: Run, options: RunOptions): Promise<RunStream> {
     const headers = requestId(options);
@@ -69,7 +69,7 @@ export class Client {
       const signal = options.signal
         ? AbortSignal.any([options.signal, abort.signal])
         : abort.signal;
-      const call = { headers, timeoutMs: remainingMs, signal };
+      const call = { headers, timeoutMs: remainingMs(), signal };
       const events = this.#agents.runStreamed(request, call)[Symbol.asyncIterator]();
       const first = await typed(events.next());
       if (first.done || first.value.event.case !== "runStarted") {
@@ -91,6 +91,7 @@ export class RunStream implements AsyncIterable<RunEvent> {
   readonly #first: RunEvent;
   /** A capability: whoever has it steers the run. */
   readonly #controlToken: string;
+  #read = false;
 
   constructor(
     agents: ConnectClient<typeof AgentService>,
@@ -112,18 +113,33 @@ export class RunStream implements AsyncIterable<RunEvent> {
    * Leaving the loop ends the RPC, and so the run, if it has not ended.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<RunEvent, void, undefined> {
+    if (this.#read) throw new Error("the events of a run can be read once");
+    this.#read = true;
     try {
       let event: RunEvent | undefined = this.#first;
+      let completed = false;
       for (let sequence = 1; event !== undefined; sequence++) {
         if (event.sequence !== sequence) {
           throw new Error(`event ${sequence} is missing: ${event.sequence} came`);
         }
+        completed = event.event.case === "runCompleted";
         yield event;
         event = await this.#next();
       }
+      if (!completed) throw new Error("the stream ended without run_completed");
     } finally {
-      this.#abort.abort();
+      this.close();
     }
+  }
+
+  /** Ends the RPC, and so the run, if it has not ended. Needed only where events are not read. */
+  close(): void {
+    this.#abort.abort();
+  }
+
+  /** What `await using` calls. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
   }
 
   /** Ends the run with a reason; its stream then ends with RUN_CANCELLED. */

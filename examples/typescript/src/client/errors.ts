@@ -46,14 +46,13 @@ export class RunwrightError extends Error {
       error.findDetails(kind)[0];
     const found = find(ErrorInfoSchema);
     const info = found?.domain === DOMAIN ? found : undefined;
-    const admitted = info?.metadata.admitted;
     const pushback = pushbackMs(error.metadata.get("grpc-retry-pushback-ms"));
     const delay = find(RetryInfoSchema)?.retryDelay;
     this.code = error.code;
     this.reason = info?.reason ?? "";
     this.requestId = info?.metadata.request_id ?? "";
     this.runId = info?.metadata.run_id ?? "";
-    this.admitted = admitted === undefined ? undefined : admitted === "true";
+    this.admitted = truth(info?.metadata.admitted);
     this.toolCallsStarted = Number(info?.metadata.tool_calls_started ?? 0);
     this.violations = find(BadRequestSchema)?.fieldViolations ?? [];
     this.challenge = find(AuthChallengeSchema);
@@ -82,6 +81,11 @@ export class RunwrightError extends Error {
     const didNotRun = this.admitted === false || this.neverSent;
     return this.code === Code.Unavailable && didNotRun && !this.retryForbidden;
   }
+}
+
+/** Undefined if it is neither: a run of which nobody knows is not sent again. */
+function truth(value: string | undefined): boolean | undefined {
+  return value === "true" ? true : value === "false" ? false : undefined;
 }
 
 /** gRFC A6: a negative number, or what is none, means that there must be no other attempt. */

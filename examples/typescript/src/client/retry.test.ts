@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Code } from "@connectrpc/connect";
-import { FakeService, OVERLOADED, type Refusal } from "../example/fake.js";
+import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
+import { FakeService, OVERLOADED, type Refusal, refuse } from "../example/fake.js";
+import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.js";
+import { AgentService } from "../gen/runwright/v1/agent_service_pb.js";
 import { Client } from "./client.js";
 import { RunwrightError } from "./errors.js";
+import { withRetry } from "./retry.js";
 import { connect } from "./transport.js";
 
 const POLICY = { maxAttempts: 3, initialBackoffMs: 1, maxBackoffMs: 2, multiplier: 2 };
@@ -59,4 +62,68 @@ test("what could not be sent is sent again", async () => {
   await assert.rejects(run, (error) => error instanceof RunwrightError && error.neverSent);
   assert.equal(asked, 3);
   gone.close();
+});
+
+test("a run of which nobody says whether it began is not sent again", () => {
+  for (const [word, admitted] of [
+    ["true", true],
+    ["false", false],
+    ["False", undefined],
+    ["", undefined],
+  ] as const) {
+    const value = { domain: "runwright.dev", reason: "OVERLOADED", metadata: { admitted: word } };
+    const detail = { desc: ErrorInfoSchema, value };
+    const error = RunwrightError.from(new ConnectError("", Code.Unavailable, {}, [detail]));
+    assert.equal(error.admitted, admitted);
+    assert.equal(error.mayRepeat, admitted === false);
+  }
+});
+
+test("an abort while it waits for the next attempt is an error as any other", async () => {
+  const abort = new AbortController();
+  let asked = 0;
+  const run = withRetry(POLICY, 60_000, abort.signal, async () => {
+    asked += 1;
+    // After the microtasks in which the wait begins.
+    setImmediate(() => abort.abort());
+    throw RunwrightError.from(refuse({ ...OVERLOADED, retryAfterMs: 2_000 }));
+  });
+  await assert.rejects(
+    run,
+    (error) => error instanceof RunwrightError && error.code === Code.Canceled,
+  );
+  assert.equal(asked, 1);
+});
+
+test("a stream that ends without its last event throws, and is read once", async () => {
+  await new FakeService([]).during(async ({ transport }) => {
+    const run = await new Client(transport, POLICY).runStreamed({}, OPTIONS);
+    const read = async () => {
+      for await (const event of run) assert.equal(event.event.case, "runStarted");
+    };
+    await assert.rejects(read, /run_completed/);
+    await assert.rejects(read, /read once/);
+  });
+});
+
+test("a stream that is closed ends, read or not", async () => {
+  let leave = () => {};
+  const left = new Promise<void>((resolve) => {
+    leave = resolve;
+  });
+  const transport = createRouterTransport(({ service }) => {
+    service(AgentService, {
+      async *runStreamed(_, call) {
+        call.signal.addEventListener("abort", leave);
+        yield { runId: "run", sequence: 1, event: { case: "runStarted", value: {} } } as const;
+        await left;
+      },
+    });
+  });
+  const run = await new Client(transport, POLICY).runStreamed({}, OPTIONS);
+  await run[Symbol.asyncDispose]();
+  await left;
+  const events = run[Symbol.asyncIterator]();
+  await events.next();
+  await assert.rejects(events.next(), { code: Code.Canceled });
 });

@@ -30,7 +30,7 @@ export function retryDelayMs(
 }
 
 /**
- * Calls `attempt` with the time that is left, which all attempts and waits share.
+ * Calls `attempt` with what tells the time that is left, which all attempts and waits share.
  *
  * Connect has no retries. gRPC's own (a service config, in `@grpc/grpc-js`) heed pushback, but see the
  * status code alone: neither `admitted` nor RetryInfo. A run is nothing to repeat on a guess.
@@ -39,19 +39,23 @@ export async function withRetry<T>(
   policy: RetryPolicy,
   timeoutMs: number,
   signal: AbortSignal | undefined,
-  attempt: (remainingMs: number) => Promise<T>,
+  attempt: (remainingMs: () => number) => Promise<T>,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
+  // Whole milliseconds: `grpc-timeout` takes no fractions.
+  const remainingMs = () => Math.max(1, Math.ceil(deadline - performance.now()));
   for (let number = 1; ; number++) {
     try {
-      // Whole milliseconds: `grpc-timeout` takes no fractions.
-      return await attempt(Math.max(1, Math.ceil(deadline - performance.now())));
+      return await attempt(remainingMs);
     } catch (error) {
       // What gives headers may fail, too, and has its own word on that.
       if (!(error instanceof RunwrightError)) throw error;
       const delay = retryDelayMs(policy, number, error);
       if (delay === undefined || performance.now() + delay >= deadline) throw error;
-      await sleep(delay, undefined, signal && { signal });
+      await sleep(delay, undefined, signal && { signal }).catch((reason) => {
+        // The caller's abort: Code.Canceled, as in the middle of an attempt.
+        throw RunwrightError.from(reason);
+      });
     }
   }
 }

@@ -66,7 +66,8 @@ export class FakeService {
   }
 }
 
-function refuse(refusal: Refusal): ConnectError {
+/** The error that a refusal is. */
+export function refuse(refusal: Refusal): ConnectError {
   const { domain = "runwright.dev", pushbackMs, reason, retryAfterMs } = refusal;
   const metadata = { admitted: String(refusal.admitted) };
   const trailers = pushbackMs === undefined ? {} : { "grpc-retry-pushback-ms": pushbackMs };
