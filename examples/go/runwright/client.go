@@ -79,9 +79,12 @@ func (c *Client) RunStreamed(ctx context.Context, request *runwrightv1.RunReques
 }
 
 // WithRequestID names the request that runs are made for. The id goes to all MCP servers and models of a run, and stands
-// in all its log lines and spans. It is no idempotency key.
+// in all its log lines and spans. It takes the place of an id that the context has. It is no idempotency key.
 func WithRequestID(ctx context.Context, id string) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, requestIDKey, id)
+	sent, _ := metadata.FromOutgoingContext(ctx)
+	sent = sent.Copy()
+	sent.Set(requestIDKey, id)
+	return metadata.NewOutgoingContext(ctx, sent)
 }
 
 // identified gives the request an id if it has none, so that all attempts of a run have the same.

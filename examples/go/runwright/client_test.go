@@ -40,6 +40,7 @@ func TestAStreamThatIsRefusedIsOpenedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer run.Close()
 	var last *runwrightv1.RunEvent
 	for event, err := range run.Events() {
 		if err != nil {

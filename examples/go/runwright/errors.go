@@ -38,8 +38,10 @@ type Error struct {
 	Code    codes.Code
 	Message string
 	// Reason is unspecified where the error is not the service's own, or a newer service's; Metadata has more.
-	Reason   runwrightv1.ErrorReason
-	Metadata map[string]string
+	Reason runwrightv1.ErrorReason
+	// ReasonName is the reason as it was sent, also one of a newer service. Empty: the error is not the service's own.
+	ReasonName string
+	Metadata   map[string]string
 	// RequestID finds the request in the service's log. Empty: the service said nothing of it.
 	RequestID string
 	// RunID is empty for a run that was not admitted.
@@ -61,11 +63,10 @@ type Error struct {
 
 // Error tells the code, the reason and the service's message.
 func (e *Error) Error() string {
-	if e.Reason == runwrightv1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+	if e.ReasonName == "" {
 		return fmt.Sprintf("runwright: %s: %s", e.Code, e.Message)
 	}
-	reason := e.Reason.String()[len(reasonPrefix):]
-	return fmt.Sprintf("runwright: %s, %s: %s (request %s)", e.Code, reason, e.Message, e.RequestID)
+	return fmt.Sprintf("runwright: %s, %s: %s (request %s)", e.Code, e.ReasonName, e.Message, e.RequestID)
 }
 
 // Unwrap gives the gRPC status.
@@ -120,7 +121,8 @@ func (e *Error) inform(info *errdetails.ErrorInfo) {
 	if info.GetDomain() != domain {
 		return
 	}
-	e.Reason = runwrightv1.ErrorReason(runwrightv1.ErrorReason_value[reasonPrefix+info.GetReason()])
+	e.ReasonName = info.GetReason()
+	e.Reason = runwrightv1.ErrorReason(runwrightv1.ErrorReason_value[reasonPrefix+e.ReasonName])
 	e.Metadata = info.GetMetadata()
 	e.RequestID = e.Metadata["request_id"]
 	e.RunID = e.Metadata["run_id"]

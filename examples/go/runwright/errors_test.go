@@ -73,10 +73,14 @@ func TestWhatAProxySaysIsNotTheServicesWord(t *testing.T) {
 	}
 }
 
-func TestANewerServicesReasonIsUnspecified(t *testing.T) {
+func TestANewerServicesReasonIsUnspecifiedButNamed(t *testing.T) {
 	err := newError(failure(t, codes.Aborted, info("NEVER_HEARD_OF", "true")), nil)
 	if err.Reason != runwrightv1.ErrorReason_ERROR_REASON_UNSPECIFIED || err.Admitted != Admitted {
 		t.Errorf("reason %s, admission %d", err.Reason, err.Admitted)
+	}
+	const want = "runwright: Aborted, NEVER_HEARD_OF: what was wrong (request request)"
+	if err.ReasonName != "NEVER_HEARD_OF" || err.Error() != want {
+		t.Errorf("reason name %q, it says %q", err.ReasonName, err)
 	}
 }
 

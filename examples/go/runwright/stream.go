@@ -3,8 +3,10 @@ package runwright
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -12,6 +14,9 @@ import (
 
 	runwrightv1 "runwright.dev/examples/go/gen/runwright/v1"
 )
+
+// controlTimeout is a control call's own deadline: the service answers at once.
+const controlTimeout = 10 * time.Second
 
 // StreamedRun is a run that says what happens while it does. Its control calls go over the connection that it came by, to
 // the instance that holds it; they may be made while another goroutine reads the events.
@@ -28,6 +33,17 @@ type StreamedRun struct {
 	first        *runwrightv1.RunEvent
 	events       grpc.ServerStreamingClient[runwrightv1.RunEvent]
 	end          context.CancelFunc
+}
+
+// String is the run's id alone: what is logged must not have the control token. It has no pointer for a receiver, so that
+// a copy does not tell more.
+func (r StreamedRun) String() string {
+	return r.ID
+}
+
+// GoString is String for %#v.
+func (r StreamedRun) GoString() string {
+	return fmt.Sprintf("runwright.StreamedRun{ID: %q}", r.ID)
 }
 
 // open starts a run and waits for its first event.
@@ -75,34 +91,46 @@ func (r *StreamedRun) Events() iter.Seq2[*runwrightv1.RunEvent, error] {
 	}
 }
 
-// Close ends the run if it is live. It need not be called where Events was read.
+// Close ends the run if it is live. It need not be called where Events was read, and does no harm there.
 func (r *StreamedRun) Close() {
 	r.end()
 }
 
 // Cancel ends the run for a reason that its reader is told: the events end with ABORTED, RUN_CANCELLED.
 func (r *StreamedRun) Cancel(ctx context.Context, reason string) error {
+	ctx, done := r.control(ctx)
+	defer done()
 	_, err := r.agents.CancelRun(ctx, &runwrightv1.CancelRunRequest{
 		RunId: r.ID, ControlToken: r.controlToken, Reason: reason,
-	})
+	}, grpc.WaitForReady(false))
 	return asError(err)
 }
 
 // UpdateHeaders replaces the run's headers for the servers that are named: in answer to `credentials_required`, or before
 // a token expires.
 func (r *StreamedRun) UpdateHeaders(ctx context.Context, headers Headers) error {
+	ctx, done := r.control(ctx)
+	defer done()
 	_, err := r.agents.UpdateRunHeaders(ctx, &runwrightv1.UpdateRunHeadersRequest{
 		RunId: r.ID, ControlToken: r.controlToken, PerRunMcpHeaders: headers,
-	})
+	}, grpc.WaitForReady(false))
 	return asError(err)
 }
 
 // Answer answers `approval_required` and `client_tool_required` events: all of the answers are taken or none.
 func (r *StreamedRun) Answer(ctx context.Context, answers ...*runwrightv1.InputAnswer) error {
+	ctx, done := r.control(ctx)
+	defer done()
 	_, err := r.agents.SubmitRunInput(ctx, &runwrightv1.SubmitRunInputRequest{
 		RunId: r.ID, ControlToken: r.controlToken, Answers: answers,
-	})
+	}, grpc.WaitForReady(false))
 	return asError(err)
+}
+
+// control is the context of a control call: it has the run's request id. Such a call does not wait for a connection, for
+// the run is gone with its own.
+func (r *StreamedRun) control(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(WithRequestID(ctx, r.RequestID), controlTimeout)
 }
 
 // Approval answers a PendingInput that asks whether a tool may be called.

@@ -35,6 +35,7 @@ func approveStreamed(ctx context.Context, client *runwright.Client, headers runw
 	if err != nil {
 		return err
 	}
+	defer run.Close()
 	for event, err := range run.Events() {
 		if err != nil {
 			return err

@@ -48,6 +48,7 @@ func endMidway(ctx context.Context, client *runwright.Client, end func(*runwrigh
 	if err != nil {
 		return err
 	}
+	defer run.Close()
 	for event, err := range run.Events() {
 		if err != nil {
 			return err

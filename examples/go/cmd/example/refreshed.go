@@ -24,6 +24,7 @@ func refreshed(ctx context.Context, client *runwright.Client) error {
 	if err != nil {
 		return err
 	}
+	defer run.Close()
 	var asked int
 	for event, err := range run.Events() {
 		if err != nil {

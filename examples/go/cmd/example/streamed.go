@@ -22,6 +22,7 @@ func streamed(ctx context.Context, client *runwright.Client) error {
 	if err != nil {
 		return err
 	}
+	defer run.Close()
 	var sequence int32
 	var response *runwrightv1.RunResponse
 	for event, err := range run.Events() {

@@ -4,6 +4,7 @@ package fake
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,9 +27,18 @@ type Service struct {
 	// Refusal makes their error, and may set trailers.
 	Refusal func(ctx context.Context) error
 
-	lock sync.Mutex
-	runs []time.Time
-	ids  []string
+	lock     sync.Mutex
+	runs     []time.Time
+	ids      []string
+	controls []Control
+}
+
+// Control is a control call that came.
+type Control struct {
+	// RequestIDs are its x-request-id.
+	RequestIDs []string
+	// Deadline is zero if it has none.
+	Deadline time.Time
 }
 
 // Start serves on a free port; tells where, and how to stop.
@@ -57,6 +67,13 @@ func (s *Service) RequestIDs() []string {
 	return s.ids
 }
 
+// Controls tells the control calls that came.
+func (s *Service) Controls() []Control {
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	return s.controls
+}
+
 // Run answers `done`.
 func (s *Service) Run(ctx context.Context, _ *runwrightv1.RunRequest) (*runwrightv1.RunResponse, error) {
 	if err := s.admit(ctx); err != nil {
@@ -70,12 +87,44 @@ func (s *Service) RunStreamed(_ *runwrightv1.RunRequest, events grpc.ServerStrea
 	if err := s.admit(events.Context()); err != nil {
 		return err
 	}
-	started := &runwrightv1.RunEvent_RunStarted{RunStarted: &runwrightv1.RunStarted{ControlToken: "token"}}
+	started := &runwrightv1.RunEvent_RunStarted{RunStarted: &runwrightv1.RunStarted{
+		ControlToken: "token",
+		RequestId:    strings.Join(metadata.ValueFromIncomingContext(events.Context(), "x-request-id"), ","),
+	}}
 	if err := events.Send(&runwrightv1.RunEvent{RunId: "run", Sequence: 1, Event: started}); err != nil {
 		return err
 	}
 	completed := &runwrightv1.RunEvent_RunCompleted{RunCompleted: &runwrightv1.RunResponse{FinalOutput: "done"}}
 	return events.Send(&runwrightv1.RunEvent{RunId: "run", Sequence: 2, Event: completed})
+}
+
+// CancelRun only notes the call.
+func (s *Service) CancelRun(ctx context.Context, _ *runwrightv1.CancelRunRequest) (*runwrightv1.CancelRunResponse, error) {
+	s.note(ctx)
+	return &runwrightv1.CancelRunResponse{}, nil
+}
+
+// UpdateRunHeaders only notes the call.
+func (s *Service) UpdateRunHeaders(
+	ctx context.Context, _ *runwrightv1.UpdateRunHeadersRequest,
+) (*runwrightv1.UpdateRunHeadersResponse, error) {
+	s.note(ctx)
+	return &runwrightv1.UpdateRunHeadersResponse{}, nil
+}
+
+// SubmitRunInput only notes the call.
+func (s *Service) SubmitRunInput(
+	ctx context.Context, _ *runwrightv1.SubmitRunInputRequest,
+) (*runwrightv1.SubmitRunInputResponse, error) {
+	s.note(ctx)
+	return &runwrightv1.SubmitRunInputResponse{}, nil
+}
+
+func (s *Service) note(ctx context.Context) {
+	deadline, _ := ctx.Deadline()
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	s.controls = append(s.controls, Control{metadata.ValueFromIncomingContext(ctx, "x-request-id"), deadline})
 }
 
 func (s *Service) admit(ctx context.Context) error {

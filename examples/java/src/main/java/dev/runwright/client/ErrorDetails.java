@@ -17,6 +17,7 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /** What came with a status. */
 record ErrorDetails(
@@ -31,11 +32,12 @@ record ErrorDetails(
       Metadata.Key.of("grpc-retry-pushback-ms", Metadata.ASCII_STRING_MARSHALLER);
 
   static ErrorDetails of(StatusRuntimeException failure) {
-    List<Any> details = StatusProto.fromThrowable(failure).getDetailsList();
+    List<Any> details = details(failure);
     return new ErrorDetails(
         // A proxy has reasons of its own.
-        detail(details, ErrorInfo.class)
+        all(details, ErrorInfo.class)
             .filter(info -> info.getDomain().equals(DOMAIN))
+            .findFirst()
             .orElse(ErrorInfo.getDefaultInstance()),
         detail(details, BadRequest.class).map(BadRequest::getFieldViolationsList).orElse(List.of()),
         detail(details, RetryInfo.class).map(ErrorDetails::delay),
@@ -60,11 +62,21 @@ record ErrorDetails(
     };
   }
 
+  private static List<Any> details(StatusRuntimeException failure) {
+    try {
+      return StatusProto.fromThrowable(failure).getDetailsList();
+    } catch (IllegalArgumentException e) {
+      // The details can't be read, or are those of another code: somebody in between changed it.
+      return List.of();
+    }
+  }
+
   private static <T extends Message> Optional<T> detail(List<Any> details, Class<T> type) {
-    return details.stream()
-        .filter(any -> any.is(type))
-        .findFirst()
-        .flatMap(any -> unpack(any, type));
+    return all(details, type).findFirst();
+  }
+
+  private static <T extends Message> Stream<T> all(List<Any> details, Class<T> type) {
+    return details.stream().filter(any -> any.is(type)).flatMap(any -> unpack(any, type).stream());
   }
 
   private static <T extends Message> Optional<T> unpack(Any any, Class<T> type) {

@@ -32,6 +32,7 @@ public final class RunwrightClient implements AutoCloseable {
 
   private final ManagedChannel channel;
   private final AgentServiceBlockingStub agents;
+  private final AgentServiceBlockingStub controls;
   private final RetryPolicy retryPolicy;
 
   /**
@@ -63,6 +64,8 @@ public final class RunwrightClient implements AutoCloseable {
     // service's own word or
     // that of a connection that broke under the run.
     this.agents = AgentServiceGrpc.newBlockingStub(this.channel).withWaitForReady();
+    // A control call does not wait: its run is gone with the connection that it came by.
+    this.controls = AgentServiceGrpc.newBlockingStub(this.channel);
     this.retryPolicy = retryPolicy;
   }
 
@@ -72,7 +75,7 @@ public final class RunwrightClient implements AutoCloseable {
    * @throws RunwrightException if the run fails
    */
   public RunResponse run(RunRequest request, CallSettings settings) {
-    return send(settings, () -> stub(settings).run(request));
+    return send(settings, () -> runs(settings).run(request));
   }
 
   /**
@@ -82,7 +85,8 @@ public final class RunwrightClient implements AutoCloseable {
    */
   public StreamedRun runStreamed(RunRequest request, CallSettings settings) {
     // Once the first event is here the run was admitted, and is never sent again.
-    return send(settings, () -> StreamedRun.open(stub(settings), request));
+    return send(
+        settings, () -> StreamedRun.open(runs(settings), identified(controls, settings), request));
   }
 
   /** Ends the connection, and all runs that are live on it. */
@@ -96,12 +100,15 @@ public final class RunwrightClient implements AutoCloseable {
     }
   }
 
-  private AgentServiceBlockingStub stub(CallSettings settings) {
+  private AgentServiceBlockingStub runs(CallSettings settings) {
+    return identified(agents, settings).withDeadline(settings.deadline());
+  }
+
+  private static AgentServiceBlockingStub identified(
+      AgentServiceBlockingStub stub, CallSettings settings) {
     Metadata metadata = new Metadata();
     metadata.put(REQUEST_ID, settings.requestId());
-    return agents
-        .withDeadline(settings.deadline())
-        .withInterceptors(MetadataUtils.newAttachHeadersInterceptor(metadata));
+    return stub.withInterceptors(MetadataUtils.newAttachHeadersInterceptor(metadata));
   }
 
   /** Makes a call as often as the policy allows. */

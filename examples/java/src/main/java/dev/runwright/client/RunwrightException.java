@@ -39,6 +39,14 @@ public final class RunwrightException extends RuntimeException {
     return details.reason();
   }
 
+  /**
+   * The reason as it was sent, also one of a newer service. Empty: the error is not the service's
+   * own.
+   */
+  public Optional<String> reasonName() {
+    return Optional.of(details.info().getReason()).filter(name -> !name.isEmpty());
+  }
+
   /** What goes with the reason, by the names that {@link ErrorReason} tells. */
   public Map<String, String> metadata() {
     return details.info().getMetadataMap();
@@ -86,7 +94,7 @@ public final class RunwrightException extends RuntimeException {
 
   private static String message(StatusRuntimeException cause, ErrorDetails details) {
     Status status = cause.getStatus();
-    if (details.reason() == ErrorReason.ERROR_REASON_UNSPECIFIED) {
+    if (details.info().getReason().isEmpty()) {
       return "%s: %s".formatted(status.getCode(), status.getDescription());
     }
     return "%s, %s: %s (request %s)"

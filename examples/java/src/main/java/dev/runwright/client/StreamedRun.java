@@ -12,10 +12,12 @@ import dev.runwright.v1.UpdateRunHeadersRequest;
 import io.grpc.Context;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.time.Duration;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.NoSuchElementException;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 
 /**
@@ -27,15 +29,18 @@ import java.util.function.Supplier;
  * may be made while another thread reads the events.
  */
 public final class StreamedRun implements Iterable<RunEvent>, AutoCloseable {
-  private final AgentServiceBlockingStub agents;
+  /** A control call's own deadline: the service answers at once. */
+  private static final Duration CONTROL_TIMEOUT = Duration.ofSeconds(10);
+
+  private final AgentServiceBlockingStub controls;
   private final Context.CancellableContext call;
   private final Events events;
   private final String id;
   private final RunStarted started;
 
   private StreamedRun(
-      AgentServiceBlockingStub agents, Context.CancellableContext call, Events events) {
-    this.agents = agents;
+      AgentServiceBlockingStub controls, Context.CancellableContext call, Events events) {
+    this.controls = controls;
     this.call = call;
     this.events = events;
     this.id = events.next.getRunId();
@@ -43,12 +48,13 @@ public final class StreamedRun implements Iterable<RunEvent>, AutoCloseable {
   }
 
   /** Starts a run and waits for its first event. */
-  static StreamedRun open(AgentServiceBlockingStub agents, RunRequest request) {
+  static StreamedRun open(
+      AgentServiceBlockingStub agents, AgentServiceBlockingStub controls, RunRequest request) {
     Context.CancellableContext call = Context.current().withCancellation();
     Context before = call.attach();
     try {
-      return new StreamedRun(agents, call, new Events(agents.runStreamed(request)));
-    } catch (StatusRuntimeException e) {
+      return new StreamedRun(controls, call, new Events(agents.runStreamed(request)));
+    } catch (RuntimeException | Error e) {
       call.close();
       throw e;
     } finally {
@@ -85,7 +91,7 @@ public final class StreamedRun implements Iterable<RunEvent>, AutoCloseable {
   public void cancel(String reason) {
     var request =
         CancelRunRequest.newBuilder().setRunId(id).setControlToken(started.getControlToken());
-    checked(() -> agents.cancelRun(request.setReason(reason).build()));
+    checked(() -> control().cancelRun(request.setReason(reason).build()));
   }
 
   /**
@@ -97,7 +103,7 @@ public final class StreamedRun implements Iterable<RunEvent>, AutoCloseable {
         UpdateRunHeadersRequest.newBuilder()
             .setRunId(id)
             .setControlToken(started.getControlToken());
-    checked(() -> agents.updateRunHeaders(request.putAllPerRunMcpHeaders(headers).build()));
+    checked(() -> control().updateRunHeaders(request.putAllPerRunMcpHeaders(headers).build()));
   }
 
   /**
@@ -107,13 +113,17 @@ public final class StreamedRun implements Iterable<RunEvent>, AutoCloseable {
   public void answer(InputAnswer... answers) {
     var request =
         SubmitRunInputRequest.newBuilder().setRunId(id).setControlToken(started.getControlToken());
-    checked(() -> agents.submitRunInput(request.addAllAnswers(List.of(answers)).build()));
+    checked(() -> control().submitRunInput(request.addAllAnswers(List.of(answers)).build()));
   }
 
   /** Ends the run if it is live. */
   @Override
   public void close() {
     call.cancel(null);
+  }
+
+  private AgentServiceBlockingStub control() {
+    return controls.withDeadlineAfter(CONTROL_TIMEOUT.toSeconds(), TimeUnit.SECONDS);
   }
 
   private static <T> T checked(Supplier<T> call) {

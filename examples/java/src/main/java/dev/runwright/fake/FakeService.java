@@ -6,10 +6,18 @@ import com.google.rpc.ErrorInfo;
 import com.google.rpc.RetryInfo;
 import com.google.rpc.Status;
 import dev.runwright.v1.AgentServiceGrpc.AgentServiceImplBase;
+import dev.runwright.v1.CancelRunRequest;
+import dev.runwright.v1.CancelRunResponse;
 import dev.runwright.v1.RunEvent;
 import dev.runwright.v1.RunRequest;
 import dev.runwright.v1.RunResponse;
 import dev.runwright.v1.RunStarted;
+import dev.runwright.v1.SubmitRunInputRequest;
+import dev.runwright.v1.SubmitRunInputResponse;
+import dev.runwright.v1.UpdateRunHeadersRequest;
+import dev.runwright.v1.UpdateRunHeadersResponse;
+import io.grpc.Context;
+import io.grpc.Deadline;
 import io.grpc.Grpc;
 import io.grpc.InsecureServerCredentials;
 import io.grpc.Metadata;
@@ -31,12 +39,13 @@ import java.util.concurrent.CopyOnWriteArrayList;
  */
 public final class FakeService implements AutoCloseable {
   /**
-   * A run that came.
+   * A call that came.
    *
    * @param nanos when, by {@link System#nanoTime}
    * @param requestId its `x-request-id`
+   * @param deadline null if it has none
    */
-  public record Arrival(long nanos, String requestId) {}
+  public record Arrival(long nanos, String requestId, Deadline deadline) {}
 
   private static final Metadata.Key<String> PUSHBACK =
       Metadata.Key.of("grpc-retry-pushback-ms", Metadata.ASCII_STRING_MARSHALLER);
@@ -77,7 +86,7 @@ public final class FakeService implements AutoCloseable {
     return "127.0.0.1:" + server.getPort();
   }
 
-  /** The runs that came, refused ones included. */
+  /** The calls that came, refused ones included. */
   public List<Arrival> arrivals() {
     return arrivals;
   }
@@ -113,7 +122,8 @@ public final class FakeService implements AutoCloseable {
     @Override
     public <Q, A> ServerCall.Listener<Q> interceptCall(
         ServerCall<Q, A> call, Metadata headers, ServerCallHandler<Q, A> next) {
-      arrivals.add(new Arrival(System.nanoTime(), headers.get(REQUEST_ID)));
+      arrivals.add(
+          new Arrival(System.nanoTime(), headers.get(REQUEST_ID), Context.current().getDeadline()));
       if (arrivals.size() > refuse) {
         return next.startCall(call, headers);
       }
@@ -140,6 +150,26 @@ public final class FakeService implements AutoCloseable {
       events.onNext(
           RunEvent.newBuilder().setRunId("run").setSequence(2).setRunCompleted(DONE).build());
       events.onCompleted();
+    }
+
+    @Override
+    public void cancelRun(CancelRunRequest request, StreamObserver<CancelRunResponse> answer) {
+      answer.onNext(CancelRunResponse.getDefaultInstance());
+      answer.onCompleted();
+    }
+
+    @Override
+    public void updateRunHeaders(
+        UpdateRunHeadersRequest request, StreamObserver<UpdateRunHeadersResponse> answer) {
+      answer.onNext(UpdateRunHeadersResponse.getDefaultInstance());
+      answer.onCompleted();
+    }
+
+    @Override
+    public void submitRunInput(
+        SubmitRunInputRequest request, StreamObserver<SubmitRunInputResponse> answer) {
+      answer.onNext(SubmitRunInputResponse.getDefaultInstance());
+      answer.onCompleted();
     }
   }
 }

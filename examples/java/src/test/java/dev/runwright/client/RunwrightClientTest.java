@@ -17,7 +17,10 @@ import io.grpc.Status;
 import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 class RunwrightClientTest {
   private static final RunRequest REQUEST =
@@ -73,6 +76,38 @@ class RunwrightClientTest {
       var e = assertThrows(RunwrightException.class, () -> client.run(REQUEST, SETTINGS));
       assertEquals(ErrorReason.ERROR_REASON_OVERLOADED, e.reason());
       assertFalse(SETTINGS.deadline().isExpired());
+    }
+  }
+
+  @Test
+  void controlsARunWithItsRequestIdAndADeadlineOfTheCallsOwn() throws IOException {
+    try (var service = new FakeService(0, null);
+        var client = connect(service);
+        var run = client.runStreamed(REQUEST, SETTINGS)) {
+      run.cancel("enough");
+      run.updateHeaders(Map.of());
+      run.answer();
+      List<Arrival> calls = service.arrivals().subList(1, service.arrivals().size());
+      assertEquals(3, calls.size());
+      for (Arrival call : calls) {
+        assertEquals(SETTINGS.requestId(), call.requestId());
+        assertTrue(call.deadline().timeRemaining(TimeUnit.SECONDS) <= 10, "a run's deadline");
+      }
+    }
+  }
+
+  @Test
+  void doesNotWaitToControlARunWhoseServiceIsGone() throws IOException {
+    var service = new FakeService(0, null);
+    try (var client = connect(service);
+        var run = client.runStreamed(REQUEST, SETTINGS)) {
+      service.close();
+      List<Executable> calls =
+          List.of(() -> run.cancel("enough"), () -> run.updateHeaders(Map.of()), run::answer);
+      for (Executable call : calls) {
+        var e = assertThrows(RunwrightException.class, call);
+        assertEquals(Status.Code.UNAVAILABLE, e.code());
+      }
     }
   }
 

@@ -14,6 +14,7 @@ import com.google.rpc.Status;
 import dev.runwright.v1.AuthChallenge;
 import dev.runwright.v1.ErrorReason;
 import dev.runwright.v1.RunProgress;
+import io.grpc.Metadata;
 import io.grpc.StatusRuntimeException;
 import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
@@ -51,16 +52,41 @@ class RunwrightExceptionTest {
   void takesNoProxysWordForTheServices() {
     for (var e : new RunwrightException[] {failure(), failure(info("proxy", "OVERLOADED"))}) {
       assertEquals(ErrorReason.ERROR_REASON_UNSPECIFIED, e.reason());
+      assertTrue(e.reasonName().isEmpty());
       assertEquals(Admission.UNKNOWN, e.admission());
       assertTrue(e.requestId().isEmpty());
     }
   }
 
   @Test
-  void hasNoNameForWhatANewerServiceSays() {
+  void namesWhatANewerServiceSaysAsItWasSent() {
     var e = failure(info("runwright.dev", "NEVER_HEARD_OF"));
     assertEquals(ErrorReason.ERROR_REASON_UNSPECIFIED, e.reason());
+    assertEquals(Optional.of("NEVER_HEARD_OF"), e.reasonName());
     assertEquals(Admission.ADMITTED, e.admission());
+    assertEquals(
+        "FAILED_PRECONDITION, NEVER_HEARD_OF: what was wrong (request request)", e.getMessage());
+  }
+
+  @Test
+  void findsTheServicesWordBehindAProxys() {
+    var e = failure(info("proxy", "OVERLOADED"), info("runwright.dev", "MCP_UNAUTHORIZED"));
+    assertEquals(ErrorReason.ERROR_REASON_MCP_UNAUTHORIZED, e.reason());
+    assertEquals(Admission.ADMITTED, e.admission());
+  }
+
+  /** What comes of a proxy that changes the code and leaves the details. */
+  @Test
+  void takesNoDetailsOfAnotherCode() {
+    var status =
+        Status.newBuilder()
+            .setCode(Code.UNAVAILABLE_VALUE)
+            .addDetails(Any.pack(info("runwright.dev", "OVERLOADED")));
+    Metadata trailers = StatusProto.toStatusRuntimeException(status.build()).getTrailers();
+    var e = RunwrightException.of(new StatusRuntimeException(io.grpc.Status.INTERNAL, trailers));
+    assertEquals(io.grpc.Status.Code.INTERNAL, e.code());
+    assertEquals(Admission.UNKNOWN, e.admission());
+    assertTrue(e.reasonName().isEmpty());
   }
 
   private static ErrorInfo info(String domain, String reason) {
