@@ -117,7 +117,7 @@ fn besiege(bench: &Bench, name: &'static str, program: &str) -> Outcome<Siege> {
         bench.block_on(scenery.load.run(work(scene, WARMING)))?;
     }
     let before = Footing::settled(&scenery.service)?;
-    let mut harms: Vec<Harm> = Kind::ALL.map(|kind| Harm { kind, rounds: Vec::new() }).into();
+    let mut harms: Vec<Harm> = bench.attacks.iter().map(|&kind| Harm { kind, rounds: Vec::new() }).collect();
     for _ in 0..bench.rounds {
         for Harm { kind, rounds } in &mut harms {
             rounds.push(scenery.round(*kind)?);

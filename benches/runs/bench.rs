@@ -6,6 +6,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     Outcome,
+    attacks::Kind,
     child::Child,
     load::Load,
     service::{SETTINGS, Service, Settings},
@@ -23,6 +24,8 @@ pub struct Bench {
     pub rounds: usize,
     /// How often a service is told to end under load.
     pub drains: usize,
+    /// The kinds of attackers that are measured.
+    pub attacks: Vec<Kind>,
     /// What random numbers begin with.
     pub seed: u64,
     /// Whether it is the usual amount.
@@ -45,10 +48,24 @@ impl Bench {
         programs.extend(env::var("BENCH_BASELINE").ok().map(|baseline| ("baseline", baseline)));
         let (runs, rounds) = (number("BENCH_RUNS")?, number("BENCH_ROUNDS")?);
         let seed = number("BENCH_SEED")?.unwrap_or(1);
-        let whole = runs.is_none() && rounds.is_none() && programs.len() == 1;
+        let attacks = env::var("BENCH_ATTACKS").ok();
+        let whole = runs.is_none() && rounds.is_none() && attacks.is_none() && programs.len() == 1;
+        let attacks = attacks.map(|names| names.split(',').map(Kind::named).collect::<Outcome<_>>());
+        let attacks = attacks.unwrap_or_else(|| Ok(Kind::ALL.into()))?;
         let drains = rounds.unwrap_or(50);
         let (runs, rounds) = (runs.unwrap_or(4000), rounds.unwrap_or(5));
-        Ok(Self { runtime, _upstream: upstream, base_url, programs, runs, rounds, drains, seed, whole })
+        Ok(Self {
+            runtime,
+            _upstream: upstream,
+            base_url,
+            programs,
+            runs,
+            rounds,
+            drains,
+            attacks,
+            seed,
+            whole,
+        })
     }
 
     /// Waits for something.
