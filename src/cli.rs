@@ -8,7 +8,6 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use tokio::{
-    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval_at},
 };
@@ -22,6 +21,7 @@ use crate::{
 use healthcheck::Healthcheck;
 
 mod healthcheck;
+mod workers;
 
 /// The configuration is wrong (`EX_USAGE` of sysexits.h).
 const EXIT_CONFIG: u8 = 64;
@@ -30,6 +30,8 @@ const EXIT_FAILED: u8 = 1;
 
 /// How often the files of the configuration are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the threads that serve look for memory that others have freed.
+const COLLECT_EVERY: Duration = Duration::from_secs(2);
 
 /// Executes LLM agents over gRPC; every run carries its caller's own MCP headers.
 #[derive(Parser)]
@@ -57,12 +59,15 @@ struct Source {
 }
 
 /// Runs the command line, and says what the process exits with.
-pub fn run() -> ExitCode {
+///
+/// `collect` is called now and then by each thread that serves, when it has nothing else to do: the allocator may look what
+/// others have freed of the thread's memory.
+pub fn run(collect: fn()) -> ExitCode {
     match Cli::parse().command {
         Command::Serve(source) => {
             let loader = loader(source);
             match load(&loader) {
-                Ok(config) => serve(config, loader),
+                Ok(config) => serve(config, loader, collect),
                 Err(code) => code,
             }
         }
@@ -97,8 +102,8 @@ fn check(config: &Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn serve(config: Config, loader: Loader) -> ExitCode {
-    let runtime = match Runtime::new() {
+fn serve(config: Config, loader: Loader, collect: fn()) -> ExitCode {
+    let runtime = match workers::start(COLLECT_EVERY, collect) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("the async runtime can't be started: {error}");
