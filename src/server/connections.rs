@@ -4,7 +4,8 @@
 //! or the process ends, it is told to go (GOAWAY, RFC 9113 section 6.8), so that callers come to other instances: calls under
 //! way go on for as long as they take, and the client makes its next ones over a new connection. But a live run is controlled
 //! over the connection that it came by, and some clients fail a call that comes when they have just been told. So a
-//! connection is told when no run of it is live, and with one only if it is twice as old, or the process waits no more.
+//! connection is told when no run of it is live, and with one only if it is twice as old, or the process waits no more, or
+//! takes no more runs and its client asks for one: that would be refused over this connection for as long as the live ones take.
 
 use std::{
     convert::Infallible,
@@ -45,6 +46,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that has vanished is noticed after both together.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after it was refused a run a connection is told to go, when the process takes no more.
+const LATE: Duration = Duration::from_secs(1);
 /// Ages differ by up to a tenth, so that connections that were made together do not go together.
 const JITTER: f64 = 0.1;
 
@@ -156,7 +159,8 @@ where
         let (leaving, closing) = (self.leaving.clone(), self.closing.clone());
         let (bytes, runs) = (Arc::new(AtomicUsize::new(0)), self.runs.of_connection());
         let io = TokioIo::new(Heard { io, bytes: bytes.clone() });
-        let service = TowerToHyperService::new(Counted::new(self.service.clone(), runs.clone()));
+        let service =
+            TowerToHyperService::new(Counted::new(self.service.clone(), runs.clone(), leaving.clone()));
         let mut http2 = self.http2.clone();
         let connection = http2.max_concurrent_streams((self.max_calls)()).serve_connection(io, service);
         async move {
@@ -185,6 +189,11 @@ where
                         Stage::Due
                     }
                     () = runs.none_is_live(), if stage == Stage::Due => Stage::Told,
+                    () = runs.one_is_late(), if stage == Stage::Due => {
+                        let soon = alarm.deadline().min(Instant::now() + LATE);
+                        alarm.as_mut().reset(soon);
+                        Stage::Due
+                    }
                     () = closing.cancelled(), if stage != Stage::Told => Stage::Told,
                 };
                 if stage == Stage::Told {

@@ -16,6 +16,7 @@ use http::{Request, Response};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service;
 
@@ -23,6 +24,9 @@ use super::arriving::Arriving;
 
 /// How the paths of the calls begin that are runs, or control one.
 const COUNTED: &str = "/runwright.v1.AgentService/";
+
+/// How those begin that are runs.
+const RUN: &str = "/runwright.v1.AgentService/Run";
 
 /// How the paths of the calls begin whose request is one message.
 const UNARY: &str = "/runwright.v1.";
@@ -33,6 +37,7 @@ const UNARY: &str = "/runwright.v1.";
 pub(super) struct Runs {
     live: AtomicUsize,
     none: Notify,
+    late: Notify,
     /// Where those of one connection are counted, too.
     all: Option<Arc<Runs>>,
 }
@@ -42,6 +47,7 @@ pub(super) struct Runs {
 pub(super) struct Counted<S> {
     service: S,
     runs: Arc<Runs>,
+    leaving: CancellationToken,
 }
 
 /// One of the calls, as long as it is under way.
@@ -77,6 +83,11 @@ impl Runs {
         }
     }
 
+    /// Waits until a run comes over this connection that the process takes no more.
+    pub(super) async fn one_is_late(&self) {
+        self.late.notified().await;
+    }
+
     fn enter(self: &Arc<Self>) -> Live {
         for runs in [Some(self), self.all.as_ref()].into_iter().flatten() {
             runs.live.fetch_add(1, Ordering::Relaxed);
@@ -96,8 +107,9 @@ impl Drop for Live {
 }
 
 impl<S> Counted<S> {
-    pub(super) fn new(service: S, runs: Arc<Runs>) -> Self {
-        Self { service, runs }
+    /// The services, for a connection with these runs; `leaving` has gone off when the process takes no more of them.
+    pub(super) fn new(service: S, runs: Arc<Runs>, leaving: CancellationToken) -> Self {
+        Self { service, runs, leaving }
     }
 }
 
@@ -115,9 +127,13 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let live = request.uri().path().starts_with(COUNTED).then(|| self.runs.enter());
+        let path = request.uri().path();
+        let live = path.starts_with(COUNTED).then(|| self.runs.enter());
+        if path.starts_with(RUN) && self.leaving.is_cancelled() {
+            self.runs.late.notify_one();
+        }
         // Reflection asks in a stream, which stays open for as long as somebody may ask.
-        let is_unary = request.uri().path().starts_with(UNARY);
+        let is_unary = path.starts_with(UNARY);
         let request =
             request.map(|body| if is_unary { Body::new(Arriving::new(body)) } else { Body::new(body) });
         Answering { answer: self.service.call(request), has_begun: false, live }

@@ -98,13 +98,18 @@ async fn a_service_that_drains_is_alive_and_finishes_its_runs_and_takes_no_more(
     for streamed in [false, true] {
         let Draining { gate, service, run, .. } = &mut Draining::start("10m", streamed).await;
         assert_eq!((probe(service, "/livez").await, probe(service, "/readyz").await), (200, 503));
-        let (events, refused) = service.events(run_with("a", [])).await;
-        assert!(events.is_empty());
-        for status in [service.run(run_with("a", [])).await.unwrap_err(), refused.unwrap_err()] {
-            let decoded = decode(&status);
-            assert_eq!((status.code(), &*decoded.reason), (Code::Unavailable, "SHUTTING_DOWN"));
-            assert_eq!(decoded.metadata["admitted"], "false");
-        }
+        // One alone: its connection is told to go soon, and tonic's client fails the call that comes next.
+        let refused = if streamed {
+            let (events, refused) = service.events(run_with("a", [])).await;
+            assert!(events.is_empty());
+            refused.map(drop)
+        } else {
+            service.run(run_with("a", [])).await.map(drop)
+        };
+        let status = refused.unwrap_err();
+        let decoded = decode(&status);
+        assert_eq!((status.code(), &*decoded.reason), (Code::Unavailable, "SHUTTING_DOWN"));
+        assert_eq!(decoded.metadata["admitted"], "false");
         gate.open();
         let output = soon("the run's end", run).await.unwrap().unwrap();
         assert!(output.contains("done"), "{output}");

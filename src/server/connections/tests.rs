@@ -11,6 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
 use tower::util::service_fn;
 
@@ -189,6 +190,30 @@ async fn a_shutdown_leaves_a_connection_to_its_runs_however_old_it_is() {
             assert_eq!(call.await.unwrap().unwrap().status(), 200, "{age:?}");
         }
         busy.ended.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_tells_a_connection_to_go_that_asks_for_one_more_run() {
+    for method in ["Run", "RunStreamed"] {
+        let listener = Listener::start();
+        let (mut asking, mut other) = (listener.client().await, listener.client().await);
+        let runs = [asking.run(), other.run()];
+        sleep_until(Instant::now() + Duration::from_secs(1)).await;
+        listener.connections.leave();
+        sleep_until(Instant::now() + Duration::from_secs(1)).await;
+        let refused = [0, 1].map(|_| asking.call(&format!("runwright.v1.AgentService/{method}")));
+        sleep_until(Instant::now() + LATE).await;
+
+        let next = timeout(HANDSHAKE_TIMEOUT, asking.run()).await.expect("it is told to go");
+        assert!(next.unwrap().is_err(), "its next run needs another connection");
+        let control = other.call("runwright.v1.AgentService/CancelRun");
+        sleep_until(Instant::now() + Duration::from_secs(1)).await;
+        listener.answer.send_replace(true);
+        for call in runs.into_iter().chain(refused).chain([control]) {
+            assert_eq!(call.await.unwrap().unwrap().status(), 200, "{method}");
+        }
+        asking.ended.await.unwrap().unwrap();
     }
 }
 
