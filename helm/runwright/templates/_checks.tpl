@@ -85,6 +85,20 @@
 {{- end }}
 {{- end }}
 
+{{/* Not empty if the budget forbids every eviction. Some want that, so it is told and not refused. */}}
+{{- define "runwright.budgetBlocks" -}}
+{{- $pods := ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled -}}
+{{- with .Values.podDisruptionBudget -}}
+{{- $least := .minAvailable -}}
+{{- if not .enabled -}}
+{{- else if kindIs "string" $least -}}
+{{- if eq $least "100%" }}true{{ end -}}
+{{- else if not (kindIs "invalid" $least) -}}
+{{- if and (not (kindIs "invalid" $pods)) (gt (int64 $pods) 0) (ge (int64 $least) (int64 $pods)) }}true{{ end -}}
+{{- else if has (toString .maxUnavailable) (list "0" "0%") }}true{{ end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "runwright.routeChecks" -}}
 {{- with .Values.route }}
 {{- if .enabled }}
