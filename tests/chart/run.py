@@ -17,6 +17,7 @@ from chart import Failed, Renderings
 CHECKS: dict[str, Callable[[Renderings], str]] = {
     "drift": checks.drift.compare,
     "documented": checks.drift.documented,
+    "handed-on": checks.drift.handed_on,
     "lint": checks.rendering.lint,
     "render": checks.rendering.render,
     "package": checks.rendering.package,

@@ -29,6 +29,7 @@ DEFINITIONS = {
     "github.com/cert-manager/cert-manager": "deploy/crds",
     "github.com/prometheus-operator/prometheus-operator": "example/prometheus-operator-crd",
     "github.com/envoyproxy/gateway": "charts/gateway-helm/charts/crds/crds/generated",
+    "github.com/kedacore/keda/v2": "config/crd/bases",
 }
 
 

@@ -85,6 +85,20 @@
 {{- end }}
 {{- end }}
 
+{{/* Not empty if the budget forbids every eviction. Some want that, so it is told and not refused. */}}
+{{- define "runwright.budgetBlocks" -}}
+{{- $pods := ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled -}}
+{{- with .Values.podDisruptionBudget -}}
+{{- $least := .minAvailable -}}
+{{- if not .enabled -}}
+{{- else if kindIs "string" $least -}}
+{{- if eq $least "100%" }}true{{ end -}}
+{{- else if not (kindIs "invalid" $least) -}}
+{{- if and (not (kindIs "invalid" $pods)) (gt (int64 $pods) 0) (ge (int64 $least) (int64 $pods)) }}true{{ end -}}
+{{- else if has (toString .maxUnavailable) (list "0" "0%") }}true{{ end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "runwright.routeChecks" -}}
 {{- with .Values.route }}
 {{- if .enabled }}
@@ -97,10 +111,23 @@
 {{- if and (eq .kind "HTTPRoute") (ne .timeoutPolicy "none") }}
 {{- fail "route.timeoutPolicy: an HTTPRoute has timeouts of its own" }}
 {{- end }}
+{{- if eq .kind "TLSRoute" }}
+{{- include "runwright.passthroughChecks" $ }}
+{{- end }}
 {{- $all := include "runwright.seconds" (list .timeouts.request "route.timeouts.request") | int64 }}
 {{- $one := include "runwright.seconds" (list .timeouts.backendRequest "route.timeouts.backendRequest") | int64 }}
 {{- if eq .timeoutPolicy "EnvoyGateway" }}
 {{- include "runwright.streamIdleCheck" $ }}
+{{- else if .timeouts.streamIdle }}
+{{- fail "route.timeouts.streamIdle: it has no effect without a route.timeoutPolicy" }}
+{{- end }}
+{{- if ne .kind "HTTPRoute" }}
+{{- if $one }}
+{{- fail (printf "route.timeouts.backendRequest: a %s has none" .kind) }}
+{{- end }}
+{{- if and $all (eq .timeoutPolicy "none") }}
+{{- fail (printf "route.timeouts.request: a %s has none; a GRPCRoute is given it by a route.timeoutPolicy" .kind) }}
+{{- end }}
 {{- end }}
 {{- if and (gt $all 0) (gt $one $all) }}
 {{- fail "route.timeouts.backendRequest: it is above route.timeouts.request" }}
@@ -118,20 +145,5 @@
 {{- end }}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.service.enabled) }}
 {{- fail "metrics.serviceMonitor.enabled: it needs metrics.service.enabled" }}
-{{- end }}
-{{- end }}
-
-{{- define "runwright.streamIdleCheck" -}}
-{{- $idle := .Values.route.timeouts.streamIdle -}}
-{{- if include "runwright.existingConfig" . }}
-{{- if not $idle }}
-{{- fail "route.timeouts.streamIdle: with existingConfigMap or existingConfigSecret it must be set, above limits.run_timeout there, which the chart can't read" }}
-{{- end }}
-{{- else if $idle }}
-{{- $seconds := include "runwright.seconds" (list $idle "route.timeouts.streamIdle") | int64 -}}
-{{- $run := include "runwright.runSeconds" . | int64 -}}
-{{- if and (gt $seconds 0) (le $seconds $run) }}
-{{- fail (printf "route.timeouts.streamIdle: a run may take %d s (config.limits.run_timeout), and is silent if it is not streamed: it would be cut off" $run) }}
-{{- end }}
 {{- end }}
 {{- end }}

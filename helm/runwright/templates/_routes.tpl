@@ -34,3 +34,43 @@ this is above the longest run.
 {{- $minutes := div (add 119 (include "runwright.runSeconds" . | int64)) 60 -}}
 {{- default (printf "%dh%dm" (div $minutes 60) (mod $minutes 60)) .Values.route.timeouts.streamIdle }}
 {{- end }}
+
+{{/* A TLSRoute sees names alone: nothing of what the others do with calls. */}}
+{{- define "runwright.passthroughChecks" -}}
+{{- $route := .Values.route -}}
+{{- if not .Values.tls.enabled }}
+{{- fail "route.kind: a TLSRoute hands TLS to the pods, which speak none without tls.enabled" }}
+{{- end }}
+{{- if not $route.hostnames }}
+{{- fail "route.hostnames: a TLSRoute tells services apart by them" }}
+{{- end }}
+{{- $none := dict "filters" $route.filters "reflection" $route.reflection "backendTLS.enabled" $route.backendTLS.enabled "timeoutPolicy" (ne $route.timeoutPolicy "none") }}
+{{- range $key, $value := $none }}
+{{- if $value }}
+{{- fail (printf "route.%s: a TLSRoute can't read calls, so it has no effect" $key) }}
+{{- end }}
+{{- end }}
+{{- if .Values.tls.certManager.enabled }}
+{{- $certified := .Values.tls.certManager.dnsNames -}}
+{{- range $route.hostnames }}
+{{- if not (or (has . $certified) (has (regexReplaceAll "^[^.]+" . "*") $certified)) }}
+{{- fail (printf "route.hostnames: %s is not in tls.certManager.dnsNames, so callers would refuse the certificate" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "runwright.streamIdleCheck" -}}
+{{- $idle := .Values.route.timeouts.streamIdle -}}
+{{- if include "runwright.existingConfig" . }}
+{{- if not $idle }}
+{{- fail "route.timeouts.streamIdle: with existingConfigMap or existingConfigSecret it must be set, above limits.run_timeout there, which the chart can't read" }}
+{{- end }}
+{{- else if $idle }}
+{{- $seconds := include "runwright.seconds" (list $idle "route.timeouts.streamIdle") | int64 -}}
+{{- $run := include "runwright.runSeconds" . | int64 -}}
+{{- if and (gt $seconds 0) (le $seconds $run) }}
+{{- fail (printf "route.timeouts.streamIdle: a run may take %d s (config.limits.run_timeout), and is silent if it is not streamed: it would be cut off" $run) }}
+{{- end }}
+{{- end }}
+{{- end }}

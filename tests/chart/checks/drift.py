@@ -85,6 +85,29 @@ def walk(values: dict, node: dict, schema: dict, path: str, problems: list[str],
             walk(value, inner, schema, f"{path}{key}.", problems, seen)
 
 
+def handed_on(_: Renderings) -> str:
+    """What the schema knows of Kubernetes' own objects is what these have in the newest version that there are schemas of."""
+    schemas = Path(tool("SCHEMAS"))
+    newest = max(schemas.glob("v*"), key=lambda folder: [int(part) for part in folder.name[1:].split(".")])
+    definitions = json.loads((CHART / "values.schema.json").read_text())["definitions"]
+    named = {name: node for name, node in definitions.items() if "$comment" in node}
+    problems = []
+    for name, node in named.items():
+        file, _, path = node["$comment"].partition(" ")
+        origin = next(folder / f"{file}.json" for folder in [newest, schemas / "custom"] if (folder / f"{file}.json").exists())
+        wanted = json.loads(origin.read_text())
+        for key in filter(None, path.split(".")):
+            wanted = wanted["properties"][key]
+            wanted = wanted.get("items", wanted)
+        wrong = sorted(node["properties"].keys() ^ wanted["properties"].keys())
+        problems += [f"{name}: {key} is in {'the schema' if key in node['properties'] else node['$comment']} alone" for key in wrong]
+        if node.get("additionalProperties") is not False:
+            problems.append(f"{name} takes any key")
+    if problems or not named:
+        raise Failed(problems or ["the schema names no origin in a $comment"])
+    return f"{len(named)} of Kubernetes' objects, as in {newest.name}"
+
+
 def optional(node: dict) -> bool:
     """Whether its keys are Kubernetes' own, of which values.yaml has some."""
     return node["properties"].keys() >= {"requests"} or "rotationPolicy" in node["properties"]

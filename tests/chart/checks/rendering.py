@@ -36,7 +36,7 @@ def render(renderings: Renderings) -> str:
             if metadata.get("namespace") != NAMESPACE:
                 problems.append(f"{where} is in the namespace {metadata.get('namespace')}")
             # Those of `extraObjects` are the user's.
-            if metadata["name"] not in ["more", "demo-runwright-text"]:
+            if metadata["name"] not in ["more", "demo-runwright-text"] and kind != "ScaledObject":
                 problems += [f"{where} lacks the label {label}" for label in missing_labels(metadata)]
     if len(renderings.sets) < LEAST_SETS:
         problems.append(f"{len(renderings.sets)} sets of values are fewer than {LEAST_SETS}")
