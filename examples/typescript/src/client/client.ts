@@ -1,6 +1,12 @@
 import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Client as ConnectClient, createClient, type Transport } from "@connectrpc/connect";
+import {
+  Code,
+  type Client as ConnectClient,
+  ConnectError,
+  createClient,
+  type Transport,
+} from "@connectrpc/connect";
 import {
   AgentService,
   type InputAnswerSchema,
@@ -19,8 +25,11 @@ export type Headers = Record<string, MessageInitShape<typeof HeaderSetSchema>>;
 export type Run = Omit<MessageInitShape<typeof RunRequestSchema>, "$typeName" | "perRunMcpHeaders">;
 
 export interface RunOptions {
-  /** Gives the run's headers. It is asked before each attempt: tokens grow old while one waits. */
-  readonly headers: () => Promise<Headers>;
+  /**
+   * Gives the run's headers. It is asked before each attempt: tokens grow old while one waits. The
+   * signal goes off when nobody waits for them any more, at the deadline or the caller's abort.
+   */
+  readonly headers: (signal: AbortSignal) => Promise<Headers>;
   /** Holds for all attempts together, and is the run's deadline at the service. */
   readonly timeoutMs: number;
   /** The `x-request-id`, which stays the same when the request is sent again. One is made if absent. */
@@ -34,6 +43,25 @@ const CONTROL = { timeoutMs: 10_000 };
 /** The headers that show a token to one MCP server. */
 export function bearer(server: string, token: string): Headers {
   return { [server]: { headers: { authorization: `Bearer ${token}` } } };
+}
+
+/** The run's headers, unless they take longer than the run has time. */
+async function inTime({ headers, signal }: RunOptions, remainingMs: number): Promise<Headers> {
+  const deadline = new AbortController();
+  const ends = signal ? AbortSignal.any([signal, deadline.signal]) : deadline.signal;
+  const late = new ConnectError("the run's headers took too long", Code.DeadlineExceeded);
+  const timer = setTimeout(() => deadline.abort(late), remainingMs);
+  const given = Promise.resolve(ends).then(headers);
+  const ended = new Promise<never>((_, reject) => {
+    const end = () => reject(RunwrightError.from(ends.reason));
+    ends.addEventListener("abort", end, { once: true });
+    if (ends.aborted) end();
+  });
+  try {
+    return await Promise.race([given, ended]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** A client over a transport that it does not own. Many runs may share it. */
@@ -51,7 +79,7 @@ export class Client {
     const headers = requestId(options);
     const { signal, timeoutMs } = options;
     return withRetry(this.#retry, timeoutMs, signal, async (remainingMs) => {
-      const request = { ...run, perRunMcpHeaders: await options.headers() };
+      const request = { ...run, perRunMcpHeaders: await inTime(options, remainingMs()) };
       const call = { headers, timeoutMs: remainingMs(), ...(signal && { signal }) };
       return typed(this.#agents.run(request, call));
     });
@@ -64,7 +92,7 @@ export class Client {
   async runStreamed(run: Run, options: RunOptions): Promise<RunStream> {
     const headers = requestId(options);
     return withRetry(this.#retry, options.timeoutMs, options.signal, async (remainingMs) => {
-      const request = { ...run, perRunMcpHeaders: await options.headers() };
+      const request = { ...run, perRunMcpHeaders: await inTime(options, remainingMs()) };
       const abort = new AbortController();
       const signal = options.signal
         ? AbortSignal.any([options.signal, abort.signal])

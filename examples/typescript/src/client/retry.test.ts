@@ -64,6 +64,26 @@ test("what could not be sent is sent again", async () => {
   gone.close();
 });
 
+test("headers that never come hold a run up until its deadline, or its caller's abort", async () => {
+  const asked: AbortSignal[] = [];
+  const headers = (signal: AbortSignal) => {
+    asked.push(signal);
+    return new Promise<never>(() => {});
+  };
+  await new FakeService([]).during(async ({ transport }) => {
+    const client = new Client(transport, POLICY);
+    const late = client.run({}, { headers, timeoutMs: 1 });
+    await assert.rejects(late, { name: "RunwrightError", code: Code.DeadlineExceeded });
+    const signal = AbortSignal.abort();
+    const left = client.runStreamed({}, { headers, timeoutMs: 60_000, signal });
+    await assert.rejects(left, { name: "RunwrightError", code: Code.Canceled });
+  });
+  assert.deepEqual(
+    asked.map((signal) => signal.aborted),
+    [true, true],
+  );
+});
+
 test("a run of which nobody says whether it began is not sent again", () => {
   for (const [word, admitted] of [
     ["true", true],
