@@ -51,9 +51,10 @@ fn take_out<M: Message>(messages: &mut Vec<M>, room: &mut usize) -> Vec<M> {
 /// Brings a response under [`MAX_MESSAGE_BYTES`]: the images of tool results give way first, then their texts, then what
 /// stands in it twice or cannot be cut, and then all long texts.
 pub(super) fn response(response: &mut proto::RunResponse) {
-    if response.encoded_len() > MAX_MESSAGE_BYTES {
-        parts(response).for_each(leave_out_images);
+    if response.encoded_len() <= MAX_MESSAGE_BYTES {
+        return;
     }
+    parts(response).for_each(leave_out_images);
     cut_texts(response, false, &[256 * 1024, 64 * 1024, 16 * 1024, 4 * 1024, 1024]);
     if response.encoded_len() > MAX_MESSAGE_BYTES && !response.structured_output_json.is_empty() {
         "[left out: it is structured_output_json]".clone_into(&mut response.final_output);
