@@ -89,7 +89,7 @@ const KEYS: Keys = &[
 /// # Errors
 /// All that is wrong, in the order of its places.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Vec<Problem>> {
-    loader::read(path, environment, &Common::default()).0
+    loader::read(path, environment, &Common::default()).loaded()
 }
 
 /// Takes the whole tree; `whole`: whether it is all there, so that a name that is not in it is one too many.
@@ -99,6 +99,10 @@ fn decode(root: &At<'_>, whole: bool) -> Config {
     let (models, mcp_servers) = (root.entries(&models::KEY), root.entries(&mcp_servers::KEY));
     let model_names = Names::new("model", &models, whole);
     let server_names = Names::new("MCP server", &mcp_servers, whole);
+    let agents = root.entries(&agents::KEY);
+    if whole && agents.is_empty() {
+        agents::missing(&root);
+    }
     let mut limits = limits::decode(&root);
     let server = server::decode(&root, &mut limits);
     let run_timeout = limits.run_timeout;
@@ -110,7 +114,7 @@ fn decode(root: &At<'_>, whole: bool) -> Config {
         limits,
         kept_clients: kept_clients::decode(&root),
         models: models::decode(&models, &server_names),
-        agents: agents::decode(&root.entries(&agents::KEY), &known),
+        agents: agents::decode(&agents, &known),
         mcp_servers: registered,
         telemetry: telemetry::decode(&root),
         revisions: Revisions::of(&models, &mcp_servers),

@@ -31,7 +31,7 @@ mod socket;
 
 pub use body::{Body, BodyError, read_capped};
 use connector::Connector;
-pub use connector::connector;
+pub use connector::{connector, tls_error};
 use origin::Origins;
 pub use route::{Authorization, Proxy, Route};
 

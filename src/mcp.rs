@@ -93,8 +93,8 @@ pub struct Error {
 /// What is wrong with a server.
 #[derive(Clone, Debug, ThisError, PartialEq, Eq)]
 pub enum Problem {
-    /// It answered 401. With the layer of the credential that it refused.
-    #[error("it refuses the credential (401)")]
+    /// It answered 401. With the layer of the credential that it refused; `None`: it was sent none.
+    #[error("{}", unauthorized(*.1))]
     Unauthorized(Box<Challenge>, Option<Layer>),
     /// It answered 403. With the layer of the credential that it refused.
     #[error("it forbids the access (403)")]
@@ -205,6 +205,17 @@ impl Servers {
     /// How many clients are kept, those that doze included.
     pub fn kept_clients(&self) -> usize {
         self.common.pool.len()
+    }
+}
+
+/// What a 401 means: without a credential the server has refused nothing yet.
+fn unauthorized(refused: Option<Layer>) -> &'static str {
+    match refused {
+        Some(_) => "it refuses the credential (401)",
+        None => {
+            "it asks for a credential (401), and no layer has one; bring one in `per_run_mcp_headers` for this server, or \
+             register one in its `headers`"
+        }
     }
 }
 

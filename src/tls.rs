@@ -7,7 +7,7 @@
 
 use std::{
     hash::{Hash, Hasher},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -71,6 +71,22 @@ impl Identity {
             }
         };
         Watched::new(paths, make).map(Self)
+    }
+
+    /// Whether a file has a certificate, where there is no key to open it with.
+    ///
+    /// # Errors
+    /// The file gives none.
+    pub fn check_certificate(path: &Path) -> Result<(), FileError<Unusable>> {
+        file::read(path, MAX_FILE_KIB, pem::chain).map(drop)
+    }
+
+    /// Whether a file has a key, where there is no certificate to open it with.
+    ///
+    /// # Errors
+    /// The file gives none.
+    pub fn check_key(path: &Path) -> Result<(), FileError<Unusable>> {
+        file::read(path, MAX_FILE_KIB, pem::key).map(drop)
     }
 
     fn current(&self) -> Arc<CertifiedKey> {

@@ -11,7 +11,7 @@ use url::Url;
 use crate::{
     config::parse_duration,
     egress::{self, Route},
-    health::{self, Question},
+    health::{self, Question, Suspicion},
     tls::{Identity, Roots},
 };
 
@@ -68,7 +68,25 @@ fn ask(arguments: Healthcheck) -> Result<(), String> {
     let answer = runtime.block_on(health::check(question));
     // A name may still be looked up, on a thread that nothing can end.
     runtime.shutdown_background();
-    answer.map_err(|error| error.to_string())
+    answer.map_err(|error| match error.suspicion() {
+        Some(suspicion) => format!("{error}; {}", hint(suspicion)),
+        None => error.to_string(),
+    })
+}
+
+/// Which arguments may mend it.
+fn hint(suspicion: Suspicion) -> &'static str {
+    match suspicion {
+        Suspicion::ServesTls => {
+            "if it serves TLS, ask it with --target https://… (and --ca, --server-name, --certificate and --key as need be)"
+        }
+        Suspicion::ServesPlainText => "it seems to serve no TLS: ask it with --target http://…",
+        Suspicion::UnknownAuthority => "--ca says which authority to believe",
+        Suspicion::OtherName => "--server-name says which name its certificate is for",
+        Suspicion::WantsCertificate => {
+            "if it takes only those who show a certificate, give --certificate and --key"
+        }
+    }
 }
 
 impl Healthcheck {

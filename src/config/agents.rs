@@ -140,6 +140,8 @@ pub const SECTIONS: &[Section] = &[
     },
 ];
 
+const NO_AGENT: &str = "there is no agent, and so nothing to serve; add one: `agents: { NAME: { model: MODEL } }`, with MODEL one of \
+                        `models`";
 const APPROVAL: &str = "`all` or a list of tools";
 /// More than any run consumes.
 const MAX_TOKENS: u64 = 1_000_000_000_000;
@@ -154,6 +156,14 @@ pub struct Known<'a> {
     pub registered: &'a BTreeMap<String, ServerConfig>,
     /// The longest time of any run, the default of an agent's.
     pub run_timeout: Duration,
+}
+
+/// Puts down that the configuration has no agent, unless the section is no mapping at all: there is nothing to serve then,
+/// and most likely the file is another one than was meant.
+pub fn missing(root: &Fields<'_>) {
+    if root.get(&KEY).is_none_or(|at| matches!(at.node().kind, Kind::Mapping(_))) {
+        root.place(&KEY).key_problem(NO_AGENT);
+    }
 }
 
 /// Takes the section's entries.
@@ -230,9 +240,10 @@ fn server(at: &At<'_>, known: &Known<'_>) -> Option<AgentServer> {
     let tools = fields.optional(&TOOLS, tools);
     if let (Some(tools), Some(Approval::Tools(named)), Some(at)) =
         (&tools, &approval, fields.get(&APPROVAL_KEY))
-        && let Some(other) = named.iter().find(|named| !tools.contains(named))
     {
-        at.problem(format!("`{other}` is not among the agent's `tools` of that server"));
+        for other in named.iter().filter(|named| !tools.contains(named)) {
+            at.problem(format!("`{other}` is not among the agent's `tools` of that server"));
+        }
     }
     Some(AgentServer {
         required: fields.or(&REQUIRED, At::flag),

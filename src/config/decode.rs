@@ -44,6 +44,8 @@ pub struct Fields<'a> {
     at: At<'a>,
     names: Vec<&'static str>,
     entries: Vec<(&'a str, At<'a>)>,
+    /// Whether it is told which of the required ones are missing.
+    demands: bool,
 }
 
 impl<'a> Context<'a> {
@@ -225,13 +227,23 @@ impl<'a> At<'a> {
 
     /// A mapping's values, where only these keys may be.
     pub fn fields(&self, keys: Keys<'_>) -> Fields<'a> {
-        let names: Vec<_> = keys.iter().map(|key| key.name()).collect();
-        let (entries, unknown): (Vec<_>, Vec<_>) =
-            self.entries().into_iter().partition(|(name, _)| names.contains(name));
-        for (name, at) in unknown {
-            at.key_problem(names::unknown("unknown key", name, &names));
+        let (fields, others) = self.known_fields(keys);
+        for (name, at) in others {
+            at.key_problem(names::unknown("unknown key", name, &fields.names));
         }
-        Fields { at: self.clone(), names, entries }
+        fields
+    }
+
+    /// A mapping's values of these keys, and what else there is, of which nothing is told.
+    pub fn known_fields(&self, keys: Keys<'_>) -> (Fields<'a>, Vec<(&'a str, At<'a>)>) {
+        let names: Vec<_> = keys.iter().map(|key| key.name()).collect();
+        let (entries, others) = self.entries().into_iter().partition(|(name, _)| names.contains(name));
+        (Fields { at: self.clone(), names, entries, demands: true }, others)
+    }
+
+    /// The same value under the path of what it stands in: for one whose key may be a secret.
+    pub fn under(self, parent: &Self) -> Self {
+        Self { path: parent.path.clone(), ..self }
     }
 
     fn found(&self) -> &'static str {
@@ -252,6 +264,17 @@ impl<'a> Fields<'a> {
         self.entries.iter().find(|(name, _)| *name == key.name).map(|(_, at)| at)
     }
 
+    /// The same where it is not known which keys must be there: that one is missing is not told.
+    pub fn without_demands(self) -> Self {
+        Self { demands: false, ..self }
+    }
+
+    /// Where a key stands, or would stand.
+    pub fn place<D>(&self, key: &Key<D>) -> At<'a> {
+        let missing = || At { path: join_key(&self.at.path, key.name), ..self.at.clone() };
+        self.get(key).cloned().unwrap_or_else(missing)
+    }
+
     /// The value of a key that may be missing.
     pub fn optional<T>(&self, key: &Key<Optional>, decode: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
         self.decoded(key, decode)
@@ -269,7 +292,7 @@ impl<'a> Fields<'a> {
 
     /// The value of a key that must be there.
     pub fn required<T>(&self, key: &Key<Required>, decode: impl FnOnce(&At<'a>) -> Option<T>) -> Option<T> {
-        if self.get(key).is_none() {
+        if self.demands && self.get(key).is_none() {
             self.at.lacks(key.name);
         }
         self.decoded(key, decode)
@@ -281,7 +304,7 @@ impl<'a> Fields<'a> {
             Some(at) => at.fields(keys),
             None => {
                 let names = keys.iter().map(|key| key.name()).collect();
-                Fields { at: self.at.clone(), names, entries: Vec::new() }
+                Fields { at: self.at.clone(), names, entries: Vec::new(), demands: true }
             }
         }
     }

@@ -45,31 +45,32 @@ impl Plaintext {
 pub fn decode(at: &At<'_>, plaintext: Plaintext) -> Option<Url> {
     let Plaintext { allowed, proxied } = plaintext;
     let url = Url::parse(at.text_of(HTTP)?).ok();
-    let wrong = url.as_ref().map_or(Some(NOT_HTTP), |url| wrong(url, allowed, proxied));
-    if let Some(wrong) = wrong {
-        at.problem(wrong);
-    }
-    url.filter(|_| wrong.is_none())
+    let wrong = url.as_ref().map_or_else(|| vec![NOT_HTTP], |url| wrong(url, allowed, proxied));
+    wrong.iter().for_each(|wrong| at.problem(*wrong));
+    url.filter(|_| wrong.is_empty())
 }
 
-/// What is wrong with a URL.
-fn wrong(url: &Url, allow_plaintext: bool, proxied: bool) -> Option<&'static str> {
+/// All that is wrong with a URL.
+fn wrong(url: &Url, allow_plaintext: bool, proxied: bool) -> Vec<&'static str> {
     if !matches!(url.scheme(), "http" | "https") {
-        Some(NOT_HTTP)
-    } else if !url.username().is_empty() || url.password().is_some() {
-        Some("the URL may have no user or password; give a credential in a header")
-    } else if url.fragment().is_some() {
-        Some("the URL may have no fragment (#)")
-    } else if url.as_str().parse::<Uri>().is_err() {
-        Some("HTTP has no form for the URL; percent-encode what is unusual in it")
-    } else if url.scheme() == "http" && !allow_plaintext && proxied {
-        // Loopback is the proxy's own then.
-        Some(PLAINTEXT_TO_PROXY)
-    } else if url.scheme() == "http" && !allow_plaintext && !egress::is_loopback(url) {
-        Some(PLAINTEXT)
-    } else {
-        None
+        return vec![NOT_HTTP];
     }
+    let is_plain = url.scheme() == "http" && !allow_plaintext;
+    let checks = [
+        (
+            !url.username().is_empty() || url.password().is_some(),
+            "the URL may have no user or password; give a credential in a header",
+        ),
+        (url.fragment().is_some(), "the URL may have no fragment (#)"),
+        (
+            url.as_str().parse::<Uri>().is_err(),
+            "HTTP has no form for the URL; percent-encode what is unusual in it",
+        ),
+        // Loopback is the proxy's own then.
+        (is_plain && proxied, PLAINTEXT_TO_PROXY),
+        (is_plain && !proxied && !egress::is_loopback(url), PLAINTEXT),
+    ];
+    checks.into_iter().filter_map(|(is_wrong, what)| is_wrong.then_some(what)).collect()
 }
 
 #[cfg(test)]
@@ -91,17 +92,17 @@ mod tests {
             ("http://[::2]/", false),
         ] {
             let url = Url::parse(url).unwrap();
-            assert_eq!(wrong(&url, false, false).is_none(), loopback, "{url}");
-            assert!(wrong(&url, false, true).is_some(), "{url}");
-            assert_eq!(wrong(&url, true, false), None, "{url}");
-            assert_eq!(wrong(&url, true, true), None, "{url}");
+            assert_eq!(wrong(&url, false, false).is_empty(), loopback, "{url}");
+            assert!(!wrong(&url, false, true).is_empty(), "{url}");
+            assert!(wrong(&url, true, false).is_empty(), "{url}");
+            assert!(wrong(&url, true, true).is_empty(), "{url}");
         }
     }
 
     #[test]
     fn a_url_that_http_has_no_form_for_is_refused() {
         let url = |length: usize| Url::parse(&format!("http://localhost/{}", "x".repeat(length))).unwrap();
-        assert_eq!(wrong(&url(1000), false, false), None);
-        assert!(wrong(&url(70_000), false, false).unwrap().contains("HTTP has no form"));
+        assert!(wrong(&url(1000), false, false).is_empty());
+        assert!(wrong(&url(70_000), false, false)[0].contains("HTTP has no form"));
     }
 }

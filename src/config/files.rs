@@ -12,6 +12,8 @@ use super::{
 
 /// How the names of a configuration's files in a folder end.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+/// What is wrong where there is no document, and so no key: what names the files.
+const NAMED: &str = "--config";
 
 /// What the files hold.
 pub struct Files {
@@ -40,11 +42,11 @@ pub fn find(path: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
         return vec![path.to_owned()];
     }
     let files = list(path).unwrap_or_else(|error| {
-        problems.push(Mark::beginning(path).problem(".", format!("the folder can't be read: {error}")));
+        problems.push(Mark::beginning(path).problem(NAMED, format!("the folder can't be read: {error}")));
         Vec::new()
     });
     if files.is_empty() && problems.is_empty() {
-        problems.push(Mark::beginning(path).problem(".", "the folder has no .yaml, .yml or .json file"));
+        problems.push(Mark::beginning(path).problem(NAMED, "the folder has no .yaml, .yml or .json file"));
     }
     files
 }
@@ -66,7 +68,7 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 /// A file's documents; `None` if it can't be read.
 fn read_file(file: &Path, problems: &mut Vec<Problem>) -> Option<Vec<Node>> {
     let text = fs::read_to_string(file).map_err(|error| {
-        problems.push(Mark::beginning(file).problem(".", format!("the file can't be read: {error}")));
+        problems.push(Mark::beginning(file).problem(NAMED, format!("the file can't be read: {error}")));
     });
     yaml::parse(file, &text.ok()?, problems).ok()
 }

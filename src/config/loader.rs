@@ -41,6 +41,16 @@ pub struct Common {
     tokens: Mutex<HashMap<Revision, WeakTokenSource>>,
 }
 
+/// What was read.
+pub struct Read {
+    /// The configuration as far as it is right.
+    pub config: Config,
+    /// All that is wrong, in the order of its places.
+    pub problems: Vec<Problem>,
+    /// The versions of the files.
+    pub versions: Versions,
+}
+
 /// The files as they were seen.
 #[derive(Default)]
 struct Looked {
@@ -64,9 +74,9 @@ impl Loader {
     /// All that is wrong, in the order of its places.
     pub fn load(&self) -> Loaded {
         let mut looked = self.looked.lock();
-        let (config, versions) = read(&self.path, &*self.environment, &self.common);
-        *looked = Looked { loaded: versions, changed: None };
-        config
+        let read = read(&self.path, &*self.environment, &self.common);
+        *looked = Looked { loaded: read.versions.clone(), changed: None };
+        read.loaded()
     }
 
     /// Reads the configuration if its files are not those that were read last, and are the same as at the last look: what
@@ -87,6 +97,13 @@ impl Loader {
     }
 }
 
+impl Read {
+    /// The configuration, if nothing is wrong with it.
+    pub fn loaded(self) -> Loaded {
+        if self.problems.is_empty() { Ok(self.config) } else { Err(self.problems) }
+    }
+}
+
 impl Common {
     /// The source of this revision if there is one, as it may hold a token; else this one.
     pub fn token_source(&self, revision: Revision, new: TokenSource) -> TokenSource {
@@ -100,16 +117,12 @@ impl Common {
     }
 }
 
-/// Reads a configuration, with the versions of its files.
-pub fn read(
-    path: &Path,
-    environment: &dyn Fn(&str) -> Option<String>,
-    common: &Common,
-) -> (Loaded, Versions) {
+/// Reads a configuration.
+pub fn read(path: &Path, environment: &dyn Fn(&str) -> Option<String>, common: &Common) -> Read {
     let versions = Versions::of(path);
     let files = files::read(path);
     let context = Context::new(environment, common, files.problems, versions);
     let config = super::decode(&At::root(&context, &files.root), files.whole);
     let (problems, versions) = context.end();
-    (if problems.is_empty() { Ok(config) } else { Err(problems) }, versions)
+    Read { config, problems, versions }
 }

@@ -102,6 +102,9 @@ const PROVIDERS: [(&str, Provider); 4] = [
     ("scripted", Provider::Scripted),
 ];
 
+/// The header that OpenAI's APIs take their key in, and what stands in front.
+const BEARER: Option<(HeaderName, &str)> = Some((AUTHORIZATION, "Bearer "));
+
 #[derive(Clone, Copy)]
 enum Provider {
     OpenAiChat,
@@ -118,17 +121,20 @@ pub fn decode(entries: &[(&str, At<'_>)], servers: &Names<'_>) -> BTreeMap<Strin
 fn model(name: &str, at: &At<'_>, servers: &Names<'_>) -> Option<(String, Config)> {
     let name = names::name(name, at);
     let config = match provider(at) {
-        Some(Provider::OpenAiChat) => endpoint(at, AUTHORIZATION, "Bearer ").map(Config::OpenAiChat),
+        Some(Provider::OpenAiChat) => endpoint(&at.fields(ENDPOINT_KEYS), BEARER).map(Config::OpenAiChat),
         Some(Provider::OpenAiResponses) => {
-            endpoint(at, AUTHORIZATION, "Bearer ").map(Config::OpenAiResponses)
+            endpoint(&at.fields(ENDPOINT_KEYS), BEARER).map(Config::OpenAiResponses)
         }
         Some(Provider::Anthropic) => {
-            endpoint(at, HeaderName::from_static("x-api-key"), "").map(Config::Anthropic)
+            let key = Some((HeaderName::from_static("x-api-key"), ""));
+            endpoint(&at.fields(ENDPOINT_KEYS), key).map(Config::Anthropic)
         }
         Some(Provider::Scripted) => scripted(&at.fields(SCRIPTED_KEYS), servers).map(Config::Scripted),
         None => {
-            // All that any provider has.
-            at.fields(&[ENDPOINT_KEYS, &[&SCRIPT]].concat());
+            // All that any provider has is looked at; what must be there, the provider says.
+            let fields = at.fields(&[ENDPOINT_KEYS, &[&SCRIPT]].concat()).without_demands();
+            endpoint(&fields, None);
+            scripted(&fields, servers);
             None
         }
     };
@@ -145,16 +151,17 @@ fn provider(at: &At<'_>) -> Option<Provider> {
     provider.one_of(&PROVIDERS)
 }
 
-/// A model behind an HTTP endpoint that takes its key in the header `key`, after `prefix`.
-fn endpoint(at: &At<'_>, key: HeaderName, prefix: &str) -> Option<EndpointConfig> {
-    let fields = at.fields(ENDPOINT_KEYS);
-    let plaintext = Plaintext::of(&fields);
+/// A model behind an HTTP endpoint. `key`: the header that it takes its key in, and what stands in front; `None`: it is not
+/// known.
+fn endpoint(fields: &Fields<'_>, key: Option<(HeaderName, &str)>) -> Option<EndpointConfig> {
+    let plaintext = Plaintext::of(fields);
     let base_url = fields.required(&BASE_URL, |at| endpoint::decode(at, plaintext));
-    let route = route::decode(&fields, base_url.as_ref());
+    let route = route::decode(fields, base_url.as_ref());
+    let prefix = key.as_ref().map_or("", |(_, prefix)| prefix);
     let model = fields.required(&MODEL, names::provider_model);
     let api_key = fields.optional(&API_KEY, |at| source::decode_with_prefix(at, prefix));
     let mut headers = fields.optional(&HEADERS, |at| source::headers(at, Tokens::None)).unwrap_or_default();
-    if let Some(value) = api_key
+    if let (Some(value), Some((key, _))) = (api_key, key)
         && !headers.add(Header { name: key.clone(), value, secret: true })
         && let Some(at) = fields.get(&API_KEY)
     {

@@ -14,7 +14,8 @@ pub struct Problem {
     pub line: usize,
     /// The column in characters, from 1.
     pub column: usize,
-    /// The keys that lead to it, such as `agents.support.mcp_servers[0].name`; `.` for the whole document.
+    /// The keys that lead to it, such as `agents.support.mcp_servers[0].name`; `.` for the whole document,
+    /// and `--config`, which names it, where a file can't be read.
     pub path: String,
     /// What is wrong, and what would be right.
     pub message: String,

@@ -81,25 +81,22 @@ fn proxy(at: &At<'_>) -> Option<Proxy> {
 /// The text is never shown: it may have a password in it.
 fn proxy_uri(at: &At<'_>) -> Option<Uri> {
     let url = Url::parse(at.text_of(NO_PROXY.trim_start_matches("expected "))?).ok();
-    let wrong = match &url {
-        Some(url) if url.scheme() == "http" => wrong(url),
-        _ => Some(NO_PROXY),
+    let Some(url) = url.filter(|url| url.scheme() == "http") else {
+        at.problem(NO_PROXY);
+        return None;
     };
-    if let Some(wrong) = wrong {
-        at.problem(wrong);
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    if has_user {
+        at.problem("the URL may have no user or password; give `proxy: { url: …, authorization: … }`");
+    }
+    let has_more = url.path() != "/" || url.query().is_some() || url.fragment().is_some();
+    if has_more {
+        at.problem("the URL of a proxy ends with its host and port");
+    }
+    if has_user || has_more {
         return None;
     }
-    url?.as_str().parse().map_err(|_| at.problem(NO_PROXY)).ok()
-}
-
-fn wrong(url: &Url) -> Option<&'static str> {
-    if !url.username().is_empty() || url.password().is_some() {
-        Some("the URL may have no user or password; give `proxy: { url: …, authorization: … }`")
-    } else if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        Some("the URL of a proxy ends with its host and port")
-    } else {
-        None
-    }
+    url.as_str().parse().map_err(|_| at.problem(NO_PROXY)).ok()
 }
 
 fn authorization(at: &At<'_>) -> Option<Authorization> {

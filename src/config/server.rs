@@ -78,13 +78,34 @@ const MIN_DIGEST_KEY_BYTES: usize = 16;
 pub fn decode(root: &Fields<'_>, limits: &mut Limits) -> Config {
     let fields = root.fields(&KEY, KEYS);
     limits.drain_timeout = fields.or_else(&DRAIN_TIMEOUT, units::duration, limits.run_timeout);
+    let (listen, admin_listen) = addresses(&fields);
     Config {
-        listen: fields.or(&LISTEN, address),
-        admin_listen: fields.or(&ADMIN_LISTEN, address),
+        listen,
+        admin_listen,
         tls: fields.optional(&TLS, server_tls),
         max_connection_age: fields.or(&MAX_CONNECTION_AGE, units::duration),
         digest_key: fields.optional(&DIGEST_KEY, digest_key),
     }
+}
+
+/// The two addresses, which can't be the same one, unless the system chooses their ports.
+fn addresses(fields: &Fields<'_>) -> (SocketAddr, SocketAddr) {
+    let mut are_read = true;
+    let mut read = |at: &At<'_>| {
+        let address = address(at);
+        are_read &= address.is_some();
+        address
+    };
+    let (listen, admin_listen) = (fields.or(&LISTEN, &mut read), fields.or(&ADMIN_LISTEN, &mut read));
+    // A default that stands in for what is wrong is nobody's address.
+    if are_read && listen == admin_listen && listen.port() != 0 {
+        let (at, other) = match fields.get(&ADMIN_LISTEN) {
+            Some(at) => (at.clone(), LISTEN.name),
+            None => (fields.place(&LISTEN), ADMIN_LISTEN.name),
+        };
+        at.problem(format!("`{other}` has this address, too; give one of them another port"));
+    }
+    (listen, admin_listen)
 }
 
 fn address(at: &At<'_>) -> Option<SocketAddr> {

@@ -43,6 +43,8 @@ const SECRET: Key<Depends> = Key::or(
     "Only of a header: whether its values are secrets in every layer, also what a caller puts in their place. \
      See [headers](headers.md#scrubbing).",
 );
+/// Where text can be; one of them is.
+const TEXTS: [&Key<Optional>; 3] = [&VALUE, &ENV, &FILE];
 const TEXT_KEYS: Keys = &[&VALUE, &ENV, &FILE];
 const KEYS: Keys = &[&VALUE, &ENV, &FILE, &PREFIX];
 const HEADER_KEYS: Keys = &[&VALUE, &ENV, &FILE, &token::OAUTH, &token::GOOGLE, &PREFIX, &SECRET];
@@ -110,6 +112,9 @@ pub fn headers(at: &At<'_>, tokens: Tokens<'_>) -> Option<Headers> {
         if let Err(refusal @ Refusal::NameNotToken) = checked {
             // The name is not shown: it may be a whole header, its value included.
             at.problem_at(value.key_mark, refusal.to_string());
+            if !matches!(value.node().kind, Kind::Null) {
+                header(&value.under(at), tokens);
+            }
             continue;
         }
         let source = header(&value, tokens);
@@ -129,7 +134,8 @@ pub fn headers(at: &At<'_>, tokens: Tokens<'_>) -> Option<Headers> {
     let headers = Headers::new(good.collect());
     if count > rules::MAX_HEADERS {
         at.key_problem(Refusal::TooManyHeaders.to_string());
-    } else if headers.current().size() > rules::MAX_RUN_BYTES {
+    }
+    if headers.current().size() > rules::MAX_RUN_BYTES {
         at.key_problem("the headers have at most 64 KiB together");
     }
     Some(headers)
@@ -186,29 +192,30 @@ fn header_source(at: &At<'_>, fields: &Fields<'_>, server: Option<&Url>, prefix:
     if fields.get(&token::OAUTH).is_none() && fields.get(&token::GOOGLE).is_none() {
         return one_of_mapping(at, fields, HEADER_WHAT)?.source(prefix);
     }
-    if [&VALUE, &ENV, &FILE].iter().any(|key| fields.get(key).is_some()) {
+    let is_text_too = TEXTS.iter().any(|key| fields.get(key).is_some());
+    if is_text_too {
         at.problem(format!("expected {HEADER_WHAT}"));
-        return None;
+        one_of_mapping(at, fields, HEADER_WHAT);
     }
     token::decode(at, fields, server, prefix).map(Source::Token)
 }
 
-/// A mapping in which a source is expected.
+/// A mapping in which a source is expected; `None` if it has none, which is told.
 fn mapping<'a>(at: &At<'a>, keys: Keys<'_>, what: &str) -> Option<Fields<'a>> {
-    let entries = at.entries();
-    let names: Vec<_> = keys.iter().map(|key| key.name()).collect();
-    if entries.iter().all(|(name, _)| names.contains(name)) {
-        return Some(at.fields(keys));
+    let (fields, others) = at.known_fields(keys);
+    if others.is_empty() {
+        return Some(fields);
     }
-    let is_token =
-        |name: &str| [token::OAUTH.name, token::GOOGLE.name].contains(&name) && !names.contains(&name);
-    at.problem(if entries.iter().any(|(name, _)| is_token(name)) {
+    let tokens = [&token::OAUTH, &token::GOOGLE];
+    at.problem(if others.iter().any(|(name, _)| tokens.iter().any(|key| key.name == *name)) {
         format!("tokens are for the headers of MCP servers; expected {what}")
     } else {
         // The key is not shown: where a source is expected it may be a value that lacks its quotes.
+        let names: Vec<_> = keys.iter().map(|key| key.name()).collect();
         format!("a key is unknown; there are {}", names.join(", "))
     });
-    None
+    let has_source = TEXTS.iter().chain(&tokens).any(|key| fields.get(key).is_some());
+    has_source.then_some(fields)
 }
 
 fn one_of_mapping<'a>(at: &At<'a>, fields: &Fields<'a>, what: &str) -> Option<Written<'a>> {
@@ -216,8 +223,11 @@ fn one_of_mapping<'a>(at: &At<'a>, fields: &Fields<'a>, what: &str) -> Option<Wr
         (Some(value), None, None) => literal(value, "text"),
         (None, Some(env), None) => variable(env),
         (None, None, Some(file)) => path(file).map(|path| Written::File(file.clone(), path)),
-        _ => {
+        (value, env, file) => {
             at.problem(format!("expected {what}"));
+            value.and_then(|at| literal(at, "text"));
+            env.and_then(variable);
+            file.and_then(path);
             None
         }
     }

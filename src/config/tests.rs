@@ -2,11 +2,16 @@
 
 use std::{fs, path::Path};
 
-use super::{Config, load};
+use super::{
+    Config, Problem, load,
+    loader::{self, Common},
+};
 
 mod accepted;
 mod caller_headers;
+mod empty;
 mod files;
+mod hidden;
 mod loading;
 mod model_headers;
 mod refused;
@@ -14,6 +19,10 @@ mod secrets;
 mod settings;
 mod tokens;
 mod transport;
+
+/// The least that can be served.
+const AGENT: &str =
+    "models: { m: { provider: scripted, script: [{ say: hi }] } }\nagents: { first: { model: m } }\n";
 
 /// Loads `path` in a folder of these files. The variables that are set are those of [`variable`].
 fn load_in(files: &[(&str, &str)], path: &str) -> Result<Config, Vec<String>> {
@@ -26,11 +35,18 @@ fn load_in(files: &[(&str, &str)], path: &str) -> Result<Config, Vec<String>> {
     load_path(&folder.path().join(path), folder.path())
 }
 
-/// Loads `path`; the problems' lines are shown without the folder.
+/// Loads `path`; the problems' lines are shown without the folder. Most documents of these tests are parts: that there is
+/// no agent is left out. [`empty`] has tests of that.
 fn load_path(path: &Path, folder: &Path) -> Result<Config, Vec<String>> {
+    let mut read = loader::read(path, &variable, &Common::default());
+    read.problems.retain(|problem| !problem.message.starts_with("there is no agent"));
+    read.loaded().map_err(|problems| shown_problems(&problems, folder))
+}
+
+/// The problems' lines, without the folder.
+fn shown_problems(problems: &[Problem], folder: &Path) -> Vec<String> {
     let prefix = format!("{}/", folder.display());
-    load(path, &variable)
-        .map_err(|problems| problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect())
+    problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
 }
 
 /// Loads a single document.

@@ -1,6 +1,6 @@
 //! Certificates, keys and roots: `{ file: PATH }` each.
 
-use std::path::PathBuf;
+use std::{fmt::Display, path::PathBuf};
 
 use super::{
     decode::{At, Fields},
@@ -20,51 +20,67 @@ const WHAT: &str = "`{ file: PATH }`";
 
 /// The `certificate` and the `key` of a mapping, which has both.
 pub fn identity(fields: &Fields<'_>) -> Option<Identity> {
-    let (certificate, key) = (fields.required(&CERTIFICATE, file), fields.required(&PRIVATE_KEY, file));
-    let ((certificate_at, certificate), (key_at, key)) = (certificate?, key?);
-    let opened = Identity::open(certificate.clone(), key.clone());
-    opened
-        .map_err(|error| {
-            // Good ones are read again by themselves; these may be good at the next reload.
-            certificate_at.context.note_read(&certificate);
-            key_at.context.note_read(&key);
-            let of_certificate = |error| certificate_at.problem(format!("{certificate:?}: {error}"));
-            let of_key = |error: String| key_at.problem(format!("{key:?}: {error}"));
-            match error {
-                IdentityError::Certificate(error) => of_certificate(error),
-                IdentityError::Key(error) => of_key(error.to_string()),
-                IdentityError::Both(certificate, key) => {
-                    of_certificate(certificate);
-                    of_key(key.to_string());
-                }
-                mismatch @ IdentityError::Mismatch => of_key(mismatch.to_string()),
-            }
-        })
-        .ok()
+    match (fields.required(&CERTIFICATE, file), fields.required(&PRIVATE_KEY, file)) {
+        (Some(certificate), Some(key)) => pair(&certificate, &key),
+        // The one that there is may be no better.
+        (certificate, key) => {
+            certificate.and_then(|file| file.read(Identity::check_certificate(&file.path)));
+            key.and_then(|file| file.read(Identity::check_key(&file.path)));
+            None
+        }
+    }
 }
 
 /// Roots.
 pub fn roots(at: &At<'_>) -> Option<Roots> {
-    let (at, path) = file(at)?;
-    let opened = Roots::open(path.clone()).map_err(|error| {
-        at.context.note_read(&path);
-        at.problem(format!("{path:?}: {error}"));
-    });
-    opened.ok()
+    let file = file(at)?;
+    file.read(Roots::open(file.path.clone()))
 }
 
 /// A file's path, and where it is said.
-fn file<'a>(at: &At<'a>) -> Option<(At<'a>, PathBuf)> {
+struct Named<'a> {
+    at: At<'a>,
+    path: PathBuf,
+}
+
+impl Named<'_> {
+    /// What came of reading it.
+    fn read<T>(&self, read: Result<T, impl Display>) -> Option<T> {
+        read.map_err(|error| {
+            // A good one is read again by itself; this one may be good at the next reload.
+            self.at.context.note_read(&self.path);
+            self.at.problem(format!("{:?}: {error}", self.path));
+        })
+        .ok()
+    }
+}
+
+fn pair(certificate: &Named<'_>, key: &Named<'_>) -> Option<Identity> {
+    match Identity::open(certificate.path.clone(), key.path.clone()) {
+        Ok(identity) => Some(identity),
+        Err(IdentityError::Certificate(error)) => certificate.read(Err(error)),
+        Err(IdentityError::Key(error)) => key.read(Err(error)),
+        Err(IdentityError::Both(error, of_key)) => {
+            certificate.read::<Identity>(Err(error));
+            key.read(Err(of_key))
+        }
+        Err(mismatch @ IdentityError::Mismatch) => {
+            certificate.at.context.note_read(&certificate.path);
+            key.read(Err(mismatch))
+        }
+    }
+}
+
+fn file<'a>(at: &At<'a>) -> Option<Named<'a>> {
     let Kind::Mapping(_) = at.node().kind else {
         at.expected(WHAT);
         return None;
     };
-    match &at.entries()[..] {
-        [("file", at)] => source::path(at).map(|path| (at.clone(), path)),
+    let entries = at.entries();
+    if !matches!(entries[..], [("file", _)]) {
         // Other keys are not shown: one may be a key's text that lacks its quotes.
-        _ => {
-            at.problem(format!("expected {WHAT}"));
-            None
-        }
+        at.problem(format!("expected {WHAT}"));
     }
+    let (_, at) = entries.into_iter().find(|(name, _)| *name == "file")?;
+    source::path(&at).map(|path| Named { at, path })
 }

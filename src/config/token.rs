@@ -111,8 +111,10 @@ pub fn decode(at: &At<'_>, fields: &Fields<'_>, server: Option<&Url>, prefix: &s
     let source = match (fields.get(&OAUTH), fields.get(&GOOGLE)) {
         (Some(oauth), None) => TokenSource::new(place, prefix, client_credentials(oauth, server, http)?),
         (None, Some(google)) => TokenSource::new(place, prefix, google_id_token(google, server, http)?),
-        _ => {
+        (oauth, google) => {
             at.problem(format!("expected one of `{}` and `{}`", OAUTH.name, GOOGLE.name));
+            oauth.and_then(|at| client_credentials(at, server, http.clone()));
+            google.and_then(|at| google_id_token(at, server, http));
             return None;
         }
     };
@@ -138,9 +140,10 @@ fn client_credentials(at: &At<'_>, server: Option<&Url>, http: Http) -> Option<C
 }
 
 fn authority(at: &At<'_>, fields: &Fields<'_>) -> Option<Authority> {
-    let discover = fields.get(&DISCOVER).map_or(Some(false), At::flag)?;
-    match (fields.get(&ISSUER), discover) {
-        (Some(at), false) => endpoint::decode(at, Plaintext::of(fields)).and_then(|url| issuer(at, url)),
+    let discover = fields.get(&DISCOVER).map_or(Some(false), At::flag);
+    let named = fields.get(&ISSUER).map(|at| issuer(at, Plaintext::of(fields)));
+    match (named, discover?) {
+        (Some(named), false) => named,
         (None, true) => Some(Authority::Discovered),
         (Some(_), true) => {
             at.problem("there are `issuer` and `discover: true`; keep one");
@@ -153,13 +156,16 @@ fn authority(at: &At<'_>, fields: &Fields<'_>) -> Option<Authority> {
     }
 }
 
-fn issuer(at: &At<'_>, url: Url) -> Option<Authority> {
-    if url.query().is_some() {
+fn issuer(at: &At<'_>, plaintext: Plaintext) -> Option<Authority> {
+    let url = endpoint::decode(at, plaintext);
+    // Of the text: there is no URL where something else is wrong with it.
+    let written = at.node().text().and_then(|text| Url::parse(text).ok());
+    if written.is_some_and(|url| url.query().is_some()) {
         // RFC 8414 section 2.
         at.problem("the URL of an issuer may have no query (?)");
         return None;
     }
-    Some(Authority::Issuer(url))
+    url.map(Authority::Issuer)
 }
 
 fn proof(at: &At<'_>, fields: &Fields<'_>) -> Option<Proof> {
@@ -174,8 +180,10 @@ fn proof(at: &At<'_>, fields: &Fields<'_>) -> Option<Proof> {
             source::decode(secret).map(Proof::Secret)
         }
         (None, Some(key)) => Some(Proof::PrivateKey(PrivateKey { key: private_key(key, algorithm)?, id })),
-        (Some(_), Some(_)) => {
+        (Some(secret), Some(key)) => {
             at.problem("there are `client_secret` and `private_key`; keep one");
+            source::decode(secret);
+            private_key(key, algorithm);
             None
         }
         (None, None) => {

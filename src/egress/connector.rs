@@ -130,7 +130,8 @@ fn reason(error: &(dyn StdError + 'static)) -> &'static str {
     }
 }
 
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a TlsError> {
+/// The error of TLS that an error is, or that an error of I/O was made of.
+pub fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a TlsError> {
     if let Some(error) = error.downcast_ref() {
         return Some(error);
     }

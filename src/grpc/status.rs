@@ -73,6 +73,11 @@ pub(super) fn code_name(error: &Error) -> &'static str {
 fn describe(failure: &Failure) -> Described {
     match failure {
         Failure::Invalid(violations) => invalid(violations),
+        Failure::AgentNotFound(agent) if agent.is_empty() => {
+            let message =
+                "`agent` is required, and the request has none; CatalogService.ListAgents lists them";
+            Described::new(message).with("agent", agent)
+        }
         Failure::AgentNotFound(agent) => {
             let message = format!("there is no agent `{agent}`; CatalogService.ListAgents lists them");
             Described::new(message).with("agent", agent)

@@ -41,6 +41,9 @@ pub struct RawSet {
 /// The most servers that a request may bring headers for.
 const MAX_SERVERS: usize = 256;
 
+/// The longest name of a server that is not there, as it is shown, in characters.
+const MAX_SHOWN_CHARS: usize = 64;
+
 /// What each of an agent's servers is to be sent, by server name.
 pub type Plan = BTreeMap<String, Planned>;
 
@@ -128,7 +131,12 @@ impl Check<'_> {
         if self.agent.server(server).is_none() {
             let registered = self.servers.get(server).is_some();
             if !(registered && ignore_unused) {
-                self.refuse_server(field, server, registered);
+                self.refuse_server(field.clone(), server, registered);
+                // It is sent nowhere, but what is wrong with it is told at once, too.
+                let shown: String = server.chars().take(MAX_SHOWN_CHARS).collect();
+                let (_, problems) = raw.parse();
+                self.violations
+                    .extend(problems.into_iter().map(|problem| violation(&field, &shown, problem)));
             }
             return None;
         }
@@ -166,7 +174,7 @@ impl Check<'_> {
             field,
             description,
             kind: ViolationKind::UnknownMcpServer,
-            subject: (server.chars().take(64).collect(), String::new()),
+            subject: (server.chars().take(MAX_SHOWN_CHARS).collect(), String::new()),
             used_servers: used,
         });
     }

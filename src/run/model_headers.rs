@@ -107,7 +107,9 @@ fn check(given: RequestedForModels, asked: &AskedModel<'_>, violations: &mut Vio
         if model != asked.model {
             let allowed = asked.agent.models().any(|name| name == model);
             if !(allowed && asked.ignore_unused) {
-                violations.push(Violation::field(field, unused(asked, allowed)));
+                violations.push(Violation::field(field.clone(), unused(asked, allowed)));
+                let (_, problems) = raw.parse();
+                violations.extend(problems.into_iter().map(|problem| violation(&field, "", problem)));
             }
             continue;
         }

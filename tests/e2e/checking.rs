@@ -17,6 +17,14 @@ async fn run(command: &str, config: &Value) -> (Option<i32>, Process, TempDir) {
     (code, process, folder)
 }
 
+/// The least that can be served.
+fn good() -> Value {
+    json!({
+        "models": { "m": { "provider": "scripted", "script": [{ "say": "hi" }] } },
+        "agents": { "a": { "model": "m" } },
+    })
+}
+
 #[tokio::test]
 async fn every_problem_of_a_config_is_placed() {
     let config = json!({
@@ -32,14 +40,25 @@ async fn every_problem_of_a_config_is_placed() {
 
 #[tokio::test]
 async fn a_good_config_is_good() {
-    let (code, process, _folder) = run("check", &json!({})).await;
+    let (code, process, _folder) = run("check", &good()).await;
     assert_eq!(code, Some(0), "{}", process.output());
+}
+
+#[tokio::test]
+async fn a_config_without_an_agent_is_neither_good_nor_served() {
+    for command in ["check", "serve"] {
+        let (code, process, folder) = run(command, &json!({})).await;
+        assert_eq!(code, Some(64), "{command}: {}", process.output());
+        let file = folder.path().join("runwright.yaml");
+        process.line(&format!("{}:1:1: agents: there is no agent", file.display())).await;
+    }
 }
 
 #[tokio::test]
 async fn an_address_in_use_fails_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let config = json!({ "server": { "listen": taken.local_addr().unwrap().to_string() } });
+    let mut config = good();
+    config["server"] = json!({ "listen": taken.local_addr().unwrap().to_string() });
     let (code, process, _folder) = run("serve", &config).await;
     assert_eq!(code, Some(1), "{}", process.output());
 }

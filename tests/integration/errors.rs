@@ -38,6 +38,12 @@ async fn an_agent_that_is_not_there_is_not_found_whatever_else_is_wrong() {
         let decoded = refused(&status, Code::NotFound, "AGENT_NOT_FOUND");
         let shown: String = agent.chars().take(64).collect();
         assert_eq!(decoded.metadata["agent"], shown);
+        let says = if agent.is_empty() { "`agent` is required" } else { "there is no agent `" };
+        let message = status.message();
+        assert!(
+            message.starts_with(says) && message.ends_with("CatalogService.ListAgents lists them"),
+            "{message}"
+        );
         let (events, end) = service.events(wrong).await;
         assert!(events.is_empty());
         refused(&end.unwrap_err(), Code::NotFound, "AGENT_NOT_FOUND");

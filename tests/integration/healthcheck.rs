@@ -129,14 +129,29 @@ async fn over_tls_the_service_is_checked_and_told_from_others() {
 
     let other = Authority::make().write(&folder.path().join("other.crt"));
     let refused = [
-        (ask_at(&by_name, &["--ca", other.to_str().unwrap()]).await, "invalid peer certificate"),
-        (ask_at(&by_name, &[]).await, "UnknownIssuer"),
-        (ask_at(&by_address, &["--ca", ca]).await, "not valid for name"),
-        (ask_at(&format!("http://localhost:{port}"), &[]).await, "localhost"),
+        (
+            ask_at(&by_name, &["--ca", other.to_str().unwrap()]).await,
+            "invalid peer certificate",
+            "; --ca says ",
+        ),
+        (ask_at(&by_name, &[]).await, "UnknownIssuer", "; --ca says "),
+        (ask_at(&by_address, &["--ca", ca]).await, "not valid for name", "; --server-name says "),
+        (
+            ask_at(&format!("http://localhost:{port}"), &[]).await,
+            "localhost",
+            "; if it serves TLS, ask it with ",
+        ),
     ];
-    for ((well, said), why) in refused {
-        assert!(!well && said.contains(why), "{said}");
+    for ((well, said), why, hint) in refused {
+        assert!(!well && said.contains(why) && said.contains(hint), "{said}");
     }
+}
+
+#[tokio::test]
+async fn over_tls_a_service_without_it_is_told_to_be_one() {
+    let service = Service::start(&idle()).await;
+    let (well, said) = ask_at(&format!("https://{}", service.grpc), &[]).await;
+    assert!(!well && said.ends_with("; it seems to serve no TLS: ask it with --target http://…\n"), "{said}");
 }
 
 #[tokio::test]
@@ -154,9 +169,10 @@ async fn where_certificates_are_wanted_one_is_shown() {
         ask_at(&target, &["--ca", &ca, "--certificate", &certificate, "--key", &key]).await
     };
     assert_eq!(shown("probe").await, (true, format!("{target} is SERVING\n")));
-    for (well, said) in [shown("stranger").await, ask_at(&target, &["--ca", &ca]).await] {
-        assert!(!well && said.starts_with(&target), "{said}");
-    }
+    let (well, said) = shown("stranger").await;
+    assert!(!well && said.starts_with(&target) && !said.contains("--certificate"), "{said}");
+    let (well, said) = ask_at(&target, &["--ca", &ca]).await;
+    assert!(!well && said.ends_with("give --certificate and --key\n"), "{said}");
     let (well, said) = shown("nobody").await;
     assert!(!well && said.contains("No such file"), "{said}");
 }

@@ -181,6 +181,12 @@ async fn the_closed_table_of_headers_holds_for_models_too() {
         let status = world.service.run(bringing([("main", set)])).await.unwrap_err();
         assert_eq!(decode(&status).fields(), [field]);
     }
+    // Those for a model that is not asked are looked at, too.
+    for model in ["small", "nobody"] {
+        let status = world.service.run(bringing([(model, headers([("x-a", " ")]))])).await.unwrap_err();
+        let set = format!("per_run_model_headers[\"{model}\"]");
+        assert_eq!(decode(&status).fields(), [set.clone(), format!("{set}.headers[\"x-a\"]")]);
+    }
     let large: Vec<(String, String)> = (0..5).map(|n| (format!("x-{n}"), "x".repeat(16 * 1024))).collect();
     let many: Vec<(String, String)> = (0..65).map(|n| (format!("x-{n}"), "x".to_owned())).collect();
     for (set, field) in [(large, "per_run_model_headers"), (many, "per_run_model_headers[\"main\"]")] {

@@ -275,7 +275,16 @@ async fn the_layer_of_the_refused_credential_is_named() {
     ] {
         let service = Service::start(yaml).await;
         let status = service.run(request).await.unwrap_err();
-        assert_eq!(decode(&status).challenge.unwrap().credential_layer(), layer);
+        let decoded = failed(&status, Code::FailedPrecondition, "MCP_UNAUTHORIZED");
+        assert_eq!(decoded.challenge.unwrap().credential_layer(), layer);
+        let says = match layer {
+            HeaderLayer::Unspecified => {
+                "MCP server `crm`: it asks for a credential (401), and no layer has one; bring one in `per_run_mcp_headers` \
+                 for this server, or register one in its `headers`"
+            }
+            _ => "MCP server `crm`: it refuses the credential (401)",
+        };
+        assert_eq!(status.message(), says, "{layer:?}");
     }
 }
 

@@ -98,6 +98,31 @@ async fn a_server_that_the_agent_does_not_use_is_refused_and_those_that_it_uses_
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_the_headers_for_such_a_server_is_told_with_it() {
+    let world = World::start().await;
+    let long = "n".repeat(100_000);
+    for server in ["nobody", "spare", &long] {
+        let set = || HeaderSet { remove: vec!["te".into()], ..headers([("x-a", "canary\n"), ("x-b", "1")]) };
+        let sets = [(server, set()), ("crm", headers([("Host", "canary")]))];
+        let (message, decoded) = world.refused(run_with("two", sets)).await;
+        let shown = if server == long { format!("{}…", "n".repeat(64)) } else { server.to_owned() };
+        let mut fields = decoded.fields();
+        fields.sort_unstable();
+        assert_eq!(
+            fields,
+            [
+                "per_run_mcp_headers[\"crm\"].headers[\"Host\"]".to_owned(),
+                format!("per_run_mcp_headers[\"{shown}\"]"),
+                format!("per_run_mcp_headers[\"{shown}\"].headers[\"x-a\"]"),
+                format!("per_run_mcp_headers[\"{shown}\"].remove[\"te\"]"),
+            ]
+        );
+        assert_eq!((&*decoded.reason, &*decoded.metadata["mcp_servers"]), ("INVALID_REQUEST", "crm, wiki"));
+        assert!(!format!("{message} {decoded:?}").contains("canary"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn headers_for_an_unused_server_can_be_ignored_but_not_for_an_unknown_one() {
     let world = World::start().await;
     let ignoring = |server| RunRequest {

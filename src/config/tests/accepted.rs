@@ -248,13 +248,6 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn nothing_at_all_is_a_configuration() {
-    for text in ["", "# nothing\n", "---\n", "agents:\n", "agents: {}\nmcp_servers:\nserver:\n", "{}"] {
-        assert!(good(text).agents.is_empty(), "{text:?}");
-    }
-}
-
-#[test]
 fn json_is_yaml() {
     let config = good(
         "{\n\t\"models\": {\"demo\": {\"provider\": \"scripted\", \"script\": [{\"call\": [{\"mcp_server\": \"crm\",\n\

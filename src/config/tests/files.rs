@@ -1,6 +1,6 @@
 use std::os::unix::fs::symlink;
 
-use super::*;
+use super::{refused::assert_problems, *};
 
 #[test]
 fn a_folder_is_one_configuration() {
@@ -92,10 +92,10 @@ fn a_file_that_is_no_yaml_leaves_the_others() {
 #[test]
 fn what_can_not_be_read_is_named() {
     let missing = "the file can't be read: No such file or directory (os error 2)";
-    assert_eq!(problems(load_in(&[], "none.yaml")), [format!("none.yaml:1:1: .: {missing}")]);
+    assert_eq!(problems(load_in(&[], "none.yaml")), [format!("none.yaml:1:1: --config: {missing}")]);
     assert_eq!(
         problems(load_in(&[("d/.a.yaml", ""), ("d/b.txt", "")], "d")),
-        ["d:1:1: .: the folder has no .yaml, .yml or .json file"]
+        ["d:1:1: --config: the folder has no .yaml, .yml or .json file"]
     );
 
     let folder = tempfile::tempdir().unwrap();
@@ -104,8 +104,8 @@ fn what_can_not_be_read_is_named() {
     assert_eq!(
         problems(load_path(folder.path(), folder.path())),
         [
-            "a.yaml:1:1: .: the file can't be read: stream did not contain valid UTF-8",
-            &format!("b.yaml:1:1: .: {missing}"),
+            "a.yaml:1:1: --config: the file can't be read: stream did not contain valid UTF-8",
+            &format!("b.yaml:1:1: --config: {missing}"),
         ]
     );
 }
@@ -126,4 +126,20 @@ fn nesting_and_aliases_are_bounded() {
         laughs += &format!("x{level}: &x{level} [{before}]\n");
     }
     assert_eq!(problems(load_text(&laughs)), ["c.yaml:6:45: x5[7]: the file has over 1000000 nodes"]);
+}
+
+#[test]
+fn tabs_are_placed_where_they_stand() {
+    for (text, place) in [
+        ("server:\n\tlisten: 127.0.0.1:1\n", "2:1: server"),
+        ("server:\n  listen: 127.0.0.1:1\n\tadmin_listen: 127.0.0.1:2\n", "3:1: server.listen"),
+        ("server:\n  listen: 127.0.0.1:1\n  \tadmin_listen: 127.0.0.1:2\n", "3:3: server.listen"),
+        ("agents:\n  a:\n    model: m\ty\n\t\n    \t# b\n\t\tmax_turns: 3\n", "6:1: agents.a.model"),
+        ("agents:\n  a:\n    instructions: |\n\thello\n", "4:1: agents.a.instructions"),
+        ("agents:\n  a:\n    instructions: \"a\n  \thello\"\n", "4:3: agents.a.instructions"),
+        ("agents:\n  a: {\n\tmodel: m }\n", "3:1: agents.a"),
+    ] {
+        assert_problems(text, &[&format!("c.yaml:{place}: a tab can't indent in YAML; use spaces")]);
+    }
+    assert!(load_text("server: {\tlisten: 127.0.0.1:1\t}\t# c\n").is_ok());
 }

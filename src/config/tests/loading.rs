@@ -5,8 +5,6 @@ use std::os::unix::fs::symlink;
 use super::*;
 use crate::config::Loader;
 
-const YAML: &str = "models: { m: { provider: scripted, script: [{ say: hi }] } }\n";
-
 /// A loader of a folder that has been loaded once.
 fn loaded(files: &[(&str, &str)]) -> (tempfile::TempDir, Loader) {
     let folder = tempfile::tempdir().unwrap();
@@ -28,7 +26,7 @@ fn is_changed(loader: &Loader) -> bool {
 
 #[test]
 fn files_that_are_the_same_are_not_loaded_again() {
-    let (folder, loader) = loaded(&[("a.yaml", YAML)]);
+    let (folder, loader) = loaded(&[("a.yaml", AGENT)]);
     assert!(!is_changed(&loader));
     fs::write(folder.path().join("notes.txt"), "no configuration").unwrap();
     fs::write(folder.path().join(".a.yaml.swp"), "nor this").unwrap();
@@ -37,9 +35,9 @@ fn files_that_are_the_same_are_not_loaded_again() {
 
 #[test]
 fn files_that_change_come_or_go_are_loaded_once() {
-    let (folder, loader) = loaded(&[("a.yaml", YAML)]);
+    let (folder, loader) = loaded(&[("a.yaml", AGENT)]);
     let (file, other) = (folder.path().join("a.yaml"), folder.path().join("b.yaml"));
-    fs::write(&file, format!("{YAML}# more\n")).unwrap();
+    fs::write(&file, format!("{AGENT}# more\n")).unwrap();
     assert!(is_changed(&loader));
     fs::write(&other, "agents: { a: { model: m } }\n").unwrap();
     assert!(is_changed(&loader));
@@ -48,16 +46,16 @@ fn files_that_change_come_or_go_are_loaded_once() {
     fs::remove_file(folder.path().join("c.yaml")).unwrap();
     assert!(is_changed(&loader));
     // Another file of the same size in its place.
-    fs::write(folder.path().join("new"), format!("{YAML}# less\n")).unwrap();
+    fs::write(folder.path().join("new"), format!("{AGENT}# less\n")).unwrap();
     fs::rename(folder.path().join("new"), &file).unwrap();
     assert!(is_changed(&loader));
 }
 
 #[test]
 fn what_is_being_written_is_not_loaded_before_it_rests() {
-    let (folder, loader) = loaded(&[("a.yaml", YAML)]);
+    let (folder, loader) = loaded(&[("a.yaml", AGENT)]);
     for step in 1..5 {
-        fs::write(folder.path().join("a.yaml"), format!("{YAML}{}", "#".repeat(step))).unwrap();
+        fs::write(folder.path().join("a.yaml"), format!("{AGENT}{}", "#".repeat(step))).unwrap();
         assert!(loader.load_changed().is_none(), "{step}");
     }
     assert!(loader.load_changed().is_some());
@@ -70,9 +68,9 @@ fn what_is_being_written_is_not_loaded_before_it_rests() {
 
 #[test]
 fn files_that_the_configuration_is_made_of_count_and_those_of_secrets_do_not() {
-    let agent = "agents: { a: { model: m, instructions: { file: prompt.txt } } }\n";
+    let agent = "agents: { a: { model: m, instructions: { file: prompt.txt } } }\n---\n";
     let server = "mcp_servers: { crm: { url: 'https://h/', headers: { x-key: { file: key } } } }\n";
-    let yaml = format!("{YAML}{agent}{server}");
+    let yaml = format!("{agent}{AGENT}{server}");
     let (folder, loader) = loaded(&[("a.yaml", &yaml), ("prompt.txt", "Be kind."), ("key", "secret")]);
     fs::write(folder.path().join("key"), "another secret").unwrap();
     assert!(!is_changed(&loader), "it is read again by itself");
@@ -97,7 +95,7 @@ fn revisions_are_the_same_for_what_means_the_same() {
     let read = key.clone();
     let loader = Loader::new(file.clone(), move |_| Some((*read.lock().unwrap()).to_owned()));
     let load = |server: &str| {
-        fs::write(&file, format!("mcp_servers:\n  crm: {{ {server} }}\n")).unwrap();
+        fs::write(&file, format!("{AGENT}mcp_servers:\n  crm: {{ {server} }}\n")).unwrap();
         loader.load().unwrap_or_else(|problems| panic!("{problems:#?}")).revisions
     };
     let first = load("url: 'https://h/', headers: { a: { env: KEY } }");

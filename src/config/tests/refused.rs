@@ -120,6 +120,38 @@ fn server() {
 }
 
 #[test]
+fn addresses_are_two() {
+    let both = |listen: &str, admin_listen: &str| {
+        format!("server:\n  listen: '{listen}'\n  admin_listen: '{admin_listen}'\n")
+    };
+    let said = "has this address, too; give one of them another port";
+    assert_problems(
+        &both("0.0.0.0:50051", "0.0.0.0:50051"),
+        &[&format!("c.yaml:3:17: server.admin_listen: `listen` {said}")],
+    );
+    assert_problems(
+        "server: { listen: 127.0.0.1:9464 }",
+        &[&format!("c.yaml:1:19: server.listen: `admin_listen` {said}")],
+    );
+    assert_problems(
+        "server: { admin_listen: 127.0.0.1:50051 }",
+        &[&format!("c.yaml:1:25: server.admin_listen: `listen` {said}")],
+    );
+    for (listen, admin_listen) in [
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("127.0.0.1:50051", "127.0.0.2:50051"),
+        ("127.0.0.1:50051", "127.0.0.1:50052"),
+    ] {
+        assert!(load_text(&both(listen, admin_listen)).is_ok(), "{listen} {admin_listen}");
+    }
+    // What stands in for a wrong one is not meant.
+    assert_problems(
+        &both("nowhere", "127.0.0.1:50051"),
+        &["c.yaml:2:11: server.listen: expected an IP address and a port, such as 127.0.0.1:50051"],
+    );
+}
+
+#[test]
 fn limits() {
     assert_problems(
         "limits:\n  max_concurrent_runs: 0\n  run_timeout: 1y\n  max_request_bytes: 65MiB\n\
@@ -276,7 +308,7 @@ fn sources() {
     case("{ prefix: a }", 58, "", what);
     case("{ env: EMPTY, file: f }", 58, "", what);
     let unknown = "a key is unknown; there are value, env, file, oauth_client_credentials, google_id_token, prefix, secret";
-    case("{ env: EMPTY, prefx: f }", 58, "", unknown);
+    case("{ prefx: f }", 58, "", unknown);
     case("{ value: a, env: EMPTY }", 58, "", what);
     case("{ secret: true }", 58, "", what);
     case("{ value: 2 }", 67, ".value", "expected text, found a number; put it in quotes");

@@ -80,7 +80,7 @@ async fn a_private_key_is_text_a_variable_or_a_file() {
         ("{ file: key.pem }\n".to_owned(), ""),
     ] {
         let text = format!(
-            "mcp_servers:\n  crm:\n    url: {}/mcp\n    headers:\n      Authorization:\n        prefix: 'Bearer '\n        \
+            "{AGENT}mcp_servers:\n  crm:\n    url: {}/mcp\n    headers:\n      Authorization:\n        prefix: 'Bearer '\n        \
              oauth_client_credentials:\n            discover: true\n            client_id: c\n{algorithm}            \
              private_key: {source}",
             server.origin
@@ -195,10 +195,11 @@ fn assert_problem(source: &str, column: usize, path: &str, said: &str) {
 fn kinds_of_sources_stand_alone() {
     let what = "expected text, `{ env: NAME }`, `{ file: PATH }`, `{ oauth_client_credentials: … }` or \
                 `{ google_id_token: … }`";
+    let oauth = "oauth_client_credentials: { discover: true, client_id: c, client_secret: s }";
     assert_problem("{ google_id_token: {}, env: EMPTY }", 1, "", what);
-    assert_problem("{ oauth_client_credentials: {}, file: f }", 1, "", what);
+    assert_problem(&format!("{{ {oauth}, file: f }}"), 1, "", what);
     let one = "expected one of `oauth_client_credentials` and `google_id_token`";
-    assert_problem("{ oauth_client_credentials: {}, google_id_token: {} }", 1, "", one);
+    assert_problem(&format!("{{ {oauth}, google_id_token: {{}} }}"), 1, "", one);
     let unknown = "a key is unknown; there are value, env, file, oauth_client_credentials, google_id_token, prefix, secret";
     assert_problem("{ google_id_token: {}, audience: a }", 1, "", unknown);
 }
@@ -265,7 +266,9 @@ fn client_credentials_are_refused() {
         ("{ discover: true, client_id: c }", "0: expected `client_secret` or `private_key`".to_owned()),
         (
             "{ discover: true, client_id: c, client_secret: s, private_key: { file: none } }",
-            "0: there are `client_secret` and `private_key`; keep one".to_owned(),
+            "0: there are `client_secret` and `private_key`; keep one\n71.private_key.file: \"none\": the file can't be read: No \
+             such file or directory (os error 2)"
+                .to_owned(),
         ),
         ("{ discover: true, client_id: '', client_secret: s }", "29.client_id: the text is empty".to_owned()),
         ("{ discover: true, client_id: c, client_secret: '' }", "47.client_secret: the value is empty".to_owned()),
@@ -289,7 +292,9 @@ fn client_credentials_are_refused() {
         ),
         (
             "{ discover: true, client_id: c, private_key: { file: c.yaml, prefix: a } }",
-            "45.private_key: a key is unknown; there are value, env, file".to_owned(),
+            format!(
+                "45.private_key: a key is unknown; there are value, env, file\n53.private_key.file: \"c.yaml\": in the file, {not_pem}"
+            ),
         ),
         (
             &bad_key,
@@ -300,7 +305,7 @@ fn client_credentials_are_refused() {
         ("{ discover: true, client_id: c, client_secret: s, resource: 'a:b#c' }", format!("60.resource: {resource}")),
         ("{ discover: true, client_id: c, client_secret: s, resource: true }", format!("60.resource: {resource}, found true or false")),
     ] {
-        assert_eq!(said(token::OAUTH.name, source), [expected], "{source}");
+        assert_eq!(said(token::OAUTH.name, source).join("\n"), expected, "{source}");
     }
     let unknown = said(token::OAUTH.name, "{ discover: true, client_id: c, client_secret: s, scopes: a }");
     assert!(unknown[0].starts_with("50.scopes: unknown key (did you mean scope?)"), "{unknown:?}");

@@ -61,6 +61,8 @@ fn what_is_wrong_with_grpcs_tls() {
     assert_eq!(
         problems(load_with_pairs(text)),
         [
+            "c.yaml:3:26: server.tls.certificate.file: \"none.crt\": the file can't be read: No such file or directory (os \
+             error 2)",
             "c.yaml:4:10: server.tls.key: expected `{ file: PATH }`, found text",
             "c.yaml:5:5: server.tls.ca: unknown key; there are certificate, key, client_ca",
             "c.yaml:6:24: server.tls.client_ca.file: \"pki/empty\": in the file, there is no certificate in PEM",

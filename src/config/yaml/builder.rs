@@ -48,7 +48,7 @@ pub fn parse(file: &Path, text: &str, problems: &mut Vec<Problem>) -> Result<Vec
         problems: Vec::new(),
     };
     let built = Parser::new_from_str(text).try_for_each(|event| {
-        let (event, span) = event.map_err(|error| builder.syntax(&error))?;
+        let (event, span) = event.map_err(|error| builder.syntax(&error, text))?;
         builder.take(event, builder.mark(span.start))
     });
     problems.append(&mut builder.problems);
@@ -175,9 +175,27 @@ impl Builder {
         }
     }
 
-    fn syntax(&self, error: &ScanError) -> Problem {
+    fn syntax(&self, error: &ScanError, text: &str) -> Problem {
+        if let Some(mark) = self.tab(error, text) {
+            return mark.problem(&self.path(), "a tab can't indent in YAML; use spaces");
+        }
         let message = error.info().replace(char::is_control, "?");
         self.mark(*error.marker()).problem(&self.path(), message)
+    }
+
+    /// The tab that an error is about. The parser places it behind the tab, or where the text begins that the tab ends,
+    /// which may be lines above.
+    fn tab(&self, error: &ScanError, text: &str) -> Option<Mark> {
+        if !error.info().split(' ').any(|word| matches!(word, "tab" | "tabs")) {
+            return None;
+        }
+        let lines = text.lines().enumerate().skip(error.marker().line().saturating_sub(1));
+        lines.into_iter().find_map(|(index, line)| {
+            let content = line.trim_start_matches([' ', '\t']);
+            let (indent, _) = line.split_at(line.len() - content.len());
+            let tab = indent.find('\t').filter(|_| !content.is_empty() && !content.starts_with('#'))?;
+            Some(Mark { file: self.file.clone(), line: index + 1, column: tab + 1 })
+        })
     }
 
     fn too_deep(&self, mark: &Mark) -> Problem {
