@@ -224,7 +224,7 @@ async fn each_limit_of_time_ends_a_run_with_its_report() {
 #[tokio::test]
 async fn a_request_can_only_lower_a_limit_of_time() {
     runs_out_of_time(
-        |yaml| yaml.replace("a: { model", "a: { timeout: 200ms, model"),
+        |yaml| yaml.replace("a: { model", "a: { timeout: 1s, model"),
         || {
             let timeout = Some(prost_types::Duration { seconds: 3600, nanos: 0 });
             let options = RunOptions { timeout, ..Default::default() };
