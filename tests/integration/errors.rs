@@ -201,20 +201,20 @@ async fn each_limit_of_time_ends_a_run_with_its_report() {
     runs_out_of_time(
         |yaml| yaml,
         || {
-            let timeout = Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 });
+            let timeout = Some(prost_types::Duration { seconds: 1, nanos: 0 });
             let options = RunOptions { timeout, ..Default::default() };
             Request::new(RunRequest { options: Some(options), ..run_with("a", []) })
         },
     )
     .await;
-    runs_out_of_time(|yaml| yaml.replace("a: { model", "a: { timeout: 200ms, model"), plain).await;
-    runs_out_of_time(|yaml| format!("{yaml}limits: {{ run_timeout: 200ms }}\n"), plain).await;
+    runs_out_of_time(|yaml| yaml.replace("a: { model", "a: { timeout: 1s, model"), plain).await;
+    runs_out_of_time(|yaml| format!("{yaml}limits: {{ run_timeout: 1s }}\n"), plain).await;
     // The client's own timer goes off later, unary or streamed.
     runs_out_of_time(
         |yaml| yaml,
         || {
             let mut request = plain();
-            request.set_timeout(Duration::from_millis(500));
+            request.set_timeout(Duration::from_millis(1250));
             request
         },
     )
