@@ -99,10 +99,6 @@ fn decode(root: &At<'_>, whole: bool) -> Config {
     let (models, mcp_servers) = (root.entries(&models::KEY), root.entries(&mcp_servers::KEY));
     let model_names = Names::new("model", &models, whole);
     let server_names = Names::new("MCP server", &mcp_servers, whole);
-    let agents = root.entries(&agents::KEY);
-    if whole && agents.is_empty() {
-        agents::missing(&root);
-    }
     let mut limits = limits::decode(&root);
     let server = server::decode(&root, &mut limits);
     let run_timeout = limits.run_timeout;
@@ -114,7 +110,7 @@ fn decode(root: &At<'_>, whole: bool) -> Config {
         limits,
         kept_clients: kept_clients::decode(&root),
         models: models::decode(&models, &server_names),
-        agents: agents::decode(&agents, &known),
+        agents: agents::decode(&root.entries(&agents::KEY), &known),
         mcp_servers: registered,
         telemetry: telemetry::decode(&root),
         revisions: Revisions::of(&models, &mcp_servers),

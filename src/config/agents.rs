@@ -140,8 +140,6 @@ pub const SECTIONS: &[Section] = &[
     },
 ];
 
-const NO_AGENT: &str = "there is no agent, and so nothing to serve; add one: `agents: { NAME: { model: MODEL } }`, with MODEL one of \
-                        `models`";
 const APPROVAL: &str = "`all` or a list of tools";
 /// More than any run consumes.
 const MAX_TOKENS: u64 = 1_000_000_000_000;
@@ -156,14 +154,6 @@ pub struct Known<'a> {
     pub registered: &'a BTreeMap<String, ServerConfig>,
     /// The longest time of any run, the default of an agent's.
     pub run_timeout: Duration,
-}
-
-/// Puts down that the configuration has no agent, unless the section is no mapping at all: there is nothing to serve then,
-/// and most likely the file is another one than was meant.
-pub fn missing(root: &Fields<'_>) {
-    if root.get(&KEY).is_none_or(|at| matches!(at.node().kind, Kind::Mapping(_))) {
-        root.place(&KEY).key_problem(NO_AGENT);
-    }
 }
 
 /// Takes the section's entries.

@@ -14,6 +14,9 @@ use super::{
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 /// What is wrong where there is no document, and so no key: what names the files.
 const NAMED: &str = "--config";
+/// Most likely the file is another one than was meant, or lost what it held on its way.
+const EMPTY: &str = "the configuration is empty; it needs at least a model and an agent: \
+                     `models: { MODEL: … }` and `agents: { NAME: { model: MODEL } }`";
 
 /// What the files hold.
 pub struct Files {
@@ -31,7 +34,11 @@ pub fn read(path: &Path) -> Files {
     let files = find(path, &mut problems);
     let read: Vec<_> = files.iter().map(|file| read_file(file, &mut problems)).collect();
     let whole = !files.is_empty() && read.iter().all(Option::is_some);
-    let sections = merge(read.into_iter().flatten().flatten(), &mut problems);
+    let documents: Vec<_> = read.into_iter().flatten().flatten().collect();
+    if whole && documents.iter().all(|document| matches!(document.kind, Kind::Null)) {
+        problems.push(Mark::beginning(path).problem(".", EMPTY));
+    }
+    let sections = merge(documents.into_iter(), &mut problems);
     Files { root: Node { mark: Mark::beginning(path), kind: Kind::Mapping(sections) }, whole, problems }
 }
 

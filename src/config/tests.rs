@@ -2,14 +2,10 @@
 
 use std::{fs, path::Path};
 
-use super::{
-    Config, Problem, load,
-    loader::{self, Common},
-};
+use super::{Config, load};
 
 mod accepted;
 mod caller_headers;
-mod empty;
 mod files;
 mod hidden;
 mod loading;
@@ -35,18 +31,11 @@ fn load_in(files: &[(&str, &str)], path: &str) -> Result<Config, Vec<String>> {
     load_path(&folder.path().join(path), folder.path())
 }
 
-/// Loads `path`; the problems' lines are shown without the folder. Most documents of these tests are parts: that there is
-/// no agent is left out. [`empty`] has tests of that.
+/// Loads `path`; the problems' lines are shown without the folder.
 fn load_path(path: &Path, folder: &Path) -> Result<Config, Vec<String>> {
-    let mut read = loader::read(path, &variable, &Common::default());
-    read.problems.retain(|problem| !problem.message.starts_with("there is no agent"));
-    read.loaded().map_err(|problems| shown_problems(&problems, folder))
-}
-
-/// The problems' lines, without the folder.
-fn shown_problems(problems: &[Problem], folder: &Path) -> Vec<String> {
     let prefix = format!("{}/", folder.display());
-    problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
+    load(path, &variable)
+        .map_err(|problems| problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect())
 }
 
 /// Loads a single document.

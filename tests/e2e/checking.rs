@@ -45,16 +45,6 @@ async fn a_good_config_is_good() {
 }
 
 #[tokio::test]
-async fn a_config_without_an_agent_is_neither_good_nor_served() {
-    for command in ["check", "serve"] {
-        let (code, process, folder) = run(command, &json!({})).await;
-        assert_eq!(code, Some(64), "{command}: {}", process.output());
-        let file = folder.path().join("runwright.yaml");
-        process.line(&format!("{}:1:1: agents: there is no agent", file.display())).await;
-    }
-}
-
-#[tokio::test]
 async fn an_address_in_use_fails_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = good();

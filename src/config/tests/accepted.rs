@@ -248,6 +248,13 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
+fn a_configuration_may_have_no_agent() {
+    for text in ["agents:\n", "agents: {}\nmcp_servers:\nserver:\n", "{}"] {
+        assert!(good(text).agents.is_empty(), "{text:?}");
+    }
+}
+
+#[test]
 fn json_is_yaml() {
     let config = good(
         "{\n\t\"models\": {\"demo\": {\"provider\": \"scripted\", \"script\": [{\"call\": [{\"mcp_server\": \"crm\",\n\

@@ -28,6 +28,20 @@ fn a_folder_is_one_configuration() {
 }
 
 #[test]
+fn an_empty_configuration_is_none() {
+    let said = "the configuration is empty; it needs at least a model and an agent: `models: { MODEL: … }` and \
+                `agents: { NAME: { model: MODEL } }`";
+    for text in ["", "# nothing\n", "---\n", "---\n---\n"] {
+        assert_problems(text, &[&format!("c.yaml:1:1: .: {said}")]);
+    }
+    let problems = load_in(&[("d/a.yaml", "# nothing"), ("d/b.yaml", "")], "d").err().unwrap();
+    assert_eq!(problems, [format!("d:1:1: .: {said}")]);
+    // One that can't be read may hold all that there is.
+    let problems = load_in(&[("d/a.yaml", "# nothing"), ("d/b.yaml", "agents: [\n")], "d").err().unwrap();
+    assert!(problems.len() == 1 && problems[0].starts_with("d/b.yaml:"), "{problems:?}");
+}
+
+#[test]
 fn a_mounted_config_map_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
     let version = folder.path().join("..2026_01_01");

@@ -37,7 +37,7 @@ fn assert_server_problems(fields: &str, expected: &[&str]) {
 
 #[test]
 fn grpc_may_be_secured() {
-    assert!(good("").server.tls.is_none());
+    assert!(good("{}").server.tls.is_none());
     let tls = |more: &str| {
         let text = format!(
             "server: {{ tls: {{ certificate: {{ file: pki/tls.crt }}, key: {{ file: pki/tls.key }}{more} }} }}"
