@@ -93,7 +93,7 @@ pub struct Error {
 /// What is wrong with a server.
 #[derive(Clone, Debug, ThisError, PartialEq, Eq)]
 pub enum Problem {
-    /// It answered 401. With the layer of the credential that it refused; `None`: it was sent none.
+    /// It answered 401. With the layer of the credential that it refused; `None`: it was sent none that is known as one.
     #[error("{}", unauthorized(*.1))]
     Unauthorized(Box<Challenge>, Option<Layer>),
     /// It answered 403. With the layer of the credential that it refused.
@@ -213,8 +213,8 @@ fn unauthorized(refused: Option<Layer>) -> &'static str {
     match refused {
         Some(_) => "it refuses the credential (401)",
         None => {
-            "it asks for a credential (401), and no layer has one; bring one in `per_run_mcp_headers` for this server, or \
-             register one in its `headers`"
+            "it asks for a credential (401), and was sent none that is known as one; bring one in `per_run_mcp_headers` for \
+             this server, or register one in its `headers`"
         }
     }
 }

@@ -46,8 +46,9 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that has vanished is noticed after both together.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long after it was refused a run a connection is told to go, when the process takes no more.
-const LATE: Duration = Duration::from_secs(1);
+/// How long after it was refused a run a connection is told to go, when the process takes no more: what its client sent at the
+/// same time still comes, and a next attempt finds another connection.
+const LATE: Duration = Duration::from_millis(100);
 /// Ages differ by up to a tenth, so that connections that were made together do not go together.
 const JITTER: f64 = 0.1;
 
@@ -189,7 +190,7 @@ where
                         Stage::Due
                     }
                     () = runs.none_is_live(), if stage == Stage::Due => Stage::Told,
-                    () = runs.one_is_late(), if stage == Stage::Due => {
+                    () = runs.one_is_late(), if stage != Stage::Told => {
                         let soon = alarm.deadline().min(Instant::now() + LATE);
                         alarm.as_mut().reset(soon);
                         Stage::Due

@@ -279,8 +279,8 @@ async fn the_layer_of_the_refused_credential_is_named() {
         assert_eq!(decoded.challenge.unwrap().credential_layer(), layer);
         let says = match layer {
             HeaderLayer::Unspecified => {
-                "MCP server `crm`: it asks for a credential (401), and no layer has one; bring one in `per_run_mcp_headers` \
-                 for this server, or register one in its `headers`"
+                "MCP server `crm`: it asks for a credential (401), and was sent none that is known as one; bring one in \
+                 `per_run_mcp_headers` for this server, or register one in its `headers`"
             }
             _ => "MCP server `crm`: it refuses the credential (401)",
         };

@@ -218,6 +218,18 @@ async fn a_shutdown_tells_a_connection_to_go_that_asks_for_one_more_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_comes_while_the_process_ends_is_told_as_soon_as_it_asks_for_a_run() {
+    let listener = Listener::start();
+    listener.connections.leave();
+    let (began, mut late) = (Instant::now(), listener.client().await);
+    let refused = late.run();
+    listener.answer.send_replace(true);
+    assert_eq!(refused.await.unwrap().unwrap().status(), 200);
+    late.ended.await.unwrap().unwrap();
+    assert!(began.elapsed() <= LATE, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_tells_connections_to_go_whose_runs_are_over_and_in_the_end_all() {
     let listener = Listener::start();
     let (mut watching, mut busy) = (listener.client().await, listener.client().await);

@@ -52,15 +52,18 @@ async function inTime({ headers, signal }: RunOptions, remainingMs: number): Pro
   const late = new ConnectError("the run's headers took too long", Code.DeadlineExceeded);
   const timer = setTimeout(() => deadline.abort(late), remainingMs);
   const given = Promise.resolve(ends).then(headers);
+  let end = () => {};
   const ended = new Promise<never>((_, reject) => {
-    const end = () => reject(RunwrightError.from(ends.reason));
-    ends.addEventListener("abort", end, { once: true });
+    end = () => reject(RunwrightError.from(ends.reason));
+    ends.addEventListener("abort", end);
     if (ends.aborted) end();
   });
   try {
     return await Promise.race([given, ended]);
   } finally {
     clearTimeout(timer);
+    // Node keeps a signal that is listened to for as long as the caller's lives.
+    ends.removeEventListener("abort", end);
   }
 }
 
