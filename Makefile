@@ -33,7 +33,7 @@ IMAGE = localhost/runwright:$(VERSION)
 BUILDER := target/image/builder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e conformance chart docs contract workflows bench image sbom
+.PHONY: help demo test e2e conformance chart cluster kind docs contract workflows bench image sbom
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -77,6 +77,12 @@ workflows: $(ACTIONLINT) ## Check .github/workflows
 
 chart: $(GRPCURL) ## Check the Helm chart; ONLY="lint unit" checks a part, WRITE=1 writes its README and its copies of docs
 	$(MAKE) --no-print-directory -f tests/chart/Makefile GRPCURL=$(GRPCURL) $(if $(WRITE),write,test)
+
+cluster: $(GRPCURL) ## Install the chart into the cluster of kubectl's context, have an agent answer there, and take it away; VALUES="--set …" go to helm
+	$(MAKE) --no-print-directory -f tests/chart/Makefile GRPCURL=$(GRPCURL) cluster
+
+kind: $(GRPCURL) ## The same with an image of this tree in a cluster of kind's own; needs docker and kubectl
+	$(MAKE) --no-print-directory -f tests/chart/Makefile GRPCURL=$(GRPCURL) IMAGE=$(IMAGE) kind
 
 bench: ## Measure what a run costs, held against the three requests that it makes
 	cargo bench --bench runs --locked
