@@ -28,6 +28,7 @@ mod own;
 mod route;
 mod shared;
 mod socket;
+mod wakes;
 
 pub use body::{Body, BodyError, read_capped};
 use connector::Connector;

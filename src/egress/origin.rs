@@ -2,9 +2,7 @@
 
 use std::{
     collections::HashMap,
-    future::poll_fn,
     sync::{Arc, Weak},
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -102,7 +100,7 @@ impl Origin {
         let path = request.uri().path_and_query().cloned();
         *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
         // A kept connection may turn out to be closed before it takes the request; then there is another one.
-        while let Some(kept) = poll_fn(|cx| Poll::Ready(self.kept(cx))).await {
+        while let Some(kept) = self.kept() {
             match self.send_over(kept, request).await {
                 Err(Unanswered::Untaken(untaken)) => request = *untaken,
                 answer => return answer.map_err(|_| SendError::Broken),
@@ -140,7 +138,7 @@ impl Origin {
     }
 
     /// A connection that is kept and takes a request.
-    fn kept(&self, cx: &mut Context<'_>) -> Option<Connected> {
+    fn kept(&self) -> Option<Connected> {
         loop {
             let (since, mut own) = {
                 let mut kept = self.kept.lock();
@@ -149,7 +147,7 @@ impl Origin {
                 }
                 kept.idle.pop()?
             };
-            if since.elapsed() < POOL_IDLE && own.is_ready(cx) {
+            if since.elapsed() < POOL_IDLE && own.is_ready() {
                 return Some(Connected::Own(own));
             }
         }
