@@ -9,6 +9,7 @@ use crate::{
     attacks::Kind,
     child::Child,
     load::Load,
+    scene::{SCENES, Scene},
     service::{SETTINGS, Service, Settings},
 };
 
@@ -19,6 +20,8 @@ pub struct Bench {
     base_url: String,
     /// The services' programs by name, the one under test first.
     pub programs: Vec<(&'static str, String)>,
+    /// Cargo's own build, where another one is under test.
+    plain: Option<String>,
     /// Runs of the plainest kind a round.
     pub runs: usize,
     pub rounds: usize,
@@ -26,6 +29,8 @@ pub struct Bench {
     pub drains: usize,
     /// The kinds of attackers that are measured.
     pub attacks: Vec<Kind>,
+    /// The kinds of runs whose costs are measured.
+    pub scenes: Vec<&'static Scene>,
     /// What random numbers begin with.
     pub seed: u64,
     /// Whether it is the usual amount.
@@ -44,14 +49,19 @@ impl Bench {
     pub fn new(runtime: Runtime) -> Outcome<Self> {
         let mut upstream = Child::ourselves(&["upstream"])?;
         let base_url = format!("http://{}", upstream.line()?);
-        let mut programs = vec![("service", env!("CARGO_BIN_EXE_runwright").to_owned())];
+        let own = env!("CARGO_BIN_EXE_runwright").to_owned();
+        let other = env::var("BENCH_SERVICE").ok();
+        let plain = other.is_some().then(|| own.clone());
+        let mut programs = vec![("service", other.unwrap_or(own))];
         programs.extend(env::var("BENCH_BASELINE").ok().map(|baseline| ("baseline", baseline)));
         let (runs, rounds) = (number("BENCH_RUNS")?, number("BENCH_ROUNDS")?);
         let seed = number("BENCH_SEED")?.unwrap_or(1);
-        let attacks = env::var("BENCH_ATTACKS").ok();
-        let whole = runs.is_none() && rounds.is_none() && attacks.is_none() && programs.len() == 1;
-        let attacks = attacks.map(|names| names.split(',').map(Kind::named).collect::<Outcome<_>>());
-        let attacks = attacks.unwrap_or_else(|| Ok(Kind::ALL.into()))?;
+        let attacks = some_of("BENCH_ATTACKS", Kind::named)?;
+        let scenes = some_of("BENCH_SCENES", |name| Ok(Scene::named(name)?.1))?;
+        let is_usual = runs.is_none() && rounds.is_none() && attacks.is_none() && scenes.is_none();
+        let whole = is_usual && programs.len() == 1;
+        let attacks = attacks.unwrap_or_else(|| Kind::ALL.into());
+        let scenes = scenes.unwrap_or_else(|| SCENES.into());
         let drains = rounds.unwrap_or(50);
         let (runs, rounds) = (runs.unwrap_or(4000), rounds.unwrap_or(5));
         Ok(Self {
@@ -59,10 +69,12 @@ impl Bench {
             _upstream: upstream,
             base_url,
             programs,
+            plain,
             runs,
             rounds,
             drains,
             attacks,
+            scenes,
             seed,
             whole,
         })
@@ -86,14 +98,27 @@ impl Bench {
     /// Starts a service, and connects to it.
     pub fn service(&self, name: &'static str, connections: usize) -> Outcome<Subject> {
         let program = self.programs.iter().find(|(known, _)| *known == name).ok_or("no such service")?;
-        let service = self.start(&program.1)?;
-        let load = self.block_on(Load::connect(&service.address, connections))?;
-        Ok(Subject { name, service, load })
+        self.subject(name, &program.1, connections)
     }
 
     /// Starts all services, and connects to them.
     pub fn services(&self, connections: usize) -> Outcome<Vec<Subject>> {
         self.programs.iter().map(|(name, _)| self.service(name, connections)).collect()
+    }
+
+    /// The same, and Cargo's own build where another one is under test.
+    pub fn services_and_plain(&self, connections: usize) -> Outcome<Vec<Subject>> {
+        let mut services = self.services(connections)?;
+        if let Some(plain) = &self.plain {
+            services.push(self.subject("plain build", plain, connections)?);
+        }
+        Ok(services)
+    }
+
+    fn subject(&self, name: &'static str, program: &str, connections: usize) -> Outcome<Subject> {
+        let service = self.start(program)?;
+        let load = self.block_on(Load::connect(&service.address, connections))?;
+        Ok(Subject { name, service, load })
     }
 
     /// Starts the floor, which repeats what the upstream has seen by now.
@@ -113,6 +138,11 @@ impl Bench {
         client.post(format!("{}/release/{now}", self.base_url)).send().await?.error_for_status()?;
         Ok(())
     }
+}
+
+/// Those that a variable names, with commas between.
+fn some_of<T>(variable: &str, named: impl Fn(&str) -> Outcome<T>) -> Outcome<Option<Vec<T>>> {
+    env::var(variable).ok().map(|names| names.split(',').map(named).collect()).transpose()
 }
 
 fn number<N: FromStr>(variable: &str) -> Outcome<Option<N>> {

@@ -34,9 +34,10 @@ pub struct Cost {
 
 /// Measures all kinds, round by round.
 pub fn measure(bench: &Bench, modes: &[Mode]) -> Outcome<Vec<Cost>> {
-    let services = bench.services(4)?;
+    let services = bench.services_and_plain(4)?;
     let cases = modes.iter().flat_map(|&mode| CASES.map(|case| (mode, case)));
     let mut costs: Vec<Cost> = cases
+        .filter(|(_, (scene, _))| bench.scenes.iter().any(|wanted| wanted.name == scene.name))
         .map(|(mode, (scene, identities))| Cost {
             mode,
             scene,

@@ -7,9 +7,10 @@
 //! are measured in turn, each in a process of its own, against the same upstream on the loopback. What a run costs is CPU
 //! time (user and system) of the measured process: on a machine that does other things, too, wall time says little.
 //!
-//! `BENCH_RUNS` and `BENCH_ROUNDS` set how much is measured, `BENCH_ATTACKS` which attacks (`resets,pings`); arguments, what:
-//! `unary`, `streamed`, `latency`, `clients`, `held`, `soak`, `attacks`, `drains`, `starts`. `BENCH_BASELINE` names another
-//! build of the service, to be measured in the same rounds. With none of these, what came out is written to
+//! `BENCH_SERVICE` names the build of the service that is measured in place of Cargo's own, `BENCH_BASELINE` another one, to be
+//! measured in the same rounds. `BENCH_RUNS` and `BENCH_ROUNDS` set how much is measured, `BENCH_SCENES` of which runs costs
+//! are (`plain,calls8`), `BENCH_ATTACKS` which attacks (`resets,pings`); arguments, what: `unary`, `streamed`, `latency`,
+//! `clients`, `held`, `soak`, `attacks`, `drains`, `starts`. With none of these but the first, what came out is written to
 //! `docs/benchmarks.md`. A run whose answer is wrong fails the benchmark.
 
 mod attacks;

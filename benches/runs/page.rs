@@ -50,7 +50,8 @@ service, the upstream (models and MCP servers) and the callers. Machines differ,
 
 The **floor** is a loop over one `reqwest` client that sends a run's upstream requests, byte for byte, and nothing else. It
 is measured in the same rounds. Numbers are the middle of the rounds, with the least and the most in parentheses. Spans are
-on, nothing exports them.
+on, nothing exports them. The service is the one that is released, which is compiled by a profile of its runs (`make
+optimized`); a plain build is `cargo build --release`, as the floor is.
 
 ## Targets
 

@@ -67,6 +67,14 @@ impl Service {
     }
 }
 
+impl Drop for Service {
+    /// Lets it end by itself: one that is built to tell what its code is used for does so then.
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.tell_to_end().and_then(|()| self.child.wait(PATIENCE));
+    }
+}
+
 fn configuration(upstream: &str, address: SocketAddr, admin: SocketAddr, settings: Settings) -> String {
     let Settings { server, sections } = settings;
     let mut text = format!(
