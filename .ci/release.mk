@@ -28,7 +28,8 @@ image-platforms: ## Build the image for all platforms with docker's buildx, and 
 	docker buildx build --builder $(BUILDX) --platform linux/amd64,linux/arm64 --output type=cacheonly .
 
 publish-image: $(COSIGN) sbom ## Build the image for all platforms with buildx, push it to IMAGE, sign it, and attest its SBOM
-	COSIGN=$(COSIGN) .ci/publish-image $(IMAGE) $(VERSION) target/runwright.cdx.json
+	.ci/profile target/profiles/$(HOST).profdata
+	COSIGN=$(COSIGN) .ci/publish-image $(IMAGE) $(VERSION) target/runwright.cdx.json target/profiles
 
 publish-chart: $(COSIGN) $(HELM) ## Package the chart, push it to CHARTS, and sign it
 	COSIGN=$(COSIGN) HELM=$(HELM) .ci/publish-chart $(CHARTS) $(VERSION)
