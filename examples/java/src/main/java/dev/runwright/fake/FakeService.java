@@ -32,6 +32,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.TimeUnit;
 
 /**
  * A service on a free port that refuses the first runs that it is sent and answers all others, for
@@ -91,9 +92,14 @@ public final class FakeService implements AutoCloseable {
     return arrivals;
   }
 
+  /** Ends it, and waits until its connections are closed: until then it would cancel what comes. */
   @Override
   public void close() {
-    server.shutdownNow();
+    try {
+      server.shutdownNow().awaitTermination(10, TimeUnit.SECONDS);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private static StatusRuntimeException unavailable(
