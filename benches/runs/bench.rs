@@ -20,7 +20,7 @@ pub struct Bench {
     base_url: String,
     /// The services' programs by name, the one under test first.
     pub programs: Vec<(&'static str, String)>,
-    /// Cargo's own build, where another one is under test.
+    /// Cargo's own build, where all of another one is measured.
     plain: Option<String>,
     /// Runs of the plainest kind a round.
     pub runs: usize,
@@ -51,7 +51,7 @@ impl Bench {
         let base_url = format!("http://{}", upstream.line()?);
         let own = env!("CARGO_BIN_EXE_runwright").to_owned();
         let other = env::var("BENCH_SERVICE").ok();
-        let plain = other.is_some().then(|| own.clone());
+        let plain_too = other.is_some().then(|| own.clone());
         let mut programs = vec![("service", other.unwrap_or(own))];
         programs.extend(env::var("BENCH_BASELINE").ok().map(|baseline| ("baseline", baseline)));
         let (runs, rounds) = (number("BENCH_RUNS")?, number("BENCH_ROUNDS")?);
@@ -60,6 +60,7 @@ impl Bench {
         let scenes = some_of("BENCH_SCENES", |name| Ok(Scene::named(name)?.1))?;
         let is_usual = runs.is_none() && rounds.is_none() && attacks.is_none() && scenes.is_none();
         let whole = is_usual && programs.len() == 1;
+        let plain = plain_too.filter(|_| whole);
         let attacks = attacks.unwrap_or_else(|| Kind::ALL.into());
         let scenes = scenes.unwrap_or_else(|| SCENES.into());
         let drains = rounds.unwrap_or(50);
@@ -106,7 +107,7 @@ impl Bench {
         self.programs.iter().map(|(name, _)| self.service(name, connections)).collect()
     }
 
-    /// The same, and Cargo's own build where another one is under test.
+    /// The same, and Cargo's own build where all of another one is measured.
     pub fn services_and_plain(&self, connections: usize) -> Outcome<Vec<Subject>> {
         let mut services = self.services(connections)?;
         if let Some(plain) = &self.plain {
