@@ -22,8 +22,8 @@ RUN cargo chef prepare --bin runwright --recipe-path recipe.json
 FROM chef AS builder
 ARG TARGETARCH
 # glibc is linked in. It resolves names by /etc/hosts and DNS without the libraries that it loads for other sources.
-ENV RUSTFLAGS="-C target-feature=+crt-static" \
-    CARGO_PROFILE_RELEASE_STRIP=symbols \
+# Symbols are stripped by a flag: a setting of cargo's profile would give them other names than those in the profile.
+ENV RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc
 RUN --mount=type=bind,from=profile,target=/profiles \

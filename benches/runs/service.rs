@@ -70,8 +70,10 @@ impl Service {
 impl Drop for Service {
     /// Lets it end by itself: one that is built to tell what its code is used for does so then.
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.tell_to_end().and_then(|()| self.child.wait(PATIENCE));
+        if self.child.is_alive() {
+            // What does not end is killed.
+            let _ = self.child.tell_to_end().and_then(|()| self.child.wait(PATIENCE));
+        }
     }
 }
 
