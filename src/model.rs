@@ -60,7 +60,7 @@ pub trait Model: Send + Sync {
     /// Asks for a whole answer.
     fn complete<'a>(&'a self, request: Request<'a>) -> BoxFuture<'a, Result<Answer, Error>>;
 
-    /// Asks for an answer in pieces. A stream that does not fail ends with one [`Piece::Done`].
+    /// Asks for an answer in pieces; those of a kind that come together may be one. A stream that does not fail ends with one [`Piece::Done`].
     fn stream<'a>(&'a self, request: Request<'a>) -> BoxStream<'a, Result<Piece, Error>>;
 }
 

@@ -2,7 +2,7 @@
 
 use std::{time::Duration, vec};
 
-use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
+use futures_util::{FutureExt, Stream, StreamExt, stream, stream::BoxStream};
 use http_body_util::BodyExt;
 use sse_stream::Sse;
 use tokio::time::timeout;
@@ -20,6 +20,8 @@ use crate::{message::Usage, sse};
 const END_OF_BODY: Duration = Duration::from_millis(10);
 /// Names of events that only keep a connection open. Their data is whatever the server, or a gateway before it, likes.
 const KEEPALIVES: [&str; 3] = ["ping", "keepalive", "heartbeat"];
+/// How many pieces that have come together become one, at most.
+const MAX_TOGETHER: usize = 64;
 
 /// Puts an answer together from a provider's events.
 pub(super) trait Assembly: Send {
@@ -60,6 +62,10 @@ struct Reading<'a, A> {
     assembly: A,
     /// What is left of an event that came to several.
     left: vec::IntoIter<Piece>,
+    /// What came after the last piece and is none of its kind.
+    next: Option<Result<Option<Piece>, Error>>,
+    /// Whether there are no more events, though the body may go on.
+    ended: bool,
     request: Request<'a>,
     attempt: Attempt<'a>,
 }
@@ -72,7 +78,8 @@ pub(super) fn pieces<'a, A: Assembly + 'a>(
 ) -> impl Stream<Item = Result<Piece, Error>> + 'a {
     let events = sse::events(response.into_body().into_data_stream(), MAX_ANSWER_BYTES).boxed();
     // Boxed, since it is moved with each piece.
-    let reading = Box::new(Reading { events, assembly, left: Vec::new().into_iter(), request, attempt });
+    let left = Vec::new().into_iter();
+    let reading = Box::new(Reading { events, assembly, left, next: None, ended: false, request, attempt });
     stream::try_unfold(Some(reading), |reading| async move {
         let Some(mut reading) = reading else { return Ok(None) };
         match reading.next_piece().await? {
@@ -89,11 +96,37 @@ impl<A: Assembly> Reading<'_, A> {
         Ok(answer)
     }
 
-    /// The next piece; `None`: the answer is whole.
+    /// The next piece, and what of its kind has come by now: nobody waits for another, and a run whose model is ahead of it
+    /// does not send an event for each word. `None`: the answer is whole.
     async fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
+        let next = match self.next.take() {
+            Some(next) => next,
+            None => self.one_piece().await,
+        };
+        let Some(mut piece) = next? else { return Ok(None) };
+        for _ in 1..MAX_TOGETHER {
+            let Some(next) = self.one_piece().now_or_never() else { break };
+            match (&mut piece, next) {
+                (Piece::Text(text), Ok(Some(Piece::Text(more))))
+                | (Piece::Reasoning(text), Ok(Some(Piece::Reasoning(more)))) => text.push_str(&more),
+                (_, next) => {
+                    self.next = Some(next);
+                    break;
+                }
+            }
+        }
+        Ok(Some(piece))
+    }
+
+    /// The next piece as it came; `None`: the answer is whole. What has come is not lost where it is dropped half-way.
+    async fn one_piece(&mut self) -> Result<Option<Piece>, Error> {
         loop {
             if let Some(piece) = self.left.next() {
                 return Ok(Some(piece));
+            }
+            if self.ended {
+                let _ = timeout(END_OF_BODY, self.events.next()).await;
+                return Ok(None);
             }
             let event = match self.events.next().await {
                 Some(Ok(event)) => event,
@@ -114,10 +147,7 @@ impl<A: Assembly> Reading<'_, A> {
                 Taken::Nothing => {}
                 Taken::Piece(piece) => return Ok(Some(piece)),
                 Taken::Pieces(pieces) => self.left = pieces.into_iter(),
-                Taken::End => {
-                    let _ = timeout(END_OF_BODY, self.events.next()).await;
-                    return Ok(None);
-                }
+                Taken::End => self.ended = true,
             }
         }
     }

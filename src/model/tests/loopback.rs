@@ -102,6 +102,15 @@ pub async fn all_pieces(model: &dyn Model) -> Vec<Result<Piece, Error>> {
     model.stream(Asked::saying("hi").request()).map(clean).collect().await
 }
 
+/// The text that pieces have together, which are nothing else.
+pub fn text_of(pieces: &[Result<Piece, Error>]) -> String {
+    let text = |piece: &Result<Piece, Error>| match piece {
+        Ok(Piece::Text(text)) => text.clone(),
+        other => panic!("{other:?}"),
+    };
+    pieces.iter().map(text).collect()
+}
+
 /// A body that begins with this text and never ends.
 pub fn endless(text: &'static str) -> Body {
     let rest = stream::repeat(Bytes::from(" ".repeat(64 * 1024)));

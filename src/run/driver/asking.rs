@@ -18,9 +18,6 @@ use crate::{
     trace::{self, Span},
 };
 
-/// How many pieces are looked at together, at most.
-const MAX_TOGETHER: usize = 64;
-
 impl Work {
     /// Whether the model has asked for nothing yet: a run that goes on with open calls had its first turn before.
     fn is_first_turn(&self) -> bool {
@@ -93,19 +90,17 @@ impl Work {
         if !context.sink.is_stream() {
             return context.model.complete(request).await.map_err(failure);
         }
-        let mut pieces = context.model.stream(request).ready_chunks(MAX_TOGETHER);
+        let mut pieces = context.model.stream(request);
         let mut silent = true;
-        while let Some(come) = pieces.next().await {
-            for piece in together(come) {
-                let piece = piece.map_err(failure)?;
-                if !matches!(piece, Piece::Done(_)) && std::mem::take(&mut silent) {
-                    asked.first_chunk();
-                }
-                match piece {
-                    Piece::Text(text) => tell(&context.sink, turn, text, What::TextDelta).await?,
-                    Piece::Reasoning(text) => tell(&context.sink, turn, text, What::ReasoningDelta).await?,
-                    Piece::Done(answer) => return Ok(answer),
-                }
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(failure)?;
+            if !matches!(piece, Piece::Done(_)) && std::mem::take(&mut silent) {
+                asked.first_chunk();
+            }
+            match piece {
+                Piece::Text(text) => tell(&context.sink, turn, text, What::TextDelta).await?,
+                Piece::Reasoning(text) => tell(&context.sink, turn, text, What::ReasoningDelta).await?,
+                Piece::Done(answer) => return Ok(answer),
             }
         }
         Err(failure(model::Error::Unavailable(Outage::lasting("the answer was cut"))))
@@ -125,20 +120,6 @@ fn chat(context: &Context, turn: u32) -> trace::Chat<'_> {
     }
 }
 
-/// Makes one piece of those of a kind that have come together: nobody waits for another, and a run whose model is ahead of it
-/// does not send an event for each word.
-fn together<E>(mut come: Vec<Result<Piece, E>>) -> Vec<Result<Piece, E>> {
-    come.dedup_by(|next, one| match (one, next) {
-        (Ok(Piece::Text(text)), Ok(Piece::Text(more)))
-        | (Ok(Piece::Reasoning(text)), Ok(Piece::Reasoning(more))) => {
-            text.push_str(more);
-            true
-        }
-        _ => false,
-    });
-    come
-}
-
 /// Passes on a piece of what the model says, which a server that does not stream gives all at once.
 async fn tell(sink: &Sink, turn: u32, text: String, what: fn(String) -> What) -> Result<(), Failure> {
     if text.len() <= MAX_DELTA_BYTES {
@@ -151,19 +132,4 @@ async fn tell(sink: &Sink, turn: u32, text: String, what: fn(String) -> What) ->
         rest = after;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_of_a_kind_that_have_come_together_are_one_and_keep_their_order() {
-        let text = |text: &str| Ok(Piece::Text(text.to_owned()));
-        let reasoning = |text: &str| Ok(Piece::Reasoning(text.to_owned()));
-        let done = || Ok(Piece::Done(Answer::default()));
-        let come = vec![text("a "), text("b "), reasoning("c "), reasoning("d"), text("e"), done()];
-        assert_eq!(together(come), [text("a b "), reasoning("c d"), text("e"), done()]);
-        assert_eq!(together(vec![text("a"), Err("cut"), text("b")]), [text("a"), Err("cut"), text("b")]);
-    }
 }

@@ -150,10 +150,9 @@ async fn a_streamed_exchange() {
         Loopback::answering(200, &[("content-type", "text/event-stream; charset=utf-8")], STREAMED).await;
     let pieces: Vec<_> =
         model(&server.base_url).stream(Asked::saying("hi").request()).map(Result::unwrap).collect().await;
-    let thoughts = ["Let me", " think."].map(|text| Piece::Reasoning(text.to_owned()));
-    let texts = ["I'll look", " it up."].map(|text| Piece::Text(text.to_owned()));
+    let (thought, text) = ("Let me think.".to_owned(), "I'll look it up.".to_owned());
     let done = Piece::Done(expected("m1", r#"{"id": "ü", "exact": true}"#));
-    assert_eq!(pieces, [&thoughts[..], &texts[..], &[done]].concat());
+    assert_eq!(pieces, [Piece::Reasoning(thought), Piece::Text(text), done]);
 
     let seen = server.seen.recv().await.unwrap();
     assert_eq!(seen.headers["accept"], "text/event-stream, application/json");

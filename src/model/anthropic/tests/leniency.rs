@@ -143,9 +143,8 @@ async fn thinking_without_a_signature_is_not_kept() {
     let body: String =
         [start(0, &cut), thinking, END.to_owned()].map(|data| format!("data: {data}\n\n")).concat();
     let pieces = pieces(&body).await;
-    let expected = ["Hm", "m."].map(|text| Ok(Piece::Reasoning(text.to_owned())));
-    assert_eq!(pieces[..2], expected);
-    assert!(matches!(&pieces[2..], [Ok(Piece::Done(answer))] if answer.parts.is_empty()), "{pieces:?}");
+    assert_eq!(pieces[0], Ok(Piece::Reasoning("Hmm.".to_owned())));
+    assert!(matches!(&pieces[1..], [Ok(Piece::Done(answer))] if answer.parts.is_empty()), "{pieces:?}");
     // What is shown of thinking may be nothing at all.
     let hidden = json!({"type": "thinking", "thinking": "", "signature": "c2ln"});
     assert!(matches!(answer(json!([hidden])).await.parts[..], [AnswerPart::State(_)]));

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, future, stream};
 use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{model, model_with};
+use super::{model, model_with, pieces};
 use crate::{
     message::Usage,
     model::{
@@ -135,8 +135,7 @@ async fn a_streamed_exchange() {
     let mut server = Loopback::answering(200, &[("content-type", "text/event-stream")], STREAMED).await;
     let pieces: Vec<_> =
         model(&server.base_url).stream(asked().request()).map(Result::unwrap).collect().await;
-    let texts = ["Let me", " see."].map(|text| Piece::Text(text.to_owned()));
-    assert_eq!(pieces, [&texts[..], &[Piece::Done(expected())]].concat());
+    assert_eq!(pieces, [Piece::Text("Let me see.".to_owned()), Piece::Done(expected())]);
 
     let seen = server.seen.recv().await.unwrap();
     assert_eq!(seen.body["stream"], true);
@@ -184,6 +183,17 @@ async fn redirects_are_not_followed() {
         assert_eq!(all_pieces(&model(&server.base_url)).await, [refused.map(Piece::Done)], "{status}");
         assert!(target.seen.try_recv().is_err(), "{status} was followed");
     }
+}
+
+#[tokio::test]
+async fn pieces_of_a_kind_that_have_come_together_are_one_and_keep_their_order() {
+    let event =
+        |kind: &str, text: &str| format!("data: {}\n\n", json!({"choices": [{"delta": {kind: text}}]}));
+    let (text, reasoning) = (|text| event("content", text), |text| event("reasoning", text));
+    let events = [text("a "), text("b "), reasoning("c "), reasoning("d"), text("e")].concat();
+    let piece = |text: &str| Ok(Piece::Text(text.to_owned()));
+    let expected = [piece("a b "), Ok(Piece::Reasoning("c d".to_owned())), piece("e"), Err(failure::cut())];
+    assert_eq!(pieces(&events).await, expected);
 }
 
 #[tokio::test]
@@ -241,7 +251,7 @@ async fn connections_are_used_again() {
     let model = model(&server.base_url);
     let mut peers = BTreeSet::new();
     for _ in 0..20 {
-        assert_eq!(all_pieces(&model).await.len(), 3);
+        assert_eq!(all_pieces(&model).await.len(), 2);
         peers.insert(server.seen.recv().await.unwrap().peer);
     }
     assert!(peers.len() < 20, "each request had its own connection");

@@ -166,7 +166,6 @@ async fn a_streamed_conversation() {
     let pieces: Vec<_> = model.stream(question().request()).map(Result::unwrap).collect().await;
     assert_eq!(pieces, [Piece::Done(first.clone())]);
     let pieces: Vec<_> = model.stream(with_results(first).request()).map(Result::unwrap).collect().await;
-    let texts = TEXTS.map(|text| Piece::Text(text.to_owned()));
-    assert_eq!(pieces, [&texts[..], &[Piece::Done(second)]].concat());
+    assert_eq!(pieces, [Piece::Text(TEXTS.concat()), Piece::Done(second)]);
     STREAMED.came_to(server).await;
 }
