@@ -96,6 +96,7 @@ optimized: ## Build the service as it is released, compiled by a profile of its 
 	.ci/profile $(OPTIMIZED)/$(HOST).profdata
 	RUSTFLAGS="-C profile-use=$(CURDIR)/$(OPTIMIZED)/$(HOST).profdata" \
 		cargo build --release --locked --bin runwright --target $(HOST) --target-dir $(OPTIMIZED)
+	.ci/profile --used $(OPTIMIZED)/$(HOST).profdata $(OPTIMIZED)/$(HOST)/release/runwright
 	cp $(OPTIMIZED)/$(HOST)/release/runwright $(OPTIMIZED)/runwright
 
 image: $(GRPCURL) ## Build the container image with buildah, run it as Kubernetes would, and check it; for root
