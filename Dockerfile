@@ -35,7 +35,8 @@ RUN --mount=type=bind,from=profile,target=/profiles \
     esac \
     && echo "$machine-unknown-linux-gnu" >/target \
     && if [ -f "/profiles/$(cat /target).profdata" ]; then \
-        cp "/profiles/$(cat /target).profdata" /used.profdata && echo "-C profile-use=/used.profdata"; \
+        cp "/profiles/$(cat /target).profdata" /used.profdata \
+        && echo "-C profile-use=/used.profdata -C llvm-args=-enable-split-machine-functions -C link-arg=-Wl,-z,keep-text-section-prefix"; \
     fi >/flags \
     && rustup target add "$(cat /target)" \
     && if [ "$there" != "$here" ]; then \

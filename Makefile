@@ -31,6 +31,9 @@ HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 IMAGE = localhost/runwright:$(VERSION)
 # Where the build is that is released for this machine.
 OPTIMIZED := target/optimized
+# Has what a profile calls hot stand together, and what it calls cold elsewhere, down to blocks: fewer pages are touched. The
+# Dockerfile has the same.
+LAID_OUT := -C llvm-args=-enable-split-machine-functions -C link-arg=-Wl,-z,keep-text-section-prefix
 # What stands in for the Dockerfile's stage of that name.
 BUILDER := target/image/builder
 
@@ -94,7 +97,7 @@ optimized: ## Build the service as it is released, compiled by a profile of its 
 	# cargo does not see that a profile has changed.
 	rm -rf $(OPTIMIZED)
 	.ci/profile $(OPTIMIZED)/$(HOST).profdata
-	RUSTFLAGS="-C profile-use=$(CURDIR)/$(OPTIMIZED)/$(HOST).profdata" \
+	RUSTFLAGS="-C profile-use=$(CURDIR)/$(OPTIMIZED)/$(HOST).profdata $(LAID_OUT)" \
 		cargo build --release --locked --bin runwright --target $(HOST) --target-dir $(OPTIMIZED)
 	.ci/profile --used $(OPTIMIZED)/$(HOST).profdata $(OPTIMIZED)/$(HOST)/release/runwright
 	cp $(OPTIMIZED)/$(HOST)/release/runwright $(OPTIMIZED)/runwright
