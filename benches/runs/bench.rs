@@ -9,6 +9,7 @@ use crate::{
     attacks::Kind,
     child::Child,
     load::Load,
+    place::Place,
     scene::{SCENES, Scene},
     service::{SETTINGS, Service, Settings},
 };
@@ -17,7 +18,7 @@ use crate::{
 pub struct Bench {
     runtime: Runtime,
     _upstream: Child,
-    base_url: String,
+    place: Place,
     /// The services' programs by name, the one under test first.
     pub programs: Vec<(&'static str, String)>,
     /// Cargo's own build, where all of another one is measured.
@@ -48,7 +49,7 @@ impl Bench {
     /// Starts the upstream.
     pub fn new(runtime: Runtime) -> Outcome<Self> {
         let mut upstream = Child::ourselves(&["upstream"])?;
-        let base_url = format!("http://{}", upstream.line()?);
+        let place = serde_json::from_str(&upstream.line()?)?;
         let own = env!("CARGO_BIN_EXE_runwright").to_owned();
         let other = env::var("BENCH_SERVICE").ok();
         let plain_too = other.is_some().then(|| own.clone());
@@ -68,7 +69,7 @@ impl Bench {
         Ok(Self {
             runtime,
             _upstream: upstream,
-            base_url,
+            place,
             programs,
             plain,
             runs,
@@ -93,7 +94,7 @@ impl Bench {
 
     /// Starts a program with settings of its own.
     pub fn start_with(&self, program: &str, settings: Settings) -> Outcome<Service> {
-        Service::start(program, &self.base_url, settings)
+        Service::start(program, &self.place, settings)
     }
 
     /// Starts a service, and connects to it.
@@ -124,7 +125,7 @@ impl Bench {
 
     /// Starts the floor, which repeats what the upstream has seen by now.
     pub fn floor(&self) -> Outcome<Child> {
-        Child::ourselves(&["floor", &self.base_url])
+        Child::ourselves(&["floor", &serde_json::to_string(&self.place)?])
     }
 
     /// Lets the runs that the upstream holds go on, or holds the next ones.
@@ -136,7 +137,7 @@ impl Bench {
     pub async fn post_release(&self, now: bool) -> Outcome<()> {
         #[allow(clippy::disallowed_methods, reason = "to the upstream")]
         let client = reqwest::Client::builder().no_proxy().build()?;
-        client.post(format!("{}/release/{now}", self.base_url)).send().await?.error_for_status()?;
+        client.post(format!("{}/release/{now}", self.place.plain_url())).send().await?.error_for_status()?;
         Ok(())
     }
 }

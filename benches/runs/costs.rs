@@ -4,7 +4,7 @@ use crate::{
     Mode, Outcome,
     bench::Bench,
     load::Work,
-    scene::{CALLS_8, CALLS_32, LARGE, PLAIN, SESSION, Scene},
+    scene::{ANTHROPIC, CALLS_8, CALLS_32, LARGE, PLAIN, RESPONSES, SESSION, Scene},
     usage::{self, Measured},
 };
 
@@ -12,7 +12,7 @@ use crate::{
 const LOOPS: usize = 4;
 
 /// Kinds of runs, and how many callers there are, each with a token of its own.
-const CASES: [(&Scene, usize); 7] = [
+const CASES: [(&Scene, usize); 9] = [
     (PLAIN, 1),
     (PLAIN, 1000),
     (PLAIN, 10_000),
@@ -20,6 +20,8 @@ const CASES: [(&Scene, usize); 7] = [
     (CALLS_8, 100),
     (CALLS_32, 100),
     (LARGE, 100),
+    (RESPONSES, 100),
+    (ANTHROPIC, 100),
 ];
 
 /// What some rounds of one kind of run took.

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use futures_util::future;
 use http::{HeaderMap, Method};
 use memchr::memmem;
-use reqwest::{Client, Url};
+use reqwest::{Certificate, Client, Url};
 
 use crate::{
     IN_FLIGHT, Mode, Outcome, pace,
+    place::Place,
     scene::Scene,
     upstream::{self, Kind, Sent},
 };
@@ -30,10 +31,11 @@ type Requests = Arc<Vec<(Request, usize)>>;
 
 /// Does what standard input says, until it ends: `SCENE MODE COUNT`, as fast as it can, or `SCENE MODE COUNT RATE`, at
 /// that rate, and says how long each took.
-pub async fn obey(base_url: &str) -> Outcome<()> {
+pub async fn obey(upstream: &Place) -> Outcome<()> {
+    let authority = Certificate::from_pem(upstream.authority.as_bytes())?;
     #[allow(clippy::disallowed_methods, reason = "the floor")]
-    let client = Client::builder().no_proxy().build()?;
-    let seen = client.get(format!("{base_url}/seen")).send().await?.bytes().await?;
+    let client = Client::builder().no_proxy().tls_certs_only([authority]).build()?;
+    let seen = client.get(format!("{}/seen", upstream.plain_url())).send().await?.bytes().await?;
     let seen: Vec<Vec<Option<Sent>>> = serde_json::from_slice(&seen)?;
     for order in io::stdin().lock().lines() {
         let order = order?;
@@ -42,7 +44,7 @@ pub async fn obey(base_url: &str) -> Outcome<()> {
             return Err("an order is too short".into());
         };
         let (number, scene) = Scene::named(scene)?;
-        let requests = requests(base_url, scene, Mode::named(mode)?, &seen[number])?;
+        let requests = requests(&upstream.base_url(scene), scene, Mode::named(mode)?, &seen[number])?;
         let (client, count) = (client.clone(), count.parse()?);
         let work = move |_| one(client.clone(), requests.clone());
         match rate {

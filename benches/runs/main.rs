@@ -29,6 +29,7 @@ mod log;
 mod machine;
 mod pace;
 mod page;
+mod place;
 mod scene;
 mod service;
 mod soak;
@@ -89,7 +90,7 @@ fn main() -> Outcome<()> {
     match arguments[..] {
         ["upstream"] => runtime.block_on(upstream::serve()),
         ["attacker", address] => runtime.block_on(attacks::obey(address)),
-        ["floor", base_url] => runtime.block_on(floor::obey(base_url)),
+        ["floor", place] => runtime.block_on(floor::obey(&serde_json::from_str(place)?)),
         ref parts => measure(&Bench::new(runtime)?, parts),
     }
 }

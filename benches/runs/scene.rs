@@ -4,6 +4,14 @@ use std::time::Duration;
 
 use crate::Outcome;
 
+/// A model's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    Chat,
+    Responses,
+    Anthropic,
+}
+
 /// A kind of run. It is an agent, a model and an MCP server of this name.
 #[derive(Debug)]
 pub struct Scene {
@@ -12,6 +20,10 @@ pub struct Scene {
     pub title: &'static str,
     /// Tool calls in the first turn, all at once.
     pub calls: usize,
+    /// Whose API the model has.
+    pub provider: Provider,
+    /// Whether model and MCP server are asked over TLS.
+    pub tls: bool,
     /// Whether the MCP server is of revision 2025-11-25 and gives sessions, not of 2026-07-28.
     pub sessions: bool,
     /// How much text a tool returns beside what it is asked for.
@@ -31,6 +43,8 @@ pub const PLAIN: &Scene = &Scene {
     name: "plain",
     title: "1 tool call",
     calls: 1,
+    provider: Provider::Chat,
+    tls: false,
     sessions: false,
     result_bytes: 0,
     delay: Duration::ZERO,
@@ -49,6 +63,22 @@ pub const CALLS_32: &Scene =
 /// A large result, which goes to the model and to the caller.
 pub const LARGE: &Scene =
     &Scene { name: "large", title: "a result of 1 MiB", result_bytes: 1 << 20, weight: 20, ..*PLAIN };
+/// As most models are asked.
+pub const RESPONSES: &Scene = &Scene {
+    name: "responses",
+    title: "1 tool call, Responses over TLS",
+    provider: Provider::Responses,
+    tls: true,
+    weight: 2,
+    ..*PLAIN
+};
+/// Likewise.
+pub const ANTHROPIC: &Scene = &Scene {
+    name: "anthropic",
+    title: "1 tool call, Anthropic over TLS",
+    provider: Provider::Anthropic,
+    ..*RESPONSES
+};
 /// A tool that takes its time.
 pub const SLOW: &Scene =
     &Scene { name: "slow", title: "a tool of 20 ms", delay: Duration::from_millis(20), ..*PLAIN };
@@ -61,7 +91,28 @@ pub const HELD: &Scene = &Scene { name: "held", title: "held open", held: true, 
 pub const SOAK: &Scene = &Scene { name: "soak", title: "soak", addresses_caller: true, ..*HELD };
 
 /// All of them.
-pub const SCENES: [&Scene; 9] = [PLAIN, SESSION, CALLS_8, CALLS_32, LARGE, SLOW, LONG, HELD, SOAK];
+pub const SCENES: [&Scene; 11] =
+    [PLAIN, SESSION, CALLS_8, CALLS_32, LARGE, RESPONSES, ANTHROPIC, SLOW, LONG, HELD, SOAK];
+
+impl Provider {
+    /// What `provider` of a model says.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "openai_chat",
+            Self::Responses => "openai_responses",
+            Self::Anthropic => "anthropic",
+        }
+    }
+
+    /// Its path, and how much of that stands in a model's base URL.
+    pub fn path(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Chat => ("/v1/chat/completions", "/v1"),
+            Self::Responses => ("/v1/responses", "/v1"),
+            Self::Anthropic => ("/v1/messages", ""),
+        }
+    }
+}
 
 impl Scene {
     /// A scene by its name, and where it stands among all.

@@ -11,11 +11,19 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{Outcome, child::Child, scene::SCENES};
+use crate::{
+    Outcome,
+    child::Child,
+    place::Place,
+    scene::{SCENES, Scene},
+};
 
 /// The usual settings of a service.
 pub const SETTINGS: Settings =
     Settings { server: "", sections: "telemetry: { logs: { format: json, filter: warn }, spans: true }" };
+
+/// The file with the certificate of who signed the upstream's, beside the configuration.
+const AUTHORITY: &str = "authority.pem";
 
 /// How long the service may take to be ready, and to answer a probe beside all that it does.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,9 +49,10 @@ pub struct Service {
 
 impl Service {
     /// Starts the service with an agent, a model and an MCP server for each scene.
-    pub fn start(program: &str, upstream: &str, settings: Settings) -> Outcome<Self> {
+    pub fn start(program: &str, upstream: &Place, settings: Settings) -> Outcome<Self> {
         let (address, admin) = (free_address()?, free_address()?);
         let folder = tempfile::tempdir()?;
+        upstream.write_authority(&folder.path().join(AUTHORITY))?;
         let path = folder.path().join("runwright.yaml");
         fs::write(&path, configuration(upstream, address, admin, settings))?;
         let config = path.to_str().ok_or("the temporary folder's path is no UTF-8")?;
@@ -77,28 +86,35 @@ impl Drop for Service {
     }
 }
 
-fn configuration(upstream: &str, address: SocketAddr, admin: SocketAddr, settings: Settings) -> String {
+fn configuration(upstream: &Place, address: SocketAddr, admin: SocketAddr, settings: Settings) -> String {
     let Settings { server, sections } = settings;
     let mut text = format!(
         "server: {{ listen: \"{address}\", admin_listen: \"{admin}\"{server} }}
 {sections}
 "
     );
-    let mut section = |name: &str, entry: &dyn Fn(&str) -> String| {
+    let mut section = |name: &str, entry: &dyn Fn(&Scene) -> String| {
         let _ = writeln!(text, "{name}:");
         for scene in SCENES {
-            let _ = writeln!(text, "  {}: {}", scene.name, entry(scene.name));
+            let _ = writeln!(text, "  {}: {}", scene.name, entry(scene));
         }
     };
-    section("models", &|name| {
-        format!(
-            "{{ provider: openai_chat, base_url: \"{upstream}/{name}/v1\", model: bench, api_key: sk-bench }}"
-        )
+    let tls = |scene: &Scene| {
+        if scene.tls { format!(", tls: {{ ca: {{ file: {AUTHORITY} }} }}") } else { String::new() }
+    };
+    let base_url = |scene: &Scene| format!("{}/{}", upstream.base_url(scene), scene.name);
+    section("models", &|scene| {
+        let (provider, (_, path)) = (scene.provider.name(), scene.provider.path());
+        let url = base_url(scene) + path;
+        let tls = tls(scene);
+        format!("{{ provider: {provider}, base_url: \"{url}\", model: bench, api_key: sk-bench{tls} }}")
     });
-    section("mcp_servers", &|name| {
-        format!("{{ url: \"{upstream}/{name}/mcp\", headers: {{ X-Api-Version: \"2\" }} }}")
+    section("mcp_servers", &|scene| {
+        let (url, tls) = (base_url(scene) + "/mcp", tls(scene));
+        format!("{{ url: \"{url}\", headers: {{ X-Api-Version: \"2\" }}{tls} }}")
     });
-    section("agents", &|name| {
+    section("agents", &|scene| {
+        let name = scene.name;
         format!("{{ instructions: You are a helpful agent., model: {name}, mcp_servers: [{name}] }}")
     });
     text

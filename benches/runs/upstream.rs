@@ -1,4 +1,4 @@
-//! What runs ask: Chat Completions endpoints and MCP servers, which answer at once and cost little. They keep the first
+//! What runs ask: models of all providers and MCP servers, which answer at once and cost little. They keep the first
 //! request of each kind, for the floor to repeat.
 
 use std::{
@@ -16,13 +16,29 @@ use axum::{
     routing::{get, post},
     serve::ListenerExt,
 };
+use hyper::server::conn::{http1, http2};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    service::TowerToHyperService,
+};
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_rustls::TlsAcceptor;
 
-use crate::{Mode, Outcome, scene::SCENES, scene::Scene};
+use crate::{
+    Mode, Outcome,
+    place::{self, Place},
+    scene::{SCENES, Scene},
+};
 
+mod anthropic;
+mod chat;
 mod mcp;
 mod model;
+mod responses;
 mod speech;
 
 pub use model::words;
@@ -97,26 +113,48 @@ pub fn requests_of_a_run(mode: Mode, scene: &Scene) -> Vec<(Kind, usize)> {
     opening.into_iter().chain(turns).chain([(Kind::Delete, 1)]).collect()
 }
 
-/// Serves until standard input ends; says the address on standard output.
+/// Serves until standard input ends; says its [`Place`] on standard output.
 pub async fn serve() -> Outcome<()> {
     let upstream = Upstream { seen: Arc::default(), released: watch::Sender::new(false) };
     let mut router = Router::new().route("/seen", get(all_seen)).route("/release/{now}", post(release));
     for (number, scene) in SCENES.into_iter().enumerate() {
         let stage = Stage { upstream: upstream.clone(), number, scene };
         let scenes = Router::new()
-            .route("/v1/chat/completions", post(model::answer))
+            .route(scene.provider.path().0, post(model::answer))
             .route("/mcp", post(mcp::answer).delete(mcp::delete));
         router = router.nest(&format!("/{}", scene.name), scenes.with_state(stage));
     }
     let router = router.layer(DefaultBodyLimit::max(8 << 20)).with_state(upstream);
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", listener.local_addr()?);
+    let (listener, over_tls) =
+        (TcpListener::bind("127.0.0.1:0").await?, TcpListener::bind("127.0.0.1:0").await?);
+    let (plain, tls) = (listener.local_addr()?, over_tls.local_addr()?);
+    let (config, authority) = place::certified(tls)?;
+    tokio::spawn(serve_tls(over_tls, TlsAcceptor::from(Arc::new(config)), router.clone()));
+    println!("{}", serde_json::to_string(&Place { plain, tls, authority })?);
     thread::spawn(|| {
         let _ = io::stdin().read(&mut [0]);
         std::process::exit(0);
     });
     let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
     Ok(axum::serve(listener, router).await?)
+}
+
+async fn serve_tls(listener: TcpListener, tls: TlsAcceptor, router: Router) {
+    while let Ok((connection, _)) = listener.accept().await {
+        tokio::spawn(serve_one(connection, tls.clone(), router.clone()));
+    }
+}
+
+/// Serves a connection to its end; what fails, its client tells.
+async fn serve_one(connection: TcpStream, tls: TlsAcceptor, router: Router) {
+    let _ = connection.set_nodelay(true);
+    let Ok(connection) = tls.accept(connection).await else { return };
+    let is_http2 = connection.get_ref().1.alpn_protocol() == Some(b"h2");
+    let (connection, service) = (TokioIo::new(connection), TowerToHyperService::new(router));
+    let _ = match is_http2 {
+        true => http2::Builder::new(TokioExecutor::new()).serve_connection(connection, service).await,
+        false => http1::Builder::new().serve_connection(connection, service).await,
+    };
 }
 
 async fn all_seen(State(upstream): State<Upstream>) -> Result<Vec<u8>, String> {

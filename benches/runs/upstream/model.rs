@@ -1,6 +1,6 @@
 //! The models.
 
-use std::{convert::Infallible, iter, sync::LazyLock};
+use std::{convert::Infallible, sync::LazyLock};
 
 use axum::{
     body::{Body, Bytes},
@@ -12,18 +12,21 @@ use futures_util::{StreamExt, stream};
 use memchr::memmem;
 use serde_json::{Value, json};
 
-use super::{Kind, Stage, TOOL, response, speech};
-use crate::{Mode, scene::SCENES};
+use super::{Kind, Stage, anthropic, chat, response, responses, speech};
+use crate::{
+    Mode,
+    scene::{Provider, SCENES, Scene},
+};
 
 /// The answers of a scene's model: a whole body, or events; first and second.
-struct Answers {
-    first: [Vec<Bytes>; 2],
-    second: [Vec<Bytes>; 2],
+pub(super) struct Answers {
+    pub(super) first: [Vec<Bytes>; 2],
+    pub(super) second: [Vec<Bytes>; 2],
 }
 
 /// By scene.
 static ANSWERS: LazyLock<Vec<Answers>> =
-    LazyLock::new(|| SCENES.iter().map(|scene| Answers::new(scene.calls)).collect());
+    LazyLock::new(|| SCENES.iter().map(|scene| Answers::of(scene)).collect());
 
 /// The model's last word: 32 of them.
 pub fn words() -> String {
@@ -36,10 +39,10 @@ pub(super) async fn answer(
     body: Bytes,
 ) -> Result<Response, StatusCode> {
     // What is asked stands at the ends; results in the middle may be long.
-    let has_result = memmem::find(&body, br#""role":"tool""#).is_some();
+    let has_result = memmem::find(&body, result(stage.scene.provider)).is_some();
     let mode = if memmem::find(&body, br#""stream":true"#).is_some() { Mode::Streamed } else { Mode::Unary };
     let kind = if has_result { Kind::Told(mode) } else { Kind::Asked(mode) };
-    stage.keep(kind, "POST", "/v1/chat/completions", &headers, &body);
+    stage.keep(kind, "POST", stage.scene.provider.path().0, &headers, &body);
     let answers = &ANSWERS[stage.number];
     let frames = if has_result { &answers.second } else { &answers.first };
     let frames = &frames[mode as usize];
@@ -65,6 +68,15 @@ pub(super) async fn answer(
     Ok(response("text/event-stream", Body::from_stream(events)))
 }
 
+/// What stands in a request that has a tool's result.
+fn result(provider: Provider) -> &'static [u8] {
+    match provider {
+        Provider::Chat => br#""role":"tool""#,
+        Provider::Responses => br#""type":"function_call_output""#,
+        Provider::Anthropic => br#""type":"tool_result""#,
+    }
+}
+
 /// Who asks, if the input and the tool's result agree on it.
 fn caller(body: &[u8]) -> Option<String> {
     let request: Value = serde_json::from_slice(body).ok()?;
@@ -80,49 +92,15 @@ fn caller(body: &[u8]) -> Option<String> {
 /// The events of a long answer to a caller.
 fn spoken(caller: &str) -> Vec<Bytes> {
     let pieces = (0..speech::PIECES).map(|number| json!({ "content": speech::piece(caller, number) }));
-    streamed(pieces, "stop")
+    chat::streamed(pieces, "stop")
 }
 
 impl Answers {
-    fn new(calls: usize) -> Self {
-        let call = |n: usize| {
-            let function = json!({ "name": TOOL, "arguments": "{}" });
-            json!({ "index": n, "id": format!("call_{n}"), "type": "function", "function": function })
-        };
-        let calls = Value::Array((0..calls).map(call).collect());
-        let asks = json!({ "role": "assistant", "content": null, "tool_calls": calls });
-        let words = words();
-        let pieces = words.split_inclusive(' ').map(|word| json!({ "content": word }));
-        Self {
-            first: [whole(&asks, "tool_calls"), streamed(iter::once(asks.clone()), "tool_calls")],
-            second: [
-                whole(&json!({ "role": "assistant", "content": words }), "stop"),
-                streamed(pieces, "stop"),
-            ],
+    fn of(scene: &Scene) -> Self {
+        match scene.provider {
+            Provider::Chat => chat::answers(scene.calls),
+            Provider::Responses => responses::answers(scene.calls),
+            Provider::Anthropic => anthropic::answers(scene.calls),
         }
     }
-}
-
-fn whole(message: &Value, reason: &str) -> Vec<Bytes> {
-    let choice = json!({ "index": 0, "message": message, "finish_reason": reason });
-    vec![Bytes::from(completion("chat.completion", json!([choice]), true).to_string())]
-}
-
-fn streamed(deltas: impl Iterator<Item = Value>, reason: &str) -> Vec<Bytes> {
-    let delta = |delta, reason| json!([{ "index": 0, "delta": delta, "finish_reason": reason }]);
-    let chunk = |choices, usage| completion("chat.completion.chunk", choices, usage).to_string();
-    let mut events: Vec<String> = deltas.map(|text| chunk(delta(text, None), false)).collect();
-    events.push(chunk(delta(json!({}), Some(reason)), false));
-    events.push(chunk(json!([]), true));
-    events.push("[DONE]".to_owned());
-    events.into_iter().map(|event| Bytes::from(format!("data: {event}\n\n"))).collect()
-}
-
-fn completion(object: &str, choices: Value, with_usage: bool) -> Value {
-    let mut completion =
-        json!({ "id": "chatcmpl-1", "object": object, "created": 1, "model": "bench", "choices": choices });
-    if with_usage {
-        completion["usage"] = json!({ "prompt_tokens": 40, "completion_tokens": 32, "total_tokens": 72 });
-    }
-    completion
 }
