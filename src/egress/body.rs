@@ -78,7 +78,8 @@ pub enum BodyError {
 /// See [`BodyError`].
 pub async fn read_capped(body: impl HttpBody<Data = Bytes>, max: usize) -> Result<Bytes, BodyError> {
     let mut body = std::pin::pin!(body);
-    if usize::try_from(body.size_hint().lower()).map_or(true, |announced| announced > max) {
+    let announced = usize::try_from(body.size_hint().lower()).map_err(|_| BodyError::TooLarge)?;
+    if announced > max {
         return Err(BodyError::TooLarge);
     }
     let mut read = Bytes::new();
@@ -92,6 +93,10 @@ pub async fn read_capped(body: impl HttpBody<Data = Bytes>, max: usize) -> Resul
         if read.is_empty() && joined.is_empty() {
             read = chunk;
         } else {
+            if joined.is_empty() {
+                // To grow is to copy.
+                joined.reserve(announced);
+            }
             joined.extend_from_slice(&std::mem::take(&mut read));
             joined.extend_from_slice(&chunk);
         }
