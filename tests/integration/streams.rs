@@ -1,10 +1,14 @@
 //! Streamed runs: their events and their end, and what is left of them when somebody ends them early.
 
+use std::convert::Infallible;
+
+use axum::{body::Body, http::Response};
+use futures_util::{StreamExt, future, stream};
 use prost::Message;
 use runwright::grpc::proto::{
     CancelRunRequest, RunEvent, RunRequest, RunResponse, ToolCallStatus, run_event::Event,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::{Code, Streaming};
 
 use crate::support::{
@@ -131,6 +135,36 @@ async fn a_tool_call_is_told_at_its_start_and_at_its_end() {
     assert!(call.duration.take().is_some());
     call.set_status(ToolCallStatus::Unspecified);
     assert_eq!(call, *started);
+}
+
+#[tokio::test]
+async fn a_word_is_passed_on_while_the_model_still_speaks() {
+    let gate = Gate::closed();
+    let at = gate.clone();
+    let model = ModelServer::start(move |_| {
+        let gate = at.clone();
+        let chunk = |delta: Value, reason: Value| {
+            let chunk = json!({ "choices": [{ "delta": delta, "finish_reason": reason }] });
+            Ok::<_, Infallible>(format!("data: {chunk}\n\n"))
+        };
+        let first = chunk(json!({ "content": "first " }), Value::Null);
+        let rest = [chunk(json!({ "content": "second" }), Value::Null), chunk(json!({}), json!("stop"))];
+        let held =
+            stream::once(async move { gate.pass().await }).flat_map(move |()| stream::iter(rest.clone()));
+        let body = Body::from_stream(stream::iter([first]).chain(held));
+        future::ready(Response::builder().header("content-type", "text/event-stream").body(body).unwrap())
+    })
+    .await;
+    let service = Service::start(&asking_config(&model.base_url(), &[])).await;
+    let mut events = service.agents.clone().run_streamed(run_with("a", [])).await.unwrap().into_inner();
+    let mut told = Vec::new();
+    while let Some(event) = soon("an event", events.message()).await.unwrap() {
+        if let Some(Event::TextDelta(delta)) = event.event {
+            told.push(delta.text);
+            gate.open();
+        }
+    }
+    assert_eq!(told, ["first ", "second"]);
 }
 
 /// Starts a run and reads up to a tool call.
