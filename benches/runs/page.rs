@@ -84,7 +84,8 @@ optimized`); a plain build is `cargo build --release`, as the floor is.
 User and system time of the measured process, with 8 runs at a time. A run asks the model, makes its tool calls, all at
 once, and asks the model again, which answers with 32 words. MCP servers are stateless (2026-07-28), but for the one that
 gives each run a session of its own (2025-11-25): its runs also initialize, list tools and delete the session, and so does
-their floor. Each identity is a caller with a token of its own, who was there a moment ago.
+their floor. What is said to be over TLS is so for the model and for the MCP server, both by HTTP/2. Each identity is a caller
+with a token of its own, who was there a moment ago.
 
 | run | tools | identities | of | CPU, µs | × floor | runs a second |
 |---|---|---|---|---|---|---|

@@ -20,7 +20,7 @@ pub(super) fn answers(calls: usize) -> Answers {
         words.split_inclusive(' ').map(|word| json!({ "type": "text_delta", "text": word })).collect();
     let empty = json!({ "type": "text", "text": "" });
     Answers {
-        first: [whole(&calls, "tool_use"), streamed(asked.clone(), "tool_use")],
+        first: [whole(&calls, "tool_use"), streamed(asked, "tool_use")],
         second: [
             whole(&[json!({ "type": "text", "text": words })], "end_turn"),
             streamed([(empty, deltas)], "end_turn"),
