@@ -7,10 +7,7 @@ use std::{
 };
 
 use futures_util::Stream;
-use tokio::{
-    task::yield_now,
-    time::{Instant, Sleep, sleep},
-};
+use tokio::time::{Instant, Sleep, sleep};
 use tracing::Instrument;
 
 use super::{
@@ -37,7 +34,7 @@ pub(super) fn events(
 ) -> impl Stream<Item = Item<proto::RunEvent>> + Send + 'static {
     let alarm = Box::pin(sleep(HEARTBEAT_EVERY));
     let spoke = Instant::now();
-    Numbered { run, rpc, call, sequence: 0, turn: 0, held: None, spoke, alarm, ended: false, _live: live }
+    Numbered { run, rpc, call, sequence: 0, turn: 0, spoke, alarm, ended: false, _live: live }
 }
 
 /// It is polled for each word that a model says, so it is no chain of futures that hand each event on.
@@ -47,8 +44,6 @@ struct Numbered {
     call: Option<Call>,
     sequence: i32,
     turn: u32,
-    /// An event that has come, and waits for others.
-    held: Option<Box<Event>>,
     /// When the last event came.
     spoke: Instant,
     /// Goes off after the silence, or before it: it is not set anew for each event.
@@ -95,20 +90,10 @@ impl Stream for Numbered {
 }
 
 impl Numbered {
-    /// Waits for an event. Others often follow at once: the run has its turn first, so that they are sent together.
+    /// Waits for an event.
     fn listen(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
-        if let Some(event) = self.held.take().or_else(|| self.run.ready_event()) {
-            return Poll::Ready(Heard::Event(event));
-        }
-        match self.run.poll_event(cx) {
-            Poll::Ready(None) => return Poll::Ready(Heard::End),
-            Poll::Ready(event) => {
-                self.held = event;
-                // Once polled, it wakes this task when the others had their turn.
-                let _ = pin!(yield_now()).poll(cx);
-                return Poll::Pending;
-            }
-            Poll::Pending => {}
+        if let Poll::Ready(event) = self.run.poll_event(cx) {
+            return Poll::Ready(event.map_or(Heard::End, Heard::Event));
         }
         while self.alarm.as_mut().poll(cx).is_ready() {
             let silence_ends = self.spoke + HEARTBEAT_EVERY;

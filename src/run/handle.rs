@@ -1,24 +1,24 @@
 //! A run from outside: its events, and what it comes to.
 
 use std::{
-    panic::AssertUnwindSafe,
+    future::poll_fn,
+    mem,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use tokio::{
     runtime::Handle,
     sync::mpsc::{
         self,
-        error::{SendTimeoutError, TrySendError},
+        error::{SendTimeoutError, TryRecvError, TrySendError},
     },
-    task::JoinHandle,
 };
 use tokio_util::sync::DropGuard;
 
-use super::{Error, Failure, Mode, stop::Stop};
+use super::{Error, Failure, Mode, attended::Attended, stop::Stop};
 use crate::{
     event::{Event, Report, What},
     id::{RequestId, RunId},
@@ -33,22 +33,32 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Run {
     run_id: RunId,
     request_id: RequestId,
-    events: Option<mpsc::Receiver<Box<Event>>>,
     work: Work,
     stop: Arc<Stop>,
     /// Until it is dropped, the run's reader may not have heard of the end.
     _reading: DropGuard,
 }
 
-/// All that a run does, from its first event to its end.
-pub(super) type Doing = BoxFuture<'static, Result<Report, Error>>;
+/// What a run comes to.
+pub(super) type Outcome = Result<Report, Error>;
+/// All that a run does, from its first event to its end. `None`: it panicked.
+pub(super) type Doing = BoxFuture<'static, Option<Outcome>>;
 
-/// What a run is done by.
+/// What is left of a run to be done. Whoever waits for it does it, and a task once nobody does.
 pub(super) enum Work {
-    /// A task of its own: a stream goes on, and keeps to its time, whether or not somebody reads it.
-    Task(JoinHandle<Result<Report, Error>>),
-    /// Whoever waits for its end, and a task once nobody does; `None`: it is over. It saves a task, and waking two.
-    Caller(Option<Doing>),
+    /// Of a run without events; `None`: it is over.
+    Silent(Option<Doing>),
+    /// Of a run with events.
+    Told(Telling),
+}
+
+/// A run that is done while its events are read.
+pub(super) struct Telling {
+    events: mpsc::Receiver<Box<Event>>,
+    attended: Attended,
+    /// Whether its reader was given an event since it was last told that there is none.
+    gave: bool,
+    outcome: Option<Outcome>,
 }
 
 /// Where a run's events go.
@@ -63,12 +73,11 @@ impl Run {
     pub(super) fn new(
         run_id: RunId,
         request_id: RequestId,
-        events: Option<mpsc::Receiver<Box<Event>>>,
         work: Work,
         stop: Arc<Stop>,
         reading: DropGuard,
     ) -> Self {
-        Self { run_id, request_id, events, work, stop, _reading: reading }
+        Self { run_id, request_id, work, stop, _reading: reading }
     }
 
     /// The run's id.
@@ -76,31 +85,29 @@ impl Run {
         self.run_id
     }
 
-    /// The next event; `None` when there are no more. A unary run has none.
+    /// The next event; `None` when there are no more. A unary run has none. A streamed one goes on while this is polled.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Event>>> {
-        self.events.as_mut().map_or(Poll::Ready(None), |events| events.poll_recv(cx))
+        match &mut self.work {
+            Work::Silent(_) => Poll::Ready(None),
+            Work::Told(telling) => telling.poll_event(cx),
+        }
     }
 
-    /// An event that has come already.
-    pub fn ready_event(&mut self) -> Option<Box<Event>> {
-        self.events.as_mut().and_then(|events| events.try_recv().ok())
-    }
-
-    /// What the run comes to. A unary run goes on while this is polled.
+    /// What the run comes to, after its events. A unary run goes on while this is polled.
     ///
     /// # Errors
     /// The run failed.
-    pub async fn outcome(&mut self) -> Result<Report, Error> {
-        let result = match &mut self.work {
-            Work::Task(task) => task.await.ok(),
-            Work::Caller(None) => None,
-            Work::Caller(Some(doing)) => {
-                let result = AssertUnwindSafe(doing).catch_unwind().await;
-                self.work = Work::Caller(None);
-                result.ok()
+    pub async fn outcome(&mut self) -> Outcome {
+        let outcome = match &mut self.work {
+            Work::Silent(None) => None,
+            Work::Silent(Some(doing)) => {
+                let outcome = doing.await;
+                self.work = Work::Silent(None);
+                outcome
             }
+            Work::Told(telling) => telling.outcome().await,
         };
-        result.unwrap_or_else(|| Err(Error::panicked(self.request_id.clone(), Some(self.run_id))))
+        outcome.unwrap_or_else(|| Err(Error::panicked(self.request_id.clone(), Some(self.run_id))))
     }
 }
 
@@ -108,11 +115,48 @@ impl Drop for Run {
     fn drop(&mut self) {
         self.stop.stop(Failure::CallerGone);
         // The run comes to its end all the same, and tells its servers.
-        if let Work::Caller(doing) = &mut self.work
-            && let Some(doing) = doing.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(doing);
+        match &mut self.work {
+            Work::Silent(doing) => {
+                if let Some((doing, runtime)) = doing.take().zip(Handle::try_current().ok()) {
+                    runtime.spawn(doing);
+                }
+            }
+            Work::Told(telling) => telling.attended.make_task(),
+        }
+    }
+}
+
+impl Telling {
+    /// In a runtime.
+    pub(super) fn new(events: mpsc::Receiver<Box<Event>>, doing: Doing) -> Self {
+        Self { events, attended: Attended::new(doing), gave: false, outcome: None }
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Box<Event>>> {
+        if self.attended.is_task() {
+            return self.events.poll_recv(cx);
+        }
+        for goes_on in [true, false] {
+            match self.events.try_recv() {
+                Ok(event) => {
+                    self.gave = true;
+                    return Poll::Ready(Some(event));
+                }
+                Err(TryRecvError::Disconnected) => return Poll::Ready(None),
+                Err(TryRecvError::Empty) => {}
+            }
+            if goes_on && let Poll::Ready(outcome) = self.attended.go_on() {
+                self.outcome = outcome;
+            }
+        }
+        self.attended.wait(cx, !mem::take(&mut self.gave));
+        Poll::Pending
+    }
+
+    async fn outcome(&mut self) -> Option<Outcome> {
+        match self.outcome.take() {
+            Some(outcome) => Some(outcome),
+            None => poll_fn(|cx| self.attended.poll_task(cx)).await,
         }
     }
 }

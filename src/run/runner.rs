@@ -1,7 +1,8 @@
 //! What runs agents: admission, and the live runs.
 
-use std::{collections::BTreeMap, mem, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, mem, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use parking_lot::RwLock;
 use tokio::time::timeout;
 use tokio_util::{
@@ -15,7 +16,7 @@ use super::{
     authorization::Waits,
     begun::Begun,
     driver::{Context, drive},
-    handle::{Doing, Sink, Work},
+    handle::{Doing, Sink, Telling, Work},
     inputs::Inputs,
     live::{Live, LiveRuns},
     model_headers::AskedModel,
@@ -183,12 +184,13 @@ impl Runner {
             drop((live, place));
             result
         };
-        let doing: Doing = Box::pin(work.instrument(lines));
-        let work = match mode {
-            Mode::Unary => Work::Caller(Some(doing)),
-            Mode::Streamed => Work::Task(state.tasks.spawn(doing)),
+        let work = AssertUnwindSafe(work.instrument(lines)).catch_unwind();
+        let doing: Doing = Box::pin(work.map(Result::ok));
+        let work = match events {
+            None => Work::Silent(Some(doing)),
+            Some(events) => Work::Told(Telling::new(events, doing)),
         };
-        Ok(Run::new(run_id, request_id, events, work, stop, reading))
+        Ok(Run::new(run_id, request_id, work, stop, reading))
     }
 
     /// Ends a live streamed run.

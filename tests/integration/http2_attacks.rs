@@ -1,7 +1,7 @@
 //! Clients that mean ill: what they do ends their own connection at most, leaves nothing behind, and harms no other.
 
 use prost::Message;
-use runwright::grpc::proto::RunRequest;
+use runwright::grpc::proto::{RunOptions, RunRequest};
 
 use crate::support::{
     gate::Gate,
@@ -120,6 +120,23 @@ async fn a_run_that_is_reset_in_the_same_breath_never_begins() {
         page_where(&service, "the end of all runs", |page| page.value("runwright_live_runs", []) == 0.0)
             .await;
     assert_eq!(page.sum("runwright_runs_total"), 1.0, "the last one alone");
+}
+
+#[tokio::test]
+async fn a_run_goes_on_and_keeps_to_its_time_though_its_reader_takes_nothing() {
+    let attacked = Attacked::start().await;
+    let mut wire = attacked.wire().await;
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    assert!(wire.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await);
+    let timeout = prost_types::Duration { seconds: 1, nanos: 0 };
+    let options = RunOptions { timeout: Some(timeout), ..RunOptions::default() };
+    let request = RunRequest { options: Some(options), ..run_with("a", []) };
+    let head = frame(HEADERS, END_HEADERS, 1, &call(RUN_STREAMED, &[]));
+    let body = frame(DATA, END_STREAM, 1, &message(false, &request.encode_to_vec()));
+    assert!(wire.send(&[head, body].concat()).await);
+    attacked.gate.entered(1).await;
+    attacked.gate.given_up(1).await;
+    attacked.assert_unharmed().await;
 }
 
 #[tokio::test]
