@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt};
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -47,7 +47,6 @@ use accept::Accepting;
 use boundary::{Boundary, BoundaryLayer};
 pub use config::{Config, Tls};
 use connections::Connections;
-use gathered::Gathered;
 use routes::Routes;
 
 /// Calls other than runs that one connection may have under way beside all the runs that there may be.
@@ -108,7 +107,7 @@ pub async fn serve(
     };
     let connections = Arc::new(Connections::new(calls, max_calls, config.max_connection_age));
     let incoming = Accepting::new(TcpIncoming::from(listeners.grpc).with_nodelay(Some(true)));
-    let incoming = tls::secured(incoming, config.tls.clone())?.map_ok(Gathered::new);
+    let incoming = tls::secured(incoming, config.tls.clone())?;
     let serving = connections.clone();
     let mut grpc = tokio::spawn(async move { serving.serve(incoming).await });
     let admin_router = admin::router(ready.clone(), reloads, meters);

@@ -9,6 +9,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
     pin::{Pin, pin},
     sync::{
@@ -34,7 +35,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::body::Body;
 use tower::Service;
 
-use super::counted::{Counted, Runs};
+use super::{
+    counted::{Counted, Runs},
+    gathered::Gathered,
+};
 
 #[cfg(test)]
 mod tests;
@@ -159,11 +163,13 @@ where
         let age = if is_late { HANDSHAKE_TIMEOUT } else { jittered(self.max_age) };
         let (leaving, closing) = (self.leaving.clone(), self.closing.clone());
         let (bytes, runs) = (Arc::new(AtomicUsize::new(0)), self.runs.of_connection());
-        let io = TokioIo::new(Heard { io, bytes: bytes.clone() });
+        let io = Gathered::new(Heard { io, bytes: bytes.clone() });
         let service =
             TowerToHyperService::new(Counted::new(self.service.clone(), runs.clone(), leaving.clone()));
         let mut http2 = self.http2.clone();
-        let connection = http2.max_concurrent_streams((self.max_calls)()).serve_connection(io, service);
+        let connection = http2
+            .max_concurrent_streams((self.max_calls)())
+            .serve_connection(TokioIo::new(io.clone()), service);
         async move {
             let mut connection = pin!(connection);
             let mut stage = Stage::New;
@@ -171,8 +177,7 @@ where
             let mut alarm = pin!(sleep_until(opened + HANDSHAKE_TIMEOUT));
             loop {
                 stage = tokio::select! {
-                    // Its error is the client's affair: it went away, or broke the rules and was told so.
-                    _ = &mut connection => return,
+                    () = poll_fn(|cx| serve(connection.as_mut(), &io, cx)) => return,
                     () = &mut alarm, if stage != Stage::Told => match stage {
                         Stage::New if bytes.load(Ordering::Relaxed) < PREFACE_BYTES => return,
                         Stage::New => {
@@ -226,24 +231,25 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Heard<IO> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
-    }
-
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Serves a connection, until it has ended. Its error is the client's affair: it went away, or broke the rules and was told so.
+fn serve<IO: AsyncWrite + Unpin>(
+    connection: Pin<&mut impl Future>,
+    io: &Gathered<IO>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let served = connection.poll(cx);
+    match io.poll_send(cx) {
+        Poll::Ready(Err(_)) => Poll::Ready(()),
+        _ => served.map(drop),
     }
 }
 

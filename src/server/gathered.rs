@@ -1,37 +1,57 @@
-//! What goes out over a connection, gathered until it is flushed.
+//! What goes out over a connection, gathered until its task has done all that there was to do.
 //!
-//! Where a connection takes several pieces in one write, h2 hands it a message of 256 bytes or more as a piece of its own,
-//! and flushes it before what follows: an answer's trailers, ten bytes, would take a write and a packet for themselves. A
-//! connection that takes one piece at a time is given messages of up to 1 KiB together with what stands around them. The
-//! pieces of larger ones are put together here.
+//! h2 writes a message of some hundred bytes or more as a piece of its own, and flushes it before what follows: an answer's
+//! trailers, ten bytes, would take a write and a packet for themselves. So nothing is sent when it is flushed, but when who polls
+//! the connection says so.
 
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::transport::server::Connected;
 
-/// The most bytes that wait to be flushed; h2's frames have at most 16 KiB. What is larger goes out as it comes.
+/// The most bytes that wait to be sent; h2's frames have at most 16 KiB. What is larger goes out as it comes.
 const MAX_WAITING: usize = 32 * 1024;
 /// What a connection keeps room for while nothing waits.
 const KEPT: usize = 4 * 1024;
 
-/// A connection that writes when it is flushed.
-pub(super) struct Gathered<S> {
+/// A connection whose writes wait until they are [sent](Self::poll_send). Clones are the same one; nobody waits for another.
+pub(super) struct Gathered<S>(Arc<Mutex<Gathering<S>>>);
+
+struct Gathering<S> {
     io: S,
     waiting: Vec<u8>,
     /// How much of what waits is written already.
     written: usize,
 }
 
+impl<S> Clone for Gathered<S> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     pub(super) fn new(io: S) -> Self {
-        Self { io, waiting: Vec::new(), written: 0 }
+        Self(Arc::new(Mutex::new(Gathering { io, waiting: Vec::new(), written: 0 })))
     }
 
+    /// Sends what waits. To be called whenever the connection was polled.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let gathering = &mut *self.0.lock();
+        if gathering.waiting.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(gathering.poll_write_waiting(cx))?;
+        Pin::new(&mut gathering.io).poll_flush(cx)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Gathering<S> {
     fn poll_write_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.waiting.len() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.waiting[self.written..]))?;
@@ -48,14 +68,15 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.waiting.len() + bytes.len() > MAX_WAITING {
-            ready!(self.poll_write_waiting(cx))?;
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let gathering = &mut *self.0.lock();
+        if gathering.waiting.len() + bytes.len() > MAX_WAITING {
+            ready!(gathering.poll_write_waiting(cx))?;
         }
         if bytes.len() > MAX_WAITING {
-            return Pin::new(&mut self.io).poll_write(cx, bytes);
+            return Pin::new(&mut gathering.io).poll_write(cx, bytes);
         }
-        self.waiting.extend_from_slice(bytes);
+        gathering.waiting.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -63,36 +84,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         false
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write_waiting(cx))?;
-        Pin::new(&mut self.io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write_waiting(cx))?;
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let gathering = &mut *self.0.lock();
+        ready!(gathering.poll_write_waiting(cx))?;
+        Pin::new(&mut gathering.io).poll_shutdown(cx)
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, into)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.lock().io).poll_read(cx, into)
     }
-}
-
-/// Nobody asks who is at the other side.
-impl<S> Connected for Gathered<S> {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) -> Self::ConnectInfo {}
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use tokio::io::AsyncWriteExt;
 
     use super::*;
@@ -121,15 +133,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_flushed_together_is_written_together() {
+    async fn what_waits_goes_out_together_when_it_is_sent_and_at_the_end() {
         let mut connection = Gathered::new(Pieces(Vec::new(), usize::MAX));
         connection.write_all(b"head").await.unwrap();
-        connection.write_all(b"body").await.unwrap();
-        assert!(connection.io.0.is_empty());
         connection.flush().await.unwrap();
+        connection.write_all(b"body").await.unwrap();
+        assert!(connection.0.lock().io.0.is_empty());
+        poll_fn(|cx| connection.poll_send(cx)).await.unwrap();
         connection.write_all(b"trailers").await.unwrap();
         connection.shutdown().await.unwrap();
-        assert_eq!(connection.io.0, [b"headbody".to_vec(), b"trailers".to_vec()]);
+        poll_fn(|cx| connection.poll_send(cx)).await.unwrap();
+        assert_eq!(connection.0.lock().io.0, [b"headbody".to_vec(), b"trailers".to_vec()]);
     }
 
     #[tokio::test]
@@ -140,10 +154,10 @@ mod tests {
             let bytes = vec![number; length];
             connection.write_all(&bytes).await.unwrap();
             all.extend(bytes);
-            assert!(connection.waiting.len() <= MAX_WAITING);
+            assert!(connection.0.lock().waiting.len() <= MAX_WAITING);
         }
-        connection.flush().await.unwrap();
-        assert_eq!(connection.io.0.concat(), all);
-        assert!(connection.waiting.capacity() <= KEPT);
+        poll_fn(|cx| connection.poll_send(cx)).await.unwrap();
+        assert_eq!(connection.0.lock().io.0.concat(), all);
+        assert!(connection.0.lock().waiting.capacity() <= KEPT);
     }
 }

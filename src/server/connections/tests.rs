@@ -1,10 +1,12 @@
 //! When connections are told to go, and what becomes of their calls.
 #![allow(clippy::disallowed_methods, reason = "these are clients of the service")]
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future, stream};
-use http_body_util::Full;
+use http::HeaderMap;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{
-    body::Incoming,
+    body::{Frame, Incoming},
     client::conn::http2::{self, SendRequest},
 };
 use tokio::{
@@ -54,7 +56,7 @@ where
 
 /// A connection to it, and its end.
 struct Client {
-    requests: SendRequest<Full<bytes::Bytes>>,
+    requests: SendRequest<Full<Bytes>>,
     ended: JoinHandle<hyper::Result<()>>,
 }
 
@@ -98,6 +100,59 @@ impl Client {
     fn call(&mut self, method: &str) -> JoinHandle<hyper::Result<Response<Incoming>>> {
         let request = Request::post(format!("http://service/{method}")).body(Full::default()).unwrap();
         tokio::spawn(self.requests.send_request(request))
+    }
+}
+
+/// A connection that counts its writes.
+struct Writes(DuplexStream, Arc<AtomicUsize>);
+
+impl AsyncRead for Writes {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Writes {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_there_is_to_say_of_a_call_is_one_write() {
+    let service = service_fn(|_| {
+        let frames = [Frame::data(Bytes::from(vec![0; 4000])), Frame::trailers(HeaderMap::new())];
+        let body = StreamBody::new(stream::iter(frames.map(Ok::<_, Infallible>)));
+        future::ready(Ok(Response::new(Body::new(body))))
+    });
+    let (client, server) = duplex(64 * 1024);
+    let writes = Arc::<AtomicUsize>::default();
+    let connections = Connections::new(service, || 100, AGE);
+    connections.serve(stream::iter([Ok::<_, Infallible>(Writes(server, writes.clone()))])).await;
+
+    let (mut requests, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
+    tokio::spawn(connection);
+    for is_first in [true, false] {
+        let before = writes.load(Ordering::Relaxed);
+        let request = Request::post("http://service/call").body(Full::<Bytes>::default()).unwrap();
+        let body = requests.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes().len(), 4000);
+        // Another time what the connection itself has to say goes with it.
+        assert!(is_first || writes.load(Ordering::Relaxed) == before + 1);
     }
 }
 
