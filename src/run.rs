@@ -5,6 +5,7 @@
 //! When the run is stopped (by `CancelRun`, by its deadline, because the caller is gone, or because this process ends)
 //! all that is under way is dropped, and that aborts it; then the servers are told.
 
+mod arguments;
 mod attended;
 mod audit;
 mod authorization;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{message::ToolRef, schema::Schema};
 
@@ -21,6 +21,15 @@ pub struct ToolSpec {
     /// The same, compiled, where that is done already; else see `run::Schemas`.
     pub compiled: Option<Schema>,
     written: [OnceLock<Box<RawValue>>; FORMS],
+}
+
+/// The arguments of a call, which are an object.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    /// What they say, with numbers as near as 64 bits come to them.
+    pub value: Value,
+    /// The same as the model wrote it: what the tool gets.
+    pub written: Arc<RawValue>,
 }
 
 /// How a provider's API writes tools.

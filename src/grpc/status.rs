@@ -79,7 +79,8 @@ fn describe(failure: &Failure) -> Described {
             Described::new(message).with("agent", agent)
         }
         Failure::AgentNotFound(agent) => {
-            let message = format!("there is no agent `{agent}`; CatalogService.ListAgents lists them");
+            let shown = agent.escape_debug();
+            let message = format!("there is no agent `{shown}`; CatalogService.ListAgents lists them");
             Described::new(message).with("agent", agent)
         }
         Failure::RunNotFound { instance } => {
@@ -119,9 +120,9 @@ fn describe(failure: &Failure) -> Described {
         Failure::Cancelled(reason) => Described::new(format!("the run was cancelled: {reason}")),
         Failure::CallerGone => Described::new("the caller ended its call"),
         Failure::StreamStalled => Described::new("the stream's reader took no event for too long"),
-        Failure::ShuttingDown => {
-            Described::new("this instance is shutting down; another one may take the run")
-        }
+        Failure::ShuttingDown => Described::new(
+            "this instance is shutting down; another one may take the run if the status is UNAVAILABLE",
+        ),
         Failure::Internal(incident) => {
             Described::new("a fault of the service; its log has the incident").with("incident_id", incident)
         }
@@ -130,6 +131,7 @@ fn describe(failure: &Failure) -> Described {
 
 fn invalid(violations: &Violations) -> Described {
     let message = match violations.kept() {
+        [only] if only.field.is_empty() => only.description.clone(),
         [only] => format!("{}: {}", only.field, only.description),
         [first, others @ ..] => {
             format!(

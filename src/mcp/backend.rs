@@ -273,7 +273,8 @@ impl StreamableHttpClient for Backend {
             return Ok(posted);
         }
         let sending = self.sending(exchange, self.limit(&message)).map_err(StreamableHttpError::Client)?;
-        let body = serde_json::to_vec(&message)?;
+        let unwritten = StreamableHttpError::Client(Fault::Malformed("our own request"));
+        let body = plain_request::rmcps_body(&message).ok_or(unwritten)?;
         let post = pin!(self.post(&sending, &message, body, session, protocol));
         sending.bounded(post).await.map_err(StreamableHttpError::Client)
     }

@@ -6,7 +6,7 @@ use rmcp::model::{
     CallToolRequest, CallToolRequestParams, ClientRequest, ErrorCode, InputRequest, InputRequests,
     InputRequiredResult, InputResponses, Request, ServerResult,
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{
     Error, Fault, RunHeaders, ServerConfig, Tool,
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     message::{Image, ToolCallStatus},
     metrics::Method,
+    tool::Arguments,
     trace::Outgoing,
 };
 
@@ -43,7 +44,7 @@ pub struct CallOutcome {
 /// A call that is to be made.
 pub(super) struct Calling<'a> {
     pub(super) tool: &'a str,
-    pub(super) arguments: &'a Map<String, Value>,
+    pub(super) arguments: &'a Arguments,
     pub(super) outgoing: Outgoing,
     /// Who listens to its progress.
     pub(super) listener: Option<Listener>,
@@ -104,8 +105,10 @@ pub(super) async fn call(
     calling: &Calling<'_>,
 ) -> CallOutcome {
     let Calling { arguments, outgoing, listener, sends, .. } = calling;
-    let exchange = Exchange::calling(outgoing.clone(), config.timeouts.call, tool.is_plain());
-    let mut params = CallToolRequestParams::new(tool.name.clone()).with_arguments((*arguments).clone());
+    let exchange =
+        Exchange::calling(outgoing.clone(), config.timeouts.call, tool.is_plain(), &arguments.written);
+    let members = arguments.value.as_object().cloned().unwrap_or_default();
+    let mut params = CallToolRequestParams::new(tool.name.clone()).with_arguments(members);
     let mut listed_again = false;
     let mut rounds = 0;
     loop {

@@ -6,7 +6,6 @@ use futures_util::future;
 use http::StatusCode;
 use parking_lot::Mutex;
 use rmcp::model::ErrorCode;
-use serde_json::{Map, Value};
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     time::{Instant, timeout, timeout_at},
@@ -26,6 +25,7 @@ use super::{
 use crate::{
     event::ToolProgress,
     message::ToolCallStatus,
+    tool::Arguments,
     trace::{self, Correlation, Outgoing, Span},
 };
 
@@ -130,7 +130,7 @@ impl Connection {
     pub async fn call(
         &self,
         tool: &str,
-        arguments: &Map<String, Value>,
+        arguments: &Arguments,
         parent: &Span,
         progress: Option<&watch::Sender<ToolProgress>>,
         sends: &(dyn Fn() + Sync),

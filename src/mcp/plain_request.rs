@@ -12,7 +12,7 @@ use rmcp::model::{
     RequestMetaObject,
 };
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{open, slot::Exchange};
 use crate::trace::TraceHeaders;
@@ -40,7 +40,15 @@ pub(super) fn headers(
 /// The body; `None`: it is not to be written.
 pub(super) fn body(message: &ClientJsonRpcMessage) -> Option<Vec<u8>> {
     match call(message) {
-        Some((id, call)) => call_body(id, call),
+        Some((id, call)) => call_body(id, call, meta(call)),
+        None => serde_json::to_vec(message).ok(),
+    }
+}
+
+/// The body of a message that rmcp sends. It is as rmcp writes it, but for the numbers in a call's arguments.
+pub(super) fn rmcps_body(message: &ClientJsonRpcMessage) -> Option<Vec<u8>> {
+    match call(message) {
+        Some((id, call)) => call_body(id, call, call.extensions.get().map(Meta::Rmcps)),
         None => serde_json::to_vec(message).ok(),
     }
 }
@@ -55,11 +63,12 @@ fn method(message: &ClientJsonRpcMessage) -> Option<&'static str> {
     }
 }
 
-fn call_body(id: &RequestId, call: &CallToolRequest) -> Option<Vec<u8>> {
+fn call_body(id: &RequestId, call: &CallToolRequest, meta: Option<Meta<'_>>) -> Option<Vec<u8>> {
+    let written = exchange(call).and_then(|exchange| exchange.arguments.as_deref()).map(Arguments::Written);
     let params = Params {
-        meta: meta(call),
+        meta,
         name: &call.params.name,
-        arguments: call.params.arguments.as_ref(),
+        arguments: written.or_else(|| call.params.arguments.as_ref().map(Arguments::Members)),
         input_responses: call.params.input_responses.as_ref(),
         request_state: call.params.request_state.as_deref(),
     };
@@ -81,11 +90,18 @@ struct Params<'a> {
     meta: Option<Meta<'a>>,
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<&'a Map<String, Value>>,
+    arguments: Option<Arguments<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_responses: Option<&'a InputResponses>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_state: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Arguments<'a> {
+    Written(&'a RawValue),
+    Members(&'a Map<String, Value>),
 }
 
 /// What a request says of its client and of the run.
@@ -127,7 +143,7 @@ fn meta(call: &CallToolRequest) -> Option<Meta<'_>> {
     if let Some(meta) = call.extensions.get() {
         return Some(Meta::Rmcps(meta));
     }
-    let exchange: &Arc<Exchange> = call.extensions.get()?;
+    let exchange = exchange(call)?;
     let TraceHeaders { traceparent, tracestate, .. } = &exchange.outgoing.trace;
     Some(Meta::Ours(OurMeta {
         protocol_version: REVISION,
@@ -137,6 +153,10 @@ fn meta(call: &CallToolRequest) -> Option<Meta<'_>> {
         tracestate: tracestate.as_deref(),
         progress_token: call.extensions.get(),
     }))
+}
+
+fn exchange(call: &CallToolRequest) -> Option<&Exchange> {
+    call.extensions.get::<Arc<Exchange>>().map(|exchange| &**exchange)
 }
 
 fn call(message: &ClientJsonRpcMessage) -> Option<(&RequestId, &CallToolRequest)> {

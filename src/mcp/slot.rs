@@ -17,6 +17,7 @@ use std::{
 
 use parking_lot::Mutex;
 use rmcp::{model::RequestId, transport::streamable_http_client::StreamableHttpPostResponse};
+use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +60,8 @@ pub(super) struct Exchange {
     pub(super) outgoing: Outgoing,
     /// When the answer must be there; `None`: each HTTP request has a time of its own.
     pub(super) deadline: Option<(Instant, Duration)>,
+    /// The arguments as the model wrote them, where it is a call.
+    pub(super) arguments: Option<Arc<RawValue>>,
     /// Whether it is a call whose HTTP headers mirror none of its arguments.
     plain_call: AtomicBool,
     abandoned: CancellationToken,
@@ -145,14 +148,21 @@ impl Exchange {
     }
 
     /// The exchange of a tool call. It is `plain` if its HTTP headers mirror none of its arguments.
-    pub(super) fn calling(outgoing: Outgoing, limit: Duration, plain: bool) -> Arc<Self> {
-        Arc::new(Self::of(outgoing, Some(limit), plain))
+    pub(super) fn calling(
+        outgoing: Outgoing,
+        limit: Duration,
+        plain: bool,
+        arguments: &Arc<RawValue>,
+    ) -> Arc<Self> {
+        let arguments = Some(arguments.clone());
+        Arc::new(Self { arguments, ..Self::of(outgoing, Some(limit), plain) })
     }
 
     fn of(outgoing: Outgoing, limit: Option<Duration>, plain_call: bool) -> Self {
         Self {
             outgoing,
             deadline: limit.map(|limit| (Instant::now() + limit, limit)),
+            arguments: None,
             plain_call: AtomicBool::new(plain_call),
             abandoned: CancellationToken::new(),
             noted: Mutex::default(),

@@ -1,5 +1,6 @@
 //! Calls over loopback, at the level of connections.
 
+mod arguments;
 mod images;
 mod progress;
 
@@ -12,7 +13,10 @@ use axum::{
 };
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
-use serde_json::{Map, Value, json};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use super::*;
@@ -21,6 +25,7 @@ use crate::{
     event::ToolProgress,
     headers::{HeaderSet, merge},
     id::RequestId,
+    tool::Arguments,
     trace::TraceHeaders,
 };
 
@@ -40,6 +45,7 @@ const ERAS: [Era; 2] = [Era::Modern, Era::Handshake];
 struct Seen {
     headers: HeaderMap,
     body: Value,
+    text: String,
 }
 
 /// Answers a call.
@@ -106,12 +112,13 @@ impl Drop for Server {
 }
 
 async fn answer(State((era, on_call)): State<(Era, OnCall)>, headers: HeaderMap, body: Bytes) -> Response {
+    let text = String::from_utf8_lossy(&body).into_owned();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let called = body["method"] == "tools/call";
     assert!(called || seen_token(&body).is_null(), "progress is wanted of calls alone");
     let result = match (era, body["method"].as_str().unwrap_or_default()) {
         // A GET resumes an answer to a call.
-        (_, "tools/call" | "") => return on_call(Seen { headers, body }).await,
+        (_, "tools/call" | "") => return on_call(Seen { headers, body, text }).await,
         (Era::Modern, "server/discover") => json!({
             "resultType": "complete", "supportedVersions": ["2026-07-28"],
             "capabilities": { "tools": {} }, "ttlMs": 0, "cacheScope": "private",
@@ -170,7 +177,16 @@ async fn call(
     arguments: Value,
     progress: Option<&watch::Sender<ToolProgress>>,
 ) -> CallOutcome {
-    let arguments: Map<String, Value> = serde_json::from_value(arguments).unwrap();
+    let written = to_raw_value(&arguments).unwrap().into();
+    call_with(connection, tool, Arguments { value: arguments, written }, progress).await
+}
+
+async fn call_with(
+    connection: &Connection,
+    tool: &str,
+    arguments: Arguments,
+    progress: Option<&watch::Sender<ToolProgress>>,
+) -> CallOutcome {
     let span = Correlation::incoming(RequestId::generate(), &HeaderMap::new()).span;
     let calling = connection.call(tool, &arguments, &span, progress, &|| ());
     tokio::time::timeout(Duration::from_secs(60), calling).await.expect("the call ends").unwrap()

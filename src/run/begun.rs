@@ -3,18 +3,18 @@
 //! Only these may have done something. One that waits for the caller's word, or for fresh headers before it is sent for
 //! the first time, has not begun, nor has one that is refused. A run that fails before any has begun may be sent again.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeMap, time::Instant};
 
 use parking_lot::Mutex;
 
-/// The calls that have begun, by their places among all of the run's.
+/// The calls that have begun, and when, by their places among all of the run's.
 #[derive(Default)]
-pub(super) struct Begun(Mutex<BTreeSet<usize>>);
+pub(super) struct Begun(Mutex<BTreeMap<usize, Instant>>);
 
 impl Begun {
     /// A call is sent, or handed over.
     pub(super) fn note(&self, place: usize) {
-        self.0.lock().insert(place);
+        self.0.lock().entry(place).or_insert_with(Instant::now);
     }
 
     /// A call turns out not to have been sent.
@@ -23,7 +23,7 @@ impl Begun {
     }
 
     /// All that have begun.
-    pub(super) fn places(&self) -> BTreeSet<usize> {
+    pub(super) fn calls(&self) -> BTreeMap<usize, Instant> {
         self.0.lock().clone()
     }
 }

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Map, Value};
 use tokio::{
     sync::watch,
     task::yield_now,
@@ -15,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Answer, Failure, ToolChoice, authorization::Repeats, content::Content, driver::Context, tools,
+    Answer, Failure, ToolChoice, arguments, authorization::Repeats, content::Content, driver::Context,
     tools::ToolTable,
 };
 use crate::{
@@ -23,6 +22,7 @@ use crate::{
     mcp::{CallOutcome, Connection},
     message::{ToolCall, ToolCallRecord, ToolCallStatus, ToolRef},
     schema::Schema,
+    tool::Arguments,
     trace::{self, OpenSpan, Span, names},
 };
 
@@ -60,7 +60,7 @@ enum Way<'a> {
     /// The caller.
     Caller,
     /// An MCP server.
-    Server { connection: &'a Connection, tool: &'a str, arguments: Map<String, Value>, needs_approval: bool },
+    Server { connection: &'a Connection, tool: &'a str, arguments: Arguments, needs_approval: bool },
 }
 
 /// What an MCP server is asked.
@@ -70,7 +70,7 @@ struct Request<'a> {
     place: usize,
     call_id: &'a str,
     tool: &'a str,
-    arguments: &'a Map<String, Value>,
+    arguments: &'a Arguments,
 }
 
 /// What calls are made with.
@@ -178,6 +178,11 @@ impl<'a> Calling<'a> {
 
     /// What is to be done with a call. A tool that the run does not offer, or arguments that do not fit, reach nobody.
     fn way(self, call: &ToolCall, schema: Option<Schema>) -> Way<'a> {
+        if let Some(answer @ Answer::Denied(_)) = self.context.request.answers.get(&call.call_id)
+            && let Some(why) = denial(answer)
+        {
+            return Way::None(why);
+        }
         let Some(((spec, needs_approval), schema)) = self.tools.find(call).zip(schema) else {
             return Way::None(format!("There is no tool `{}`.", call.name));
         };
@@ -185,13 +190,14 @@ impl<'a> Calling<'a> {
             // The caller has run it, whatever its schema says by now.
             return Way::Caller;
         }
-        let Some(arguments) = tools::arguments(&call.arguments_json) else {
-            return Way::None("The arguments are no JSON object.".to_owned());
+        let arguments = match arguments::read(&call.arguments_json) {
+            Ok(arguments) => arguments,
+            Err(why) => return Way::None(why.to_owned()),
         };
         if self.context.request.tool_choice == ToolChoice::None && self.turn > 0 {
             return Way::None("No tool may be called in this run.".to_owned());
         }
-        let problems = tools::problems(&schema, &arguments);
+        let problems = arguments::problems(&schema, &arguments.value);
         if !problems.is_empty() {
             return Way::None(format!("The arguments do not fit the tool's schema: {}", problems.join("; ")));
         }
@@ -202,9 +208,6 @@ impl<'a> Calling<'a> {
                     .to_owned(),
             );
         }
-        let Value::Object(arguments) = arguments else {
-            return Way::None("The arguments are no JSON object.".to_owned());
-        };
         if spec.tool.is_callers() {
             return Way::Caller;
         }
@@ -217,13 +220,7 @@ impl<'a> Calling<'a> {
     /// Waits for the caller's word. `None`: there is none in time; else that the tool may be called, or why it may not.
     async fn approval(self, call: &ToolCall, place: usize) -> Result<Option<Result<(), String>>, Failure> {
         let answer = self.context.answer_to(call, place, self.turn).await?;
-        Ok(answer.map(|answer| match answer {
-            Answer::Approved => Ok(()),
-            Answer::Denied(reason) if !reason.is_empty() => {
-                Err(format!("The call was not approved: {reason}"))
-            }
-            Answer::Denied(_) | Answer::Output { .. } => Err("The call was not approved.".to_owned()),
-        }))
+        Ok(answer.map(|answer| denial(&answer).map_or(Ok(()), Err)))
     }
 
     /// Has the caller run a tool of its own.
@@ -293,6 +290,15 @@ impl<'a> Calling<'a> {
     async fn started(self, call: &ToolCall) -> Result<(), Failure> {
         let started = || What::ToolCallStarted(ToolCallRecord { call: call.clone(), ended: None }.into());
         self.context.sink.emit(self.turn, started).await
+    }
+}
+
+/// What the model is told of a call that its caller does not approve.
+fn denial(answer: &Answer) -> Option<String> {
+    match answer {
+        Answer::Approved => None,
+        Answer::Denied(reason) if !reason.is_empty() => Some(format!("The call was not approved: {reason}")),
+        Answer::Denied(_) | Answer::Output { .. } => Some("The call was not approved.".to_owned()),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
     event::{FinishReason, Progress, Report, What},
     id::{ControlToken, RunId},
     mcp::{self, CallOutcome, Connection},
-    message::{ToolCall, ToolCallRecord},
+    message::{ToolCall, ToolCallRecord, ToolCallStatus, ToolRef},
     metrics,
     model::{Model, Spent},
     trace,
@@ -108,6 +108,13 @@ pub(super) async fn drive(mut context: Box<Context>) -> Result<Report, Error> {
     record::end(&context, &result, times, &unavailable);
     audit::record(&context.request, context.run_id, &context.runner.digest_key);
     result
+}
+
+/// A call as a failed run tells it: the tool may have acted if the call was sent and no answer came.
+fn broken_off(call: &ToolCallRecord, sent: Option<&Instant>) -> ToolCallRecord {
+    let is_callers = call.call.tool.as_ref().is_none_or(ToolRef::is_callers);
+    let unknown = sent.filter(|_| !is_callers).map(|sent| (ToolCallStatus::Unknown, sent.elapsed()));
+    ToolCallRecord { ended: call.ended.or(unknown), ..call.clone() }
 }
 
 /// Waits until the run's time is over.
@@ -237,18 +244,19 @@ impl Work {
 
     fn conclude(self, context: &Context, result: Result<FinishReason, Failure>) -> Result<Report, Error> {
         let request = &context.request;
-        let begun = context.begun.places();
+        let begun = context.begun.calls();
         // Of a run that has failed it is asked what may have been done: not by a call that only waited.
         let failed = result.is_err();
         let tells =
-            |(at, call): &(usize, &ToolCallRecord)| !failed || call.ended.is_some() || begun.contains(at);
+            |(at, call): &(usize, &ToolCallRecord)| !failed || call.ended.is_some() || begun.contains_key(at);
         let calls = self.machine.calls().iter().enumerate().filter(tells);
+        let calls = calls.map(|(at, call)| broken_off(call, begun.get(&at).filter(|_| failed)));
         let mut usage = self.machine.usage();
         usage.add(self.spent.take());
         let progress = Progress {
             usage,
             turns: self.machine.turns(),
-            tool_calls: calls.map(|(_, call)| call.clone()).collect(),
+            tool_calls: calls.collect(),
             begun: begun.len(),
             applied_headers: request.headers.sent_last(&context.runner.digest_key),
         };

@@ -49,7 +49,7 @@ pub(super) enum Work {
     /// Of a run without events; `None`: it is over.
     Silent(Option<Doing>),
     /// Of a run with events.
-    Told(Telling),
+    Told(Box<Telling>),
 }
 
 /// A run that is done while its events are read.

@@ -188,7 +188,7 @@ impl Runner {
         let doing: Doing = Box::pin(work.map(Result::ok));
         let work = match events {
             None => Work::Silent(Some(doing)),
-            Some(events) => Work::Told(Telling::new(events, doing)),
+            Some(events) => Work::Told(Telling::new(events, doing).into()),
         };
         Ok(Run::new(run_id, request_id, work, stop, reading))
     }

@@ -9,7 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -17,7 +16,6 @@ use crate::{
     mcp::ToolList,
     message::{ToolCall, ToolRef},
     model::AskedCall,
-    schema::Schema,
     tool::ToolSpec,
 };
 
@@ -133,43 +131,6 @@ impl ToolTable {
     }
 }
 
-/// A call's arguments: a JSON object, or nothing for none.
-pub(super) fn arguments(json: &str) -> Option<Value> {
-    if json.trim().is_empty() {
-        return Some(Value::Object(Map::new()));
-    }
-    serde_json::from_str(json).ok().filter(Value::is_object)
-}
-
-/// What of a call's arguments does not fit the tool's schema, as far as that can be said here. A null that the schema does
-/// not know is what models write for an argument that is left out.
-pub(super) fn problems(schema: &Schema, arguments: &Value) -> Vec<String> {
-    let problems = match schema.problems(arguments) {
-        Some(problems) if problems.is_empty() => return problems,
-        Some(problems) => problems,
-        None if schema.check().is_ok() => {
-            return vec!["they are too large, or nested too deep, to be held against it".to_owned()];
-        }
-        // What can't be held against the schema here, the tool looks at itself.
-        None => return Vec::new(),
-    };
-    let mut without_nulls = arguments.clone();
-    leave_out_nulls(&mut without_nulls);
-    let fits = schema.problems(&without_nulls).unwrap_or_default().is_empty();
-    if fits { Vec::new() } else { problems }
-}
-
-fn leave_out_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(leave_out_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(leave_out_nulls),
-        _ => {}
-    }
-}
-
 fn is_allowed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }
@@ -188,7 +149,7 @@ fn fitted(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{json, value::RawValue};
+    use serde_json::value::RawValue;
 
     use super::*;
     use crate::{agent::Approval, credential, mcp};
@@ -235,17 +196,6 @@ mod tests {
     }
 
     #[test]
-    fn a_null_is_as_good_as_an_optional_argument_that_is_left_out() {
-        let schema = r#"{"type": "object", "required": ["a"], "properties": {
-            "a": {"type": "string"}, "b": {"type": "boolean"}, "c": {"properties": {"d": {"type": "integer"}}}}}"#;
-        let schema = Schema::new(RawValue::from_string(schema.into()).unwrap().into());
-        let fits = |arguments: Value| problems(&schema, &arguments).is_empty();
-        assert!(fits(json!({"a": "x", "b": null, "c": {"d": null}})));
-        assert!(!fits(json!({"a": null})), "a required one is not there then");
-        assert!(!fits(json!({"a": "x", "b": null, "c": {"d": "1"}})));
-    }
-
-    #[test]
     fn a_name_that_is_made_up_is_one_that_the_provider_takes_back() {
         let resolve = |name: &str| {
             let asked = AskedCall { call_id: "1".into(), name: name.into(), arguments_json: String::new() };
@@ -255,15 +205,6 @@ mod tests {
         for odd in ["functions.t", "a b", "\u{1F980}", &"x".repeat(65)] {
             let call = resolve(odd);
             assert!(fits(&call.name) && call.tool.is_none(), "{}", call.name);
-        }
-    }
-
-    #[test]
-    fn arguments_are_an_object_or_nothing() {
-        assert_eq!(arguments(" "), Some(json!({})));
-        assert_eq!(arguments(r#"{"a":1}"#).unwrap()["a"], 1);
-        for bad in ["[]", "1", "{", "null"] {
-            assert_eq!(arguments(bad), None, "{bad}");
         }
     }
 }

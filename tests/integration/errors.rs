@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use runwright::grpc::proto::{
-    CancelRunRequest, ListAgentsRequest, RunOptions, RunRequest, RunResponse, run_event::Event,
+    CancelRunRequest, ListAgentsRequest, RunOptions, RunRequest, RunResponse, ToolCallStatus,
+    run_event::Event,
 };
 use tonic::{Code, Request, Status, client::Grpc};
 use tonic_prost::ProstCodec;
@@ -40,6 +41,7 @@ async fn an_agent_that_is_not_there_is_not_found_whatever_else_is_wrong() {
         assert_eq!(decoded.metadata["agent"], shown);
         let says = if agent.is_empty() { "`agent` is required" } else { "there is no agent `" };
         let message = status.message();
+        assert!(!message.contains('\n'), "{message}");
         assert!(
             message.starts_with(says) && message.ends_with("CatalogService.ListAgents lists them"),
             "{message}"
@@ -190,6 +192,8 @@ async fn runs_out_of_time(change: impl Fn(String) -> String, request: impl Fn() 
         assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
         let progress = decoded.progress.unwrap();
         assert_eq!((progress.turns, progress.tool_calls.len()), (1, 1));
+        let call = &progress.tool_calls[0];
+        assert!(call.status() == ToolCallStatus::Unknown && call.duration.is_some(), "{call:?}");
     }
     gate.given_up(2).await;
     no_run_left(&service).await;

@@ -97,6 +97,18 @@ async fn a_denied_call_is_told_to_the_model() {
 }
 
 #[tokio::test]
+async fn a_denial_holds_though_the_call_would_not_be_made_anyway() {
+    let scene = Scene::start(WHOAMI, APPROVAL, "").await;
+    let never_made = [call("1", "crm", "whoami", "[]"), call("2", "crm", "gone", "{}")];
+    let answers = [deny("1", "not now"), deny("2", "")];
+    let going = going_on(run_as("a", "alice"), &[&asking(never_made)], answers);
+    for response in both(&scene, &going).await {
+        let said = "The call was not approved: not now|The call was not approved.|";
+        assert_eq!(response.unwrap().final_output, said);
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_answer_is_asked_for_again() {
     let scene = Scene::start(WHOAMI, APPROVAL, "").await;
     let first = left_open(&scene).await;

@@ -234,7 +234,7 @@ async fn a_cancelled_run_says_why_tells_its_server_and_leaves_nothing() {
         assert!(status.message().contains("the user went home"), "{status:?}");
         assert_eq!(decoded.metadata["tool_calls_started"], "1");
         assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "-1");
-        assert_eq!(decoded.progress.unwrap().tool_calls[0].status(), ToolCallStatus::Unspecified);
+        assert_eq!(decoded.progress.unwrap().tool_calls[0].status(), ToolCallStatus::Unknown);
         is_gone(era, &service, &server, &gate).await;
         let status = service.agents.clone().cancel_run(cancel).await.unwrap_err();
         assert_eq!(decode(&status).reason, "RUN_NOT_FOUND");

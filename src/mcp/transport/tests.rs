@@ -12,7 +12,7 @@ use rmcp::{
     },
     transport::Transport as _,
 };
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -140,7 +140,8 @@ impl Open {
 
 fn exchange(plain: bool) -> Arc<Exchange> {
     let outgoing = Outgoing { request_id: RunRequestId::generate(), trace: TraceHeaders::default() };
-    Exchange::calling(outgoing, Timeouts::default().call, plain)
+    let arguments: Arc<RawValue> = RawValue::from_string("{}".to_owned()).unwrap().into();
+    Exchange::calling(outgoing, Timeouts::default().call, plain, &arguments)
 }
 
 #[tokio::test]
