@@ -1,5 +1,7 @@
 //! Brings what is sent under the size that clients take; what is cut says so.
 
+use std::collections::HashSet;
+
 use prost::Message;
 
 use super::proto::{self, part::Part};
@@ -48,14 +50,23 @@ fn take_out<M: Message>(messages: &mut Vec<M>, room: &mut usize) -> Vec<M> {
     left_out
 }
 
+/// Which texts of a response may be cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Texts {
+    Results,
+    /// And what else a caller does not need to go on: all but the arguments of the calls that wait for it.
+    NotWaitedFor,
+    All,
+}
+
 /// Brings a response under [`MAX_MESSAGE_BYTES`]: the images of tool results give way first, then their texts, then what
-/// stands in it twice or cannot be cut, and then all long texts.
+/// stands in it twice or cannot be cut, and then all long texts, last the arguments of calls that wait for the caller.
 pub(super) fn response(response: &mut proto::RunResponse) {
     if response.encoded_len() <= MAX_MESSAGE_BYTES {
         return;
     }
     parts(response).for_each(leave_out_images);
-    cut_texts(response, false, &[256 * 1024, 64 * 1024, 16 * 1024, 4 * 1024, 1024]);
+    cut_texts(response, Texts::Results, &[256 * 1024, 64 * 1024, 16 * 1024, 4 * 1024, 1024]);
     if response.encoded_len() > MAX_MESSAGE_BYTES && !response.structured_output_json.is_empty() {
         "[left out: it is structured_output_json]".clone_into(&mut response.final_output);
     }
@@ -64,7 +75,8 @@ pub(super) fn response(response: &mut proto::RunResponse) {
             message.parts.retain(|part| !matches!(part.part, Some(Part::ProviderState(_) | Part::Image(_))));
         }
     }
-    cut_texts(response, true, &[256 * 1024, 16 * 1024, 1024, 64]);
+    cut_texts(response, Texts::NotWaitedFor, &[256 * 1024, 16 * 1024, 1024, 64]);
+    cut_texts(response, Texts::All, &[256 * 1024, 16 * 1024, 1024, 64]);
     if response.encoded_len() > MAX_MESSAGE_BYTES {
         response.structured_output_json.clear();
         "[left out: the answer is too large to be sent]".clone_into(&mut response.final_output);
@@ -73,14 +85,14 @@ pub(super) fn response(response: &mut proto::RunResponse) {
 
 /// Cuts texts, all at the first of these lengths that is short enough, or at the last: each text is cut once, so that its
 /// mark says how much it lacks.
-fn cut_texts(response: &mut proto::RunResponse, all: bool, lengths: &[usize]) {
+fn cut_texts(response: &mut proto::RunResponse, which: Texts, lengths: &[usize]) {
     /// More than the mark of a cut takes.
     const MARK: usize = 64;
     let too_many = response.encoded_len().saturating_sub(MAX_MESSAGE_BYTES);
     if too_many == 0 {
         return;
     }
-    let mut texts = texts(response, all);
+    let mut texts = texts(response, which);
     let saved = |max: usize| texts.iter().map(|text| text.len().saturating_sub(max + MARK)).sum::<usize>();
     let enough = lengths.iter().find(|max| saved(**max) >= too_many);
     if let Some(max) = enough.or(lengths.last()) {
@@ -103,28 +115,40 @@ fn leave_out_images(part: &mut Part) {
     }
 }
 
-/// The texts of a response that may be cut: the tool results, or all.
-fn texts(response: &mut proto::RunResponse, all: bool) -> Vec<&mut String> {
-    use proto::pending_input::Input;
+/// The texts of a response that may be cut.
+fn texts(response: &mut proto::RunResponse, which: Texts) -> Vec<&mut String> {
     let proto::RunResponse { new_messages, tool_calls, pending, final_output, .. } = response;
+    let (others, all) = (which != Texts::Results, which == Texts::All);
+    let waiting: Vec<_> = pending.iter_mut().filter_map(waiting_call).collect();
+    let ids: HashSet<_> = waiting.iter().map(|call| call.call_id.clone()).collect();
     let mut texts = Vec::new();
     for part in new_messages.iter_mut().flat_map(|message| &mut message.parts) {
         match &mut part.part {
             Some(Part::ToolResult(result)) => texts.push(&mut result.text),
-            Some(Part::Text(text)) if all => texts.push(text),
-            Some(Part::ToolCall(call)) if all => texts.push(&mut call.arguments_json),
+            Some(Part::Text(text)) if others => texts.push(text),
+            Some(Part::ToolCall(call)) if all || others && !ids.contains(&call.call_id) => {
+                texts.push(&mut call.arguments_json);
+            }
             _ => {}
         }
     }
-    if all {
-        let waiting = pending.iter_mut().filter_map(|pending| match &mut pending.input {
-            Some(Input::Approval(call) | Input::ClientTool(call)) => Some(call),
-            _ => None,
-        });
-        texts.extend(tool_calls.iter_mut().chain(waiting).map(|call| &mut call.arguments_json));
+    if others {
+        texts.extend(tool_calls.iter_mut().map(|call| &mut call.arguments_json));
         texts.push(final_output);
     }
+    if all {
+        texts.extend(waiting.into_iter().map(|call| &mut call.arguments_json));
+    }
     texts
+}
+
+/// The call that something pending is about.
+fn waiting_call(pending: &mut proto::PendingInput) -> Option<&mut proto::ToolCall> {
+    use proto::pending_input::Input;
+    match &mut pending.input {
+        Some(Input::Approval(call) | Input::ClientTool(call)) => Some(call),
+        _ => None,
+    }
 }
 
 fn cut(text: &mut String, max: usize) {
@@ -213,6 +237,28 @@ mod tests {
         large.tool_calls = (0..4000).map(call).collect();
         response(&mut large);
         assert!(large.encoded_len() <= MAX_MESSAGE_BYTES, "{}", large.encoded_len());
+    }
+
+    #[test]
+    fn the_arguments_of_calls_that_wait_stay_whole_where_the_rest_can_give_way() {
+        let call = |id: &str| proto::ToolCall {
+            call_id: id.into(),
+            arguments_json: "x".repeat(700 * 1024),
+            ..proto::ToolCall::default()
+        };
+        let part = |call| proto::Part { part: Some(Part::ToolCall(call)) };
+        let mut large = of(vec![part(call("made")), part(call("waits"))]);
+        large.tool_calls = vec![call("made"), call("waits")];
+        let input = Some(proto::pending_input::Input::Approval(call("waits")));
+        large.pending = vec![proto::PendingInput { input, ..proto::PendingInput::default() }];
+        response(&mut large);
+        assert!(large.encoded_len() <= MAX_MESSAGE_BYTES);
+        let lengths: Vec<_> = parts(&mut large)
+            .map(|part| if let Part::ToolCall(call) = part { call.arguments_json.len() } else { 0 })
+            .collect();
+        assert!(lengths[0] < 700 * 1024 && lengths[1] == 700 * 1024, "{lengths:?}");
+        let waiting = waiting_call(&mut large.pending[0]).unwrap();
+        assert_eq!(waiting.arguments_json.len(), 700 * 1024);
     }
 
     #[test]

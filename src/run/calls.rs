@@ -31,6 +31,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// The most bytes of arguments that a caller is asked about: it must see all of what it approves, or runs.
 const MAX_SHOWN_BYTES: usize = 512 * 1024;
+/// The same of all calls of a turn: they stand twice in an answer.
+const MAX_SHOWN_IN_TURN_BYTES: usize = 1024 * 1024;
 
 /// What the span of a call is named after whose tool is none of the run's.
 const UNKNOWN_TOOL: &str = "unknown";
@@ -82,6 +84,8 @@ pub(super) struct Calling<'a> {
     pub(super) turn: u32,
     /// How many calls the run had before those of this turn.
     pub(super) first: usize,
+    /// How many bytes of arguments the caller is to see in this turn.
+    pub(super) shown: usize,
 }
 
 impl<'a> Calling<'a> {
@@ -205,6 +209,12 @@ impl<'a> Calling<'a> {
         if is_shown && call.arguments_json.len() > MAX_SHOWN_BYTES {
             return Way::None(
                 "The arguments are too large to be shown to the caller; there are at most 512 KiB."
+                    .to_owned(),
+            );
+        }
+        if is_shown && self.shown > MAX_SHOWN_IN_TURN_BYTES {
+            return Way::None(
+                "The arguments of all calls are too large to be shown to the caller; there are at most 1 MiB at once."
                     .to_owned(),
             );
         }

@@ -220,7 +220,11 @@ impl Work {
     async fn call(&mut self, context: &Context, calls: Vec<ToolCall>) -> Result<Next, Failure> {
         let Self { machine, tools, connections, .. } = self;
         let (turn, first) = (machine.turn(), machine.calls_before_turn());
-        let calling = Calling { context, tools, connections, turn, first };
+        let is_shown = |call: &&ToolCall| {
+            tools.find(call).is_some_and(|(spec, needs_approval)| needs_approval || spec.tool.is_callers())
+        };
+        let shown = calls.iter().filter(is_shown).map(|call| call.arguments_json.len()).sum();
+        let calling = Calling { context, tools, connections, turn, first, shown };
         let calls = calls.into_iter().enumerate();
         // Boxed, since they are large and are moved on their way.
         let calls = calls.map(|(at, call)| Box::pin(calling.execute(at, call)));

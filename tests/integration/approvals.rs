@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use runwright::grpc::proto::{
     ApprovalAnswer, FinishReason, InputAnswer, RunOptions, RunRequest, SubmitRunInputRequest, ToolCallStatus,
-    ToolChoice, ToolChoiceMode, input_answer::Answer, pending_input::Input, run_event::Event, tool_choice,
+    ToolChoice, ToolChoiceMode, input_answer::Answer, part, pending_input::Input, run_event::Event,
+    tool_choice,
 };
 use tonic::{Code, Request};
 
@@ -439,4 +440,29 @@ async fn a_name_that_the_model_makes_up_goes_back_to_it_in_a_form_that_providers
     let name = conversation.iter().find_map(|message| message["tool_calls"][0]["function"]["name"].as_str());
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     assert!(name.unwrap().bytes().all(allowed), "{name:?}");
+}
+
+#[tokio::test]
+async fn what_a_caller_is_to_see_at_once_comes_whole_or_not_at_all() {
+    let arguments: &'static str =
+        Box::leak(format!(r#"{{"a":"{}"}}"#, "x".repeat(400 * 1024)).into_boxed_str());
+    let asked: &'static [(&str, &str)] = Box::leak([("whoami", arguments); 3].into());
+    let scene = Scene::start(&asked[..2], APPROVAL, "").await;
+    let response = scene.service.run(run_as("a", "alice")).await.unwrap();
+    assert_eq!(response.finish_reason(), FinishReason::AwaitingInput);
+    let open = response.new_messages.iter().flat_map(|message| &message.parts);
+    let open = open.filter_map(|part| match part.part.as_ref()? {
+        part::Part::ToolCall(call) => Some(call),
+        _ => None,
+    });
+    let pending = response.pending.iter().map(|pending| match pending.input.as_ref().unwrap() {
+        Input::Approval(call) => call,
+        other => panic!("{other:?}"),
+    });
+    assert!(open.chain(pending).all(|call| call.arguments_json == arguments));
+
+    let scene = Scene::start(asked, APPROVAL, "").await;
+    let response = scene.service.run(run_as("a", "alice")).await.unwrap();
+    assert_eq!(response.finish_reason(), FinishReason::Stop);
+    assert!(response.final_output.contains("at most 1 MiB at once"), "{}", response.final_output);
 }
