@@ -34,6 +34,15 @@ pub(super) trait Assembly: Send {
     /// Whether the provider has said why the answer ends: a body that breaks off then lacks nothing.
     fn has_ended(&self) -> bool;
 
+    /// What comes of a provider's word that there are no more events: as with the end of the body, an answer that has not
+    /// ended was cut.
+    ///
+    /// # Errors
+    /// It was.
+    fn done(&self) -> Result<Taken, Error> {
+        if self.has_ended() { Ok(Taken::End) } else { Err(failure::cut()) }
+    }
+
     /// What the request consumed, as far as the provider has said so.
     fn usage(&self) -> Usage;
 

@@ -33,6 +33,7 @@ pub(super) fn whole(
     }
     for block in message.content.into_iter().flatten() {
         assembly.begin(None, block)?;
+        assembly.end_block(None);
     }
     assembly.finish(request)
 }

@@ -1,6 +1,7 @@
 //! Puts an answer together from its blocks, whole or in pieces. A stream numbers its blocks; a piece names its block's
 //! number.
 
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
@@ -34,6 +35,8 @@ pub(super) struct Assembly<'a> {
 struct Block {
     index: Option<i64>,
     what: What,
+    /// Whether nothing more of it comes.
+    done: bool,
 }
 
 enum What {
@@ -79,8 +82,15 @@ impl<'a> Assembly<'a> {
             Some("tool_use") => (self.call(read(block)?)?, Taken::Nothing),
             _ => (What::Unknown, Taken::Nothing),
         };
-        self.blocks.push(Block { index, what });
+        self.blocks.push(Block { index, what, done: false });
         Ok(taken)
+    }
+
+    /// Takes that nothing more of a block comes.
+    pub(super) fn end_block(&mut self, index: Option<i64>) {
+        if let Some(block) = self.blocks.iter_mut().rev().find(|block| block.index == index) {
+            block.done = true;
+        }
     }
 
     /// Takes why the answer ends, and what it consumed.
@@ -153,6 +163,7 @@ impl events::Assembly for Assembly<'_> {
                 let Some(delta) = delta else { return Ok(Taken::Nothing) };
                 return self.extend(index.map(read).transpose()?, read(delta)?);
             }
+            Some("content_block_stop") => self.end_block(index.map(read).transpose()?),
             Some("message_delta") => {
                 let end = delta.map(read::<End<'_>>).transpose()?;
                 self.end(end.and_then(|end| end.stop_reason).as_deref(), usage);
@@ -172,11 +183,26 @@ impl events::Assembly for Assembly<'_> {
     }
 
     fn finish(self, request: &Request<'_>) -> Result<Answer, Error> {
+        // Of a call that was not told to its end, no arguments are none that are known.
+        if self.stop.is_none_or(|stop| stop == Stop::End) && self.blocks.iter().any(Block::is_cut_call) {
+            return Err(failure::cut());
+        }
         let mut ids = CallIds::new(request);
         let (model, usage) = (self.model, self.usage());
         let parts = self.blocks.into_iter().filter_map(|block| part(block.what, model, &mut ids).transpose());
         let parts = parts.collect::<Result<_, _>>()?;
         Ok(Answer { parts, stop: self.stop.unwrap_or_default(), usage })
+    }
+}
+
+impl Block {
+    /// Whether it is a call that some of may be lacking. Some servers leave the end of a block out: there what its arguments
+    /// are tells.
+    fn is_cut_call(&self) -> bool {
+        let What::Call { input, pieces, .. } = &self.what else { return false };
+        let are_whole = |arguments: &str| serde_json::from_str::<IgnoredAny>(arguments).is_ok();
+        let began_empty = || matches!(input.as_str(), "" | "null" | "{}");
+        !self.done && if pieces.trim().is_empty() { began_empty() } else { !are_whole(pieces) }
     }
 }
 

@@ -113,7 +113,7 @@ impl Assembly {
 impl events::Assembly for Assembly {
     fn take(&mut self, event: Option<&str>, data: &str) -> Result<Taken, Error> {
         if data == "[DONE]" {
-            return Ok(Taken::End);
+            return self.done();
         }
         if event == Some("error") {
             return Err(reported::event(data));

@@ -82,7 +82,7 @@ impl<'a> Assembly<'a> {
     /// # Errors
     /// It is an error, can't be read, or is too large.
     pub(super) fn end(&mut self, response: Response<'_>) -> Result<String, Error> {
-        self.usage = response.usage();
+        self.usage = response.usage().or(self.usage);
         self.stop = Some(response.stop()?);
         let mut text = String::new();
         let came: Vec<_> = self.slots.iter().map(|slot| discriminant(&slot.item.what)).collect();
@@ -192,7 +192,9 @@ impl<'a> Assembly<'a> {
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
                 Ok(self.reasoned(item::text(event.delta)?))
             }
-            "response.completed" | "response.incomplete" | "response.failed" => self.take_end(event, kind),
+            "response.completed" | "response.incomplete" | "response.failed" | "response.done" => {
+                self.take_end(event, kind)
+            }
             _ => event.error.map_or(Ok(Taken::Nothing), |error| Err(reported::error(error))),
         }
     }
@@ -213,7 +215,7 @@ impl<'a> Assembly<'a> {
 impl events::Assembly for Assembly<'_> {
     fn take(&mut self, name: Option<&str>, data: &str) -> Result<Taken, Error> {
         if data == "[DONE]" {
-            return Ok(Taken::End);
+            return self.done();
         }
         let event: Option<Event<'_>> = serde_json::from_str(data).ok();
         let kind = event.as_ref().and_then(|event| event.kind.as_deref());

@@ -2,12 +2,13 @@ use std::{future, io, time::Duration};
 
 use axum::{body::Body, http::Response};
 use futures_util::{StreamExt, stream};
+use serde_json::json;
 
 use super::{model, pieces, streamed, whole};
 use crate::{
     egress::BodyError,
     model::{
-        Error, Model, Outage, Piece, Prospect,
+        Error, Model, Outage, Piece, Prospect, Stop,
         asked::Asked,
         endpoint::MAX_ANSWER_BYTES,
         failure,
@@ -122,6 +123,20 @@ async fn a_stream_that_ends_too_early_was_cut() {
     for events in [&[][..], &[begin], &[begin, TEXT, r#"{"type":"content_block_stop","index":0}"#]] {
         assert_eq!(streamed(events).await, Err(failure::cut()), "{events:?}");
     }
+}
+
+#[tokio::test]
+async fn a_call_that_was_not_told_to_its_end_is_not_made_without_arguments() {
+    let call = r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"c","name":"t","input":{}}}"#;
+    let half = r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"a\":"}}"#;
+    let other = r#"{"type":"content_block_stop","index":0}"#;
+    let end = |reason: &str| json!({"type": "message_delta", "delta": {"stop_reason": reason}}).to_string();
+    let (used, stop) = (end("tool_use"), r#"{"type":"message_stop"}"#);
+    for events in [&[call, &used, stop][..], &[call, half, &used, stop], &[TEXT, call, other, stop]] {
+        assert_eq!(streamed(events).await, Err(failure::cut()), "{events:?}");
+    }
+    // At the limit it was cut by the model, and no call is made.
+    assert_eq!(streamed(&[call, half, &end("max_tokens"), stop]).await.unwrap().stop, Stop::OutputLimit);
 }
 
 #[tokio::test]

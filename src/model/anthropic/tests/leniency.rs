@@ -116,6 +116,7 @@ async fn arguments_come_in_many_forms() {
         piece(0, "{\"x\":"),
         start(2, &use_of("c", json!({}))),
         piece(0, " 1}"),
+        json!({"type": "content_block_stop", "index": 2}).to_string(),
     ];
     assert_eq!(
         calls(&stream(&events).await),

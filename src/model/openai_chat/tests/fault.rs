@@ -132,8 +132,9 @@ async fn a_connection_that_breaks_behind_the_answers_end_does_no_harm() {
 
 #[tokio::test]
 async fn a_stream_that_ends_too_early_was_cut() {
-    let text = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
-    for events in [&[][..], &[text]] {
+    let text = r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#;
+    let half = r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"t","arguments":""}}]}}]}"#;
+    for events in [&[][..], &[text], &["[DONE]"], &[text, "[DONE]"], &[half, "[DONE]"]] {
         assert_eq!(streamed(events).await, Err(failure::cut()), "{events:?}");
     }
 }

@@ -116,8 +116,13 @@ async fn breaking(content_type: &'static str, text: String) -> Vec<Result<Piece,
 
 #[tokio::test]
 async fn what_ends_too_early_was_cut() {
-    for events in [&[][..], &[delta("a")]] {
+    let call = json!({"type": "function_call", "id": "fc", "call_id": "c", "name": "t", "arguments": ""});
+    let begun = json!({"type": "response.output_item.added", "output_index": 0, "item": call});
+    for events in [&[][..], &[delta("a")], &[begun]] {
         assert_eq!(streamed(events).await, Err(failure::cut()), "{events:?}");
+        let events = events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>();
+        let last = pieces(&(events + "data: [DONE]\n\n")).await.pop();
+        assert_eq!(last, Some(Err(failure::cut())), "[DONE]");
     }
     assert_eq!(
         breaking("application/json", r#"{"output":["#.to_owned()).await,

@@ -109,7 +109,8 @@ async fn events_are_written_in_many_ways() {
     let bodies = [
         format!("data:{delta}\n\ndata:{end}\n\n"),
         format!("data: {delta}\r\n\r\ndata: {end}\r\n\r\ndata: [DONE]\r\n\r\n"),
-        format!("data: {delta}\n\ndata: [DONE]\n\ndata: behind the end\n\n"),
+        format!("data: {delta}\n\ndata: {end}\n\ndata: [DONE]\n\ndata: behind the end\n\n"),
+        format!("data: {delta}\n\ndata: {{\"type\":\"response.done\"}}\n\ndata: [DONE]\n\n"),
         format!(": hi\n\nevent: ping\ndata:\n\nevent: ping\ndata: {{\"type\":\"ping\"}}\n\ndata: {delta}\n\ndata: {end}\n\n"),
         format!("\u{FEFF}event: keepalive\ndata: ping\n\ndata: {delta}\n\nevent: keepalive\ndata: {{\"type\":\"keepalive\"}}\n\ndata: {end}\n\n"),
         format!("data: {}\n\ndata: {end}\n\n", delta.to_string().replace(':', ":\ndata: ")),
