@@ -3,13 +3,14 @@
 //! Asking again may help where the provider failed or could not be reached, also while it answered. It does not where an
 //! answer came that is no good.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::{
     egress::{self, BodyError, SendError},
@@ -19,6 +20,8 @@ use crate::{
 
 /// The largest body of a refusal that is searched for a code, in bytes.
 const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+/// How long the body of a refusal is waited for. Its status is known already.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// The shortest text that is taken for a part of a key, in bytes.
 const MIN_SECRET_BYTES: usize = 8;
 const CUT: &str = "its answer was cut short";
@@ -157,9 +160,10 @@ pub(super) async fn refusal(response: Response<impl HttpBody<Data = Bytes>>, sen
     Refusal { error, param }
 }
 
-/// What a refusal's body says; nothing, if that can't be read.
+/// What a refusal's body says; nothing, if that can't be read or does not come.
 async fn details(response: Response<impl HttpBody<Data = Bytes>>) -> Details {
-    let body = egress::read_capped(response.into_body(), MAX_REFUSAL_BYTES).await.unwrap_or_default();
+    let body = egress::read_capped(response.into_body(), MAX_REFUSAL_BYTES);
+    let body = timeout(REFUSAL_TIMEOUT, body).await.ok().and_then(Result::ok).unwrap_or_default();
     serde_json::from_slice(&body).map(|Body { error }| error).unwrap_or_default()
 }
 
@@ -188,9 +192,23 @@ fn is_code(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::Full;
+    use std::convert::Infallible;
+
+    use futures_util::{StreamExt, stream};
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_whose_body_does_not_end_is_told_without_it() {
+        let half = [Ok::<_, Infallible>(Frame::data(Bytes::from_static(br#"{"error":{"code":"c"}"#)))];
+        let body = StreamBody::new(stream::iter(half).chain(stream::pending()));
+        let response = Response::builder().status(400).body(body).unwrap();
+        let sent = HeaderMap::new();
+        let refusal = timeout(REFUSAL_TIMEOUT * 2, refusal(response, &sent)).await.unwrap();
+        assert_eq!(refusal.error, Error::rejected(400, None));
+    }
 
     #[tokio::test]
     async fn a_code_is_taken_in_a_narrow_form_only() {
