@@ -142,22 +142,26 @@ pub(super) async fn refusal(response: Response<impl HttpBody<Data = Bytes>>, sen
         StatusCode::TOO_MANY_REQUESTS => {
             Error::RateLimited { retry_after: advice.retry_after, lasting: advice.again == Some(false) }
         }
+        // The provider did not wait for the request, or something is locked: it is not the request that is at fault.
+        status @ (StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT) => outage(status, &advice),
         status if status.is_client_error() => {
             let details = details(response).await;
             param = details.param.as_str().map(str::to_owned);
             let code = code(&details).filter(|code| !is_reflected(code, sent));
-            let passes = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT);
-            Error::Rejected { status: status.as_u16(), code, prospect: advice.prospect(passes) }
+            Error::Rejected { status: status.as_u16(), code, prospect: advice.prospect(false) }
         }
         status if status.is_redirection() => {
             unavailable("it answered with a redirect, which is never followed")
         }
-        status => {
-            let reason = format!("it answered with HTTP {}", status.as_u16());
-            Error::Unavailable(Outage::new(reason, advice.prospect(true)))
-        }
+        status => outage(status, &advice),
     };
     Refusal { error, param }
+}
+
+/// A status that is the provider's own failure, and may pass.
+fn outage(status: StatusCode, advice: &Advice) -> Error {
+    let reason = format!("it answered with HTTP {}", status.as_u16());
+    Error::Unavailable(Outage::new(reason, advice.prospect(true)))
 }
 
 /// What a refusal's body says; nothing, if that can't be read or does not come.

@@ -57,9 +57,7 @@ impl Error {
 
     /// A refusal with this status, of which the provider says nothing more than what it is.
     pub(super) fn rejected(status: u16, code: Option<&str>) -> Self {
-        let passes = matches!(status, 408 | 409);
-        let prospect = if passes { Prospect::Passing { retry_after: None } } else { Prospect::Lasting };
-        Self::Rejected { status, code: code.map(str::to_owned), prospect }
+        Self::Rejected { status, code: code.map(str::to_owned), prospect: Prospect::Lasting }
     }
 
     /// A limited rate, of which the provider says nothing more.

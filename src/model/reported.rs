@@ -134,7 +134,7 @@ fn of_status(status: u16, code: Option<&str>) -> Error {
     match status {
         401 | 403 => Error::Unauthorized { status },
         429 => Error::limited(None),
-        500.. => failure::failing(),
+        408 | 409 | 500.. => failure::failing(),
         _ => Error::rejected(status, code),
     }
 }
@@ -177,7 +177,7 @@ mod tests {
             ),
             (json!({"code": 502, "message": CANARY}), failure::failing()),
             (json!({"code": 402, "message": CANARY}), rejected(402, None)),
-            (json!({"code": 408, "message": CANARY}), rejected(408, None)),
+            (json!({"code": 408, "message": CANARY}), failure::failing()),
             // vLLM
             (json!({"type": "InternalServerError", "param": null, "code": 500}), failure::failing()),
             (json!({"type": "BadRequestError", "code": 400}), rejected(400, Some("bad_request_error"))),

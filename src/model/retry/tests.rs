@@ -90,11 +90,10 @@ fn passing(retry_after: Option<Duration>) -> Error {
     Error::Unavailable(Outage::new("it answered with HTTP 529", Prospect::Passing { retry_after }))
 }
 
-fn passing_ones() -> [Error; 8] {
+fn passing_ones() -> [Error; 7] {
     [
         Error::limited(None),
-        Error::rejected(408, None),
-        Error::rejected(409, Some("lock_timeout")),
+        Error::Rejected { status: 422, code: None, prospect: Prospect::Passing { retry_after: None } },
         failure::transport(SendError::Connect),
         failure::transport(SendError::Broken),
         failure::body(BodyError::Transport),

@@ -41,6 +41,8 @@ async fn refusals() {
         (403, Error::Unauthorized { status: 403 }),
         (400, rejected(400, Some("context_length_exceeded"))),
         (404, rejected(404, Some("context_length_exceeded"))),
+        (408, other(408)),
+        (409, other(409)),
         (413, rejected(413, Some("context_length_exceeded"))),
         (418, rejected(418, Some("context_length_exceeded"))),
         (422, rejected(422, Some("context_length_exceeded"))),
