@@ -23,7 +23,7 @@ enum Kind {
 }
 
 /// The words that are known, each without an `_error` at its end that may or may not be there.
-const WORDS: [(&str, Kind); 57] = [
+const WORDS: [(&str, Kind); 61] = [
     ("rate_limit", Kind::Limited),
     ("rate_limit_exceeded", Kind::Limited),
     ("too_many_requests", Kind::Limited),
@@ -58,6 +58,10 @@ const WORDS: [(&str, Kind); 57] = [
     ("content_filter", Kind::Rejected(400)),
     ("content_policy_violation", Kind::Rejected(400)),
     ("invalid_prompt", Kind::Rejected(400)),
+    ("bio_policy", Kind::Rejected(400)),
+    ("cyber_policy", Kind::Rejected(400)),
+    ("misalignment_policy_violation", Kind::Rejected(400)),
+    ("data_residency_mismatch", Kind::Rejected(400)),
     ("empty_image_file", Kind::Rejected(400)),
     ("failed_to_download_image", Kind::Rejected(400)),
     ("image_content_policy_violation", Kind::Rejected(400)),

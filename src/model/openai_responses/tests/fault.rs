@@ -60,6 +60,10 @@ async fn answers_that_are_errors() {
         (json!("invalid_api_key"), Error::Unauthorized { status: 401 }),
         (json!("context_length_exceeded"), rejected("context_length_exceeded")),
         (json!("invalid_prompt"), rejected("invalid_prompt")),
+        (json!("bio_policy"), rejected("bio_policy")),
+        (json!("cyber_policy"), rejected("cyber_policy")),
+        (json!("misalignment_policy_violation"), rejected("misalignment_policy_violation")),
+        (json!("data_residency_mismatch"), rejected("data_residency_mismatch")),
         (json!("image_too_large"), rejected("image_too_large")),
     ];
     for (code, expected) in cases {
