@@ -1,15 +1,20 @@
 //! A request as the provider reads it, written straight from what the run holds: nothing is copied but into the body.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart},
-    model::{Error, OutputSchema, ReasoningEffort, Request, ToolChoice, failure, tool_schema},
+    model::{Error, OutputSchema, ReasoningEffort, Request, ToolChoice, call_ids, failure, tool_schema},
     tool::{Form, ToolSpec},
 };
+
+/// The longest id of a call that OpenAI takes, in bytes.
+const MAX_ID_BYTES: usize = 40;
+/// Stands in an id in which LiteLLM carries the signature of what Gemini thought: it must come back as it was.
+const SIGNED: &str = "__thought__";
 
 /// The body of a request.
 ///
@@ -88,7 +93,7 @@ enum Entry<'a> {
         tool_calls: Calls<'a>,
     },
     Tool {
-        tool_call_id: &'a str,
+        tool_call_id: Cow<'a, str>,
         content: &'a str,
     },
 }
@@ -117,7 +122,7 @@ struct ImageUrl {
 #[derive(Serialize)]
 struct Typed<'a, T> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
+    id: Option<Cow<'a, str>>,
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(flatten)]
@@ -189,7 +194,7 @@ impl Serialize for Calls<'_> {
             let arguments = call.arguments_json.trim();
             let arguments = if arguments.is_empty() { "{}" } else { arguments };
             let function = Called { name: &call.name, arguments };
-            Typed { id: Some(&call.call_id), kind: "function", what: Function { function } }
+            Typed { id: Some(call_id(&call.call_id)), kind: "function", what: Function { function } }
         }))
     }
 }
@@ -254,10 +259,18 @@ fn entries(message: &Message) -> Vec<Entry<'_>> {
         Message::Tool { results } => {
             let texts = results
                 .iter()
-                .map(|result| Entry::Tool { tool_call_id: &result.call_id, content: &result.text });
+                .map(|result| Entry::Tool { tool_call_id: call_id(&result.call_id), content: &result.text });
             texts.chain(images(results)).collect()
         }
     }
+}
+
+/// The id of a call as OpenAI takes it. Other providers' may be longer: those are replaced, the same by the same always.
+fn call_id(id: &str) -> Cow<'_, str> {
+    if id.len() <= MAX_ID_BYTES || id.contains(SIGNED) {
+        return id.into();
+    }
+    call_ids::instead_of(id, "call_").into()
 }
 
 fn assistant(parts: &[AssistantPart]) -> Entry<'_> {
