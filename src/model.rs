@@ -128,6 +128,8 @@ pub struct Answer {
 pub enum AnswerPart {
     /// Text; not empty.
     Text(String),
+    /// Text that was said on the way to the answer and is no part of it; not empty. There is a [`Self::Text`] beside it.
+    Aside(String),
     /// A tool that it asks for.
     Call(AskedCall),
     /// What the provider wants back as it was.
@@ -151,8 +153,17 @@ impl Answer {
         self.parts.iter().filter_map(|part| if let AnswerPart::Call(call) = part { Some(call) } else { None })
     }
 
-    /// All of its text.
+    /// All of its text, asides included.
     pub fn text(&self) -> String {
+        let texts = self.parts.iter().map(|part| match part {
+            AnswerPart::Text(text) | AnswerPart::Aside(text) => text,
+            AnswerPart::Call(_) | AnswerPart::State(_) => "",
+        });
+        texts.collect()
+    }
+
+    /// Its text without asides: what it comes to.
+    pub fn conclusion(&self) -> String {
         let texts = self.parts.iter().map(|part| if let AnswerPart::Text(text) = part { text } else { "" });
         texts.collect()
     }

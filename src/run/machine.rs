@@ -73,7 +73,13 @@ pub(super) enum Step {
     /// The run's tools are known.
     Opened,
     /// The model has answered.
-    Answered { parts: Vec<AssistantPart>, stop: Stop, usage: Usage },
+    Answered {
+        parts: Vec<AssistantPart>,
+        /// What its texts come to: those that were said on the way left out.
+        text: String,
+        stop: Stop,
+        usage: Usage,
+    },
     /// A call of the turn has ended.
     Called {
         /// Its place among the turn's calls.
@@ -107,7 +113,7 @@ pub(super) enum Next {
 
 /// What a run has come to.
 pub(super) struct Conclusion {
-    /// The model's last text.
+    /// The model's last text, without what was said on the way to it.
     pub(super) final_output: String,
     /// The answer as JSON, where it was to fit a schema.
     pub(super) structured_output: Option<String>,
@@ -149,8 +155,9 @@ impl Machine {
                 open if open.is_empty() => self.ask(),
                 open => self.begin(open),
             },
-            Step::Answered { parts, stop, usage } => {
+            Step::Answered { parts, text, stop, usage } => {
                 self.usage.add(usage);
+                self.final_output = text;
                 self.answered(parts, stop)
             }
             Step::Called { at, status, text, images, duration } => {
@@ -226,8 +233,6 @@ impl Machine {
 
     fn answered(&mut self, mut parts: Vec<AssistantPart>, stop: Stop) -> Next {
         self.turns += 1;
-        let texts = parts.iter().map(|part| if let AssistantPart::Text(text) = part { text } else { "" });
-        self.final_output = texts.collect();
         let cut = match stop {
             Stop::End => None,
             Stop::OutputLimit => Some(FinishReason::OutputTokenLimit),

@@ -312,3 +312,24 @@ async fn a_schema_that_providers_cannot_guarantee_is_asked_for_without_strictnes
     assert_eq!(response.structured_output_json, r#"{"age": 7, "more": 1}"#);
     assert_eq!(world.bodies()[0]["response_format"]["json_schema"]["strict"], false);
 }
+
+#[tokio::test]
+async fn what_a_model_says_on_its_way_is_told_and_is_not_held_against_the_schema() {
+    let said = |text: &str, phase: &str| json!({ "type": "message", "phase": phase, "content": text });
+    let answer = json!({ "status": "completed",
+        "output": [said("I look.", "commentary"), said(r#"{"age":7}"#, "final_answer")] });
+    let model = ModelServer::start(move |_| std::future::ready(json_response(&answer))).await;
+    let yaml = asking_config(&model.base_url(), &[]).replace("openai_chat", "openai_responses");
+    let world = World { service: Service::start(&yaml).await, model };
+    for streamed in [false, true] {
+        let response = world.run(SCHEMA, streamed).await.unwrap();
+        assert_eq!((&*response.final_output, response.turns), (r#"{"age":7}"#, 1));
+        assert_eq!(response.structured_output_json, r#"{"age":7}"#);
+        let parts = response.new_messages.iter().flat_map(|message| &message.parts);
+        let texts = parts.filter_map(|part| match &part.part {
+            Some(Part::Text(text)) => Some(text.as_str()),
+            _ => None,
+        });
+        assert!(texts.collect::<Vec<_>>().ends_with(&["I look.", r#"{"age":7}"#]));
+    }
+}

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::{
     answer::Response,
     item::{self, Item, What},
-    kept::Kept,
+    kept::{Kept, Phase},
 };
 use crate::{
     message::Usage,
@@ -240,6 +240,7 @@ impl events::Assembly for Assembly<'_> {
         let mut parts = Vec::with_capacity(self.slots.len());
         let mut stop = self.stop.unwrap_or_default();
         self.slots.sort_by_key(|slot| slot.index);
+        let concludes = self.slots.iter().any(|slot| slot.item.is_final());
         for Slot { item: Item { id, what }, .. } in take(&mut self.slots) {
             match what {
                 What::Message { text, refused, phase } => {
@@ -252,7 +253,9 @@ impl events::Assembly for Assembly<'_> {
                     if let Some(phase) = phase {
                         parts.push(AnswerPart::State(Kept::Message { phase }.seal(self.model)?));
                     }
-                    parts.push(AnswerPart::Text(text));
+                    // Where the model says which message is its answer, the others lead there.
+                    let is_aside = concludes && phase != Some(Phase::FinalAnswer);
+                    parts.push(if is_aside { AnswerPart::Aside(text) } else { AnswerPart::Text(text) });
                 }
                 What::Call { name, .. } if name.is_empty() => return Err(failure::unreadable()),
                 What::Call { call_id, name, arguments } => {

@@ -102,6 +102,11 @@ impl Item {
         self.call_id().zip(other.call_id()).is_some_and(differ)
     }
 
+    /// Whether it is a message that is the answer itself, and says something.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(&self.what, What::Message { text, phase: Some(Phase::FinalAnswer), .. } if !text.is_empty())
+    }
+
     fn call_id(&self) -> Option<&str> {
         if let What::Call { call_id, .. } = &self.what { Some(call_id) } else { None }
     }

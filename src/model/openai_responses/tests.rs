@@ -94,7 +94,7 @@ fn own(state: Value) -> ProviderState {
 /// The message that a run makes of an answer.
 fn message(answer: Answer) -> Message {
     let part = |part| match part {
-        AnswerPart::Text(text) => AssistantPart::Text(text),
+        AnswerPart::Text(text) | AnswerPart::Aside(text) => AssistantPart::Text(text),
         AnswerPart::Call(call) => AssistantPart::Call(ToolCall {
             call_id: call.call_id,
             name: call.name,

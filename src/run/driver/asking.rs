@@ -52,8 +52,9 @@ impl Work {
         let (usage, finish_reason) = (self.spent.so_far(), record::finish_reason(&answer));
         trace::chat_answered(&span, finish_reason, &usage);
         context.sink.emit(turn, || What::TurnCompleted(usage)).await?;
+        let text = answer.conclusion();
         let part = |part| match part {
-            AnswerPart::Text(text) => AssistantPart::Text(text),
+            AnswerPart::Text(text) | AnswerPart::Aside(text) => AssistantPart::Text(text),
             AnswerPart::Call(asked) => AssistantPart::Call(self.tools.resolve(asked)),
             AnswerPart::State(state) => AssistantPart::State(state),
         };
@@ -62,7 +63,7 @@ impl Work {
             content.answered(&span, &parts, finish_reason);
         }
         span.end();
-        Ok(self.machine.step(Step::Answered { parts, stop: answer.stop, usage: self.spent.take() }))
+        Ok(self.machine.step(Step::Answered { parts, text, stop: answer.stop, usage: self.spent.take() }))
     }
 
     async fn answer(

@@ -23,7 +23,7 @@ fn calls(count: usize) -> Vec<ToolCall> {
 fn answered(text: &str, calls: Vec<ToolCall>, stop: Stop) -> Step {
     let usage =
         Usage { input_tokens: 3, output_tokens: 2, total_tokens: 5, model_requests: 1, ..Usage::default() };
-    Step::Answered { parts: parts(text, calls), stop, usage }
+    Step::Answered { parts: parts(text, calls), text: text.into(), stop, usage }
 }
 
 fn parts(text: &str, calls: Vec<ToolCall>) -> Vec<AssistantPart> {

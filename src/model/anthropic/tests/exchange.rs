@@ -189,7 +189,7 @@ async fn thinking_goes_back_within_its_turn() {
     });
     let results = Message::Tool { results: results.collect() };
     let part = |part| match part {
-        AnswerPart::Text(text) => AssistantPart::Text(text),
+        AnswerPart::Text(text) | AnswerPart::Aside(text) => AssistantPart::Text(text),
         AnswerPart::Call(asked) => {
             AssistantPart::Call(call(&asked.call_id, &asked.name, &asked.arguments_json))
         }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json, value::RawValue};
 
-use super::{given, own, reasoning};
+use super::{given, own, reasoning, streamed, whole};
 use crate::{
     message::{AssistantPart, Image, ImageSource, Message, ToolResult, UserPart},
     model::{
@@ -124,6 +124,27 @@ fn reasoning_is_left_out_where_nothing_follows_it() {
     ];
     for (parts, expected) in cases {
         assert_eq!(items(vec![assistant(parts.clone())]), expected, "{parts:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_on_the_way_is_no_part_of_what_an_answer_comes_to() {
+    let said = |text: &str, phase: Value| json!({"type": "message", "phase": phase, "content": text});
+    let cases = [
+        (vec![said("I look. ", json!("commentary")), said("7", json!("final_answer"))], "I look. 7", "7"),
+        (vec![said("7", json!("final_answer")), said("8", json!("final_answer"))], "78", "78"),
+        (vec![said("a", json!(null)), said("7", json!("final_answer"))], "a7", "7"),
+        (vec![said("I look.", json!("commentary"))], "I look.", "I look."),
+        (vec![said("I look.", json!("commentary")), said("", json!("final_answer"))], "I look.", "I look."),
+        (vec![said("a", json!(null)), said("b", json!(null))], "ab", "ab"),
+    ];
+    for (items, text, conclusion) in cases {
+        let body = json!({"status": "completed", "output": items});
+        let end = json!({"type": "response.completed", "response": body});
+        for answer in [whole(&body.to_string()).await, streamed(&[end]).await] {
+            let answer = answer.unwrap();
+            assert_eq!((&*answer.text(), &*answer.conclusion()), (text, conclusion), "{items:?}");
+        }
     }
 }
 

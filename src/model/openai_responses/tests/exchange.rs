@@ -86,6 +86,7 @@ fn second_answer() -> Answer {
 fn comparable(answer: &Answer) -> Vec<Value> {
     let part = |part: &AnswerPart| match part {
         AnswerPart::Text(text) => json!({"text": text}),
+        AnswerPart::Aside(text) => json!({"aside": text}),
         AnswerPart::Call(call) => json!([call.call_id, call.name, call.arguments_json]),
         AnswerPart::State(state) => serde_json::from_slice(&state.0).unwrap(),
     };
