@@ -2,7 +2,7 @@
 //!
 //! Reference: <https://platform.openai.com/docs/api-reference/chat>. What is sent keeps to it; what comes back is read
 //! leniently, as those servers differ: see `answer` and `assembly`. An answer is bounded, whole (8 MiB) or streamed (8 MiB
-//! of text and calls, and of each event), and has at most 128 calls.
+//! of text, calls and what goes back of the reasoning, and of each event), and has at most 128 calls.
 
 use futures_util::{
     FutureExt, StreamExt, TryFutureExt,
@@ -19,6 +19,7 @@ use crate::egress::{self, Client};
 
 mod answer;
 mod assembly;
+mod kept;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -46,7 +47,7 @@ impl OpenAiChat {
     async fn ask<'a>(&'a self, request: Request<'a>) -> Result<Answer, Error> {
         let body = request::body(&self.model, &request, false)?;
         let answering = self.endpoint.send(&request, body, false).await?;
-        let (_, answer) = whole(answering, &request).await?;
+        let (_, answer) = self.whole(answering, &request).await?;
         Ok(answer)
     }
 
@@ -54,20 +55,25 @@ impl OpenAiChat {
         let body = request::body(&self.model, &request, true)?;
         let answering = self.endpoint.send(&request, body, true).await?;
         if !endpoint::is_json(&answering.response) {
-            return Ok(events::pieces(answering, Assembly::default(), request).boxed());
+            return Ok(events::pieces(answering, Assembly::new(&self.model), request).boxed());
         }
-        let (reasoning, answer) = whole(answering, &request).await?;
+        let (reasoning, answer) = self.whole(answering, &request).await?;
         let reasoning = Some(reasoning).filter(|text| !text.is_empty()).map(Piece::Reasoning);
         Ok(stream::iter(reasoning.into_iter().chain(Piece::all_of(answer)).map(Ok)).boxed())
     }
-}
 
-/// A whole answer, and the reasoning that came with it.
-async fn whole(answering: Answering<'_>, request: &Request<'_>) -> Result<(String, Answer), Error> {
-    let Answering { response, mut attempt } = answering;
-    let answer = answer::whole(&endpoint::read(response).await?, request, &mut attempt)?;
-    attempt.settle();
-    Ok(answer)
+    /// A whole answer, and the reasoning that came with it.
+    async fn whole(
+        &self,
+        answering: Answering<'_>,
+        request: &Request<'_>,
+    ) -> Result<(String, Answer), Error> {
+        let Answering { response, mut attempt } = answering;
+        let body = endpoint::read(response).await?;
+        let answer = answer::whole(&body, Assembly::new(&self.model), request, &mut attempt)?;
+        attempt.settle();
+        Ok(answer)
+    }
 }
 
 type Pieces<'a> = BoxStream<'a, Result<Piece, Error>>;

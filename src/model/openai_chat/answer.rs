@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::assembly::Assembly;
+use super::{assembly::Assembly, kept::Extra};
 use crate::{
     message,
     model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
@@ -21,12 +21,12 @@ use crate::{
 /// [`Error::Unavailable`]: it can't be read, or is an error.
 pub(super) fn whole(
     body: &[u8],
+    mut assembly: Assembly<'_>,
     request: &Request<'_>,
     attempt: &mut Attempt<'_>,
 ) -> Result<(String, Answer), Error> {
     let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
     let has_choice = chunk.choice().is_some();
-    let mut assembly = Assembly::default();
     let shown = assembly.add(chunk);
     attempt.tell(assembly.usage());
     let Shown { reasoning, .. } = shown?;
@@ -41,6 +41,8 @@ pub(super) fn whole(
 pub(super) struct Shown {
     /// Reasoning that the server shows.
     pub(super) reasoning: String,
+    /// Whether it came as `reasoning_content`.
+    pub(super) is_wanted_back: bool,
     /// Text of the answer, a refusal's included.
     pub(super) text: String,
     /// Whether some of the text is a refusal.
@@ -96,6 +98,8 @@ pub(super) struct CallDelta<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     function: Option<Function<'a>>,
+    #[serde(borrow, default)]
+    extra_content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -195,9 +199,10 @@ impl Delta<'_> {
     pub(super) fn take_shown(&mut self) -> Shown {
         let names = [self.reasoning_content, self.reasoning];
         let reasoning = names.into_iter().flatten().find_map(text_of).unwrap_or_default();
+        let is_wanted_back = self.reasoning_content.is_some_and(|value| value.get().starts_with('"'));
         let refusal = mem::take(&mut self.refusal).into_refusal();
         let Text { text, is_refusal } = mem::take(&mut self.content).and(refusal);
-        Shown { reasoning, text, is_refusal }
+        Shown { reasoning, is_wanted_back, text, is_refusal }
     }
 }
 
@@ -213,6 +218,12 @@ impl Text {
 }
 
 impl CallDelta<'_> {
+    /// What it has besides, as far as that is known.
+    pub(super) fn extra(&self) -> Option<Extra> {
+        let extra = self.extra_content.and_then(|raw| serde_json::from_str::<Extra>(raw.get()).ok());
+        extra.filter(|extra| extra.size() > 0)
+    }
+
     /// The id, the name and the arguments of the call or of its piece; what is absent is empty.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::{
     answer::{CallDelta, Chunk, Shown},
+    kept::{Extra, Kept},
     usual::Usual,
 };
 use crate::{
@@ -24,14 +25,17 @@ use crate::{
 
 /// What is known of an answer so far.
 #[derive(Default)]
-pub(super) struct Assembly {
+pub(super) struct Assembly<'a> {
+    model: &'a str,
     text: String,
+    /// What the server wants back of the reasoning, if there are calls; `None`: nothing.
+    reasoning: Option<String>,
     calls: Vec<Call>,
     stop: Option<Stop>,
     /// Whether some of the text is a refusal.
     refused: bool,
     usage: Option<Usage>,
-    /// Bytes of the text and of what the calls have.
+    /// Bytes of the text, of what is wanted back, and of what the calls have.
     size: usize,
     usual: Usual,
 }
@@ -41,11 +45,17 @@ struct Call {
     id: String,
     name: String,
     arguments: String,
+    extra: Option<Extra>,
     /// Whether all of it came in one piece.
     one_piece: bool,
 }
 
-impl Assembly {
+impl<'a> Assembly<'a> {
+    /// Nothing of an answer of this model.
+    pub(super) fn new(model: &'a str) -> Self {
+        Self { model, ..Self::default() }
+    }
+
     /// Takes a chunk; gives what is new of it.
     ///
     /// # Errors
@@ -64,6 +74,10 @@ impl Assembly {
         self.grow(shown.text.len())?;
         self.text.push_str(&shown.text);
         self.refused |= shown.is_refusal;
+        if shown.is_wanted_back {
+            self.grow(shown.reasoning.len())?;
+            self.reasoning.get_or_insert_default().push_str(&shown.reasoning);
+        }
         for call in delta.tool_calls.into_iter().flatten() {
             self.add_call(call)?;
         }
@@ -76,19 +90,26 @@ impl Assembly {
     }
 
     fn add_call(&mut self, delta: CallDelta<'_>) -> Result<(), Error> {
-        let index = delta.index;
+        let (index, extra) = (delta.index, delta.extra());
         let [id, name, arguments] = delta.into_texts()?;
-        if id.is_empty() && name.is_empty() && arguments.is_empty() {
+        let is_empty = id.is_empty() && name.is_empty() && arguments.is_empty();
+        if is_empty && extra.is_none() {
             return Ok(());
         }
-        self.grow(id.len() + name.len() + arguments.len())?;
+        self.grow(id.len() + name.len() + arguments.len() + extra.as_ref().map_or(0, Extra::size))?;
         let place = self.place(index, &id, &name, &arguments);
-        if place.is_none() && self.calls.len() == MAX_CALLS {
+        if place.is_none() && !is_empty && self.calls.len() == MAX_CALLS {
             return Err(failure::too_many_calls());
         }
         match place.and_then(|place| self.calls.get_mut(place)) {
-            Some(call) => call.extend(id, name, &arguments),
-            None => self.calls.push(Call { index, id, name, arguments, one_piece: true }),
+            Some(call) => {
+                call.extra = extra.or(call.extra.take());
+                if !is_empty {
+                    call.extend(id, name, &arguments);
+                }
+            }
+            None if is_empty => {}
+            None => self.calls.push(Call { index, id, name, arguments, extra, one_piece: true }),
         }
         Ok(())
     }
@@ -110,7 +131,7 @@ impl Assembly {
     }
 }
 
-impl events::Assembly for Assembly {
+impl events::Assembly for Assembly<'_> {
     fn take(&mut self, event: Option<&str>, data: &str) -> Result<Taken, Error> {
         if data == "[DONE]" {
             return self.done();
@@ -146,13 +167,17 @@ impl events::Assembly for Assembly {
         let usage = self.usage();
         let text = Some(self.text).filter(|text| !text.is_empty()).map(AnswerPart::Text);
         let mut parts: Vec<_> = text.into_iter().collect();
-        for Call { id, name, arguments, .. } in self.calls {
+        let has_calls = !self.calls.is_empty();
+        let mut kept = Kept { reasoning_content: self.reasoning.filter(|_| has_calls), ..Kept::default() };
+        for Call { id, name, arguments, extra, .. } in self.calls {
             if name.is_empty() {
                 return Err(failure::unreadable());
             }
             let call_id = ids.own(id);
+            kept.extra_content.extend(extra.map(|extra| (call_id.clone(), extra)));
             parts.push(AnswerPart::Call(AskedCall { call_id, name, arguments_json: arguments }));
         }
+        parts.splice(..0, kept.seal(self.model)?.map(AnswerPart::State));
         let stop = if self.refused { Stop::ContentFilter } else { self.stop.unwrap_or_default() };
         Ok(Answer { parts, stop, usage })
     }

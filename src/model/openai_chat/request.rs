@@ -1,10 +1,11 @@
 //! A request as the provider reads it, written straight from what the run holds: nothing is copied but into the body.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::kept::{Extra, Kept};
 use crate::{
     message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart},
     model::{Error, OutputSchema, ReasoningEffort, Request, ToolChoice, call_ids, failure, tool_schema},
@@ -25,7 +26,7 @@ pub(super) fn body(model: &str, request: &Request<'_>, streamed: bool) -> Result
     let has_tools = !request.tools.is_empty();
     let body = Body {
         model,
-        messages: Messages(request),
+        messages: Messages { model, request },
         tools: Tools(request.tools),
         tool_choice: Some(request.tool_choice)
             .filter(|choice| has_tools && *choice != ToolChoice::Auto)
@@ -72,11 +73,18 @@ struct StreamOptions {
     include_usage: bool,
 }
 
-struct Messages<'a>(&'a Request<'a>);
+struct Messages<'a> {
+    model: &'a str,
+    request: &'a Request<'a>,
+}
 
 struct Tools<'a>(&'a [Arc<ToolSpec>]);
 
-struct Calls<'a>(&'a [AssistantPart]);
+/// The calls of a message, and what they have besides.
+struct Calls<'a> {
+    parts: &'a [AssistantPart],
+    extras: BTreeMap<String, Extra>,
+}
 
 #[derive(Serialize)]
 #[serde(tag = "role", rename_all = "lowercase")]
@@ -89,6 +97,8 @@ enum Entry<'a> {
     },
     Assistant {
         content: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning_content: Option<String>,
         #[serde(skip_serializing_if = "Calls::is_empty")]
         tool_calls: Calls<'a>,
     },
@@ -135,6 +145,13 @@ struct Function<T> {
 }
 
 #[derive(Serialize)]
+struct Asked<'a> {
+    function: Called<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<&'a Extra>,
+}
+
+#[derive(Serialize)]
 struct Offered<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -174,9 +191,11 @@ struct JsonSchema<'a> {
 
 impl Serialize for Messages<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Request { instructions, messages, .. } = *self.0;
+        let Self { model, request: Request { instructions, messages, .. } } = *self;
         let system = (!instructions.is_empty()).then_some(Entry::System { content: instructions });
-        serializer.collect_seq(system.into_iter().chain(messages.iter().flat_map(entries)))
+        serializer.collect_seq(
+            system.into_iter().chain(messages.iter().flat_map(|message| entries(message, model))),
+        )
     }
 }
 
@@ -190,11 +209,12 @@ impl Serialize for Tools<'_> {
 
 impl Serialize for Calls<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(calls(self.0).map(|call| {
+        serializer.collect_seq(calls(self.parts).map(|call| {
             let arguments = call.arguments_json.trim();
             let arguments = if arguments.is_empty() { "{}" } else { arguments };
             let function = Called { name: &call.name, arguments };
-            Typed { id: Some(call_id(&call.call_id)), kind: "function", what: Function { function } }
+            let what = Asked { function, extra_content: self.extras.get(&call.call_id) };
+            Typed { id: Some(call_id(&call.call_id)), kind: "function", what }
         }))
     }
 }
@@ -207,7 +227,7 @@ impl Tools<'_> {
 
 impl Calls<'_> {
     fn is_empty(&self) -> bool {
-        calls(self.0).next().is_none()
+        calls(self.parts).next().is_none()
     }
 }
 
@@ -252,10 +272,10 @@ fn effort(effort: ReasoningEffort) -> &'static str {
 }
 
 /// What a message becomes: tool results stand alone, so it may be several.
-fn entries(message: &Message) -> Vec<Entry<'_>> {
+fn entries<'a>(message: &'a Message, model: &str) -> Vec<Entry<'a>> {
     match message {
         Message::User { parts } => vec![Entry::User { content: content(parts) }],
-        Message::Assistant { parts } => vec![assistant(parts)],
+        Message::Assistant { parts } => vec![assistant(parts, model)],
         Message::Tool { results } => {
             let texts = results
                 .iter()
@@ -273,11 +293,16 @@ fn call_id(id: &str) -> Cow<'_, str> {
     call_ids::instead_of(id, "call_").into()
 }
 
-fn assistant(parts: &[AssistantPart]) -> Entry<'_> {
+fn assistant<'a>(parts: &'a [AssistantPart], model: &str) -> Entry<'a> {
+    let state = |part: &AssistantPart| {
+        if let AssistantPart::State(state) = part { Kept::open(state, model) } else { None }
+    };
+    let kept = parts.iter().find_map(state).filter(|_| calls(parts).next().is_some()).unwrap_or_default();
     let texts = parts.iter().map(|part| if let AssistantPart::Text(text) = part { text } else { "" });
-    let (text, tool_calls) = (texts.collect::<String>(), Calls(parts));
+    let (text, tool_calls) = (texts.collect::<String>(), Calls { parts, extras: kept.extra_content });
     let silent = text.is_empty() && !tool_calls.is_empty();
-    Entry::Assistant { content: (!silent).then_some(text), tool_calls }
+    let content = (!silent).then_some(text);
+    Entry::Assistant { content, reasoning_content: kept.reasoning_content, tool_calls }
 }
 
 fn content(parts: &[UserPart]) -> Content<'_> {

@@ -15,6 +15,7 @@ mod fault;
 mod golden;
 mod leniency;
 mod request;
+mod wanted_back;
 
 /// A model at a base URL, with a key.
 fn model(base_url: &str) -> OpenAiChat {
