@@ -16,6 +16,8 @@ use crate::{
 const MAX_ID_BYTES: usize = 40;
 /// Stands in an id in which LiteLLM carries the signature of what Gemini thought: it must come back as it was.
 const SIGNED: &str = "__thought__";
+/// Begins the ids of Kimi's models, which read in them what they called.
+const NAMING: &str = "functions.";
 
 /// The body of a request.
 ///
@@ -287,7 +289,7 @@ fn entries<'a>(message: &'a Message, model: &str) -> Vec<Entry<'a>> {
 
 /// The id of a call as OpenAI takes it. Other providers' may be longer: those are replaced, the same by the same always.
 fn call_id(id: &str) -> Cow<'_, str> {
-    if id.len() <= MAX_ID_BYTES || id.contains(SIGNED) {
+    if id.len() <= MAX_ID_BYTES || id.contains(SIGNED) || id.starts_with(NAMING) {
         return id.into();
     }
     call_ids::instead_of(id, "call_").into()

@@ -246,7 +246,8 @@ fn what_another_provider_wants_back_is_left_out() {
 fn an_id_that_is_too_long_is_replaced_in_the_call_and_in_its_result_alike() {
     let (fits, long) = ("c".repeat(40), "c".repeat(41));
     let signed = format!("call_1__thought__{}", "Q".repeat(200));
-    let ids = [fits.as_str(), &long, &signed];
+    let naming = format!("functions.crm__{}:0", "t".repeat(40));
+    let ids = [fits.as_str(), &long, &signed, &naming];
     let calls = ids.map(|id| AssistantPart::Call(call(id, "t", "{}"))).to_vec();
     let result = |id: &str| ToolResult {
         call_id: id.to_owned(),
@@ -259,8 +260,8 @@ fn an_id_that_is_too_long_is_replaced_in_the_call_and_in_its_result_alike() {
     let sent = written(&Asked { messages, ..Asked::saying("") }, false)["messages"].take();
     let called = sent[1]["tool_calls"].as_array().unwrap().iter().map(|call| &call["id"]);
     let called: Vec<_> = called.map(|id| id.as_str().unwrap()).collect();
-    let answered: Vec<_> = (2..5).map(|at| sent[at]["tool_call_id"].as_str().unwrap()).collect();
+    let answered: Vec<_> = (2..6).map(|at| sent[at]["tool_call_id"].as_str().unwrap()).collect();
     assert_eq!(called, answered);
-    assert_eq!((called[0], called[2]), (&*fits, &*signed));
+    assert_eq!((called[0], called[2], called[3]), (&*fits, &*signed, &*naming));
     assert!(called[1].starts_with("call_") && called[1].len() <= 40, "{}", called[1]);
 }
