@@ -7,14 +7,30 @@ use std::{collections::BTreeMap, time::Instant};
 
 use parking_lot::Mutex;
 
-/// The calls that have begun, and when, by their places among all of the run's.
+/// The calls that have begun, by their places among all of the run's.
 #[derive(Default)]
-pub(super) struct Begun(Mutex<BTreeMap<usize, Instant>>);
+pub(super) struct Begun(Mutex<BTreeMap<usize, Sent>>);
+
+/// A call that has begun.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) at: Instant,
+    /// Whether the server has refused it since: it did not run.
+    pub(super) refused: bool,
+}
 
 impl Begun {
-    /// A call is sent, or handed over.
+    /// A call is sent, once more perhaps, or handed over.
     pub(super) fn note(&self, place: usize) {
-        self.0.lock().entry(place).or_insert_with(Instant::now);
+        self.0.lock().entry(place).or_insert_with(|| Sent { at: Instant::now(), refused: false }).refused =
+            false;
+    }
+
+    /// The server refuses a call.
+    pub(super) fn note_refused(&self, place: usize) {
+        if let Some(sent) = self.0.lock().get_mut(&place) {
+            sent.refused = true;
+        }
     }
 
     /// A call turns out not to have been sent.
@@ -23,7 +39,7 @@ impl Begun {
     }
 
     /// All that have begun.
-    pub(super) fn calls(&self) -> BTreeMap<usize, Instant> {
+    pub(super) fn calls(&self) -> BTreeMap<usize, Sent> {
         self.0.lock().clone()
     }
 }

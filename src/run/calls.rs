@@ -263,6 +263,9 @@ impl<'a> Calling<'a> {
                 begun.take_back(place);
             }
             let refusal = called.as_ref().map_or_else(Some, |outcome| outcome.refusal.as_deref());
+            if refusal.is_some() {
+                begun.note_refused(place);
+            }
             if repeats.again(self.context, connection, self.turn, refusal).await? {
                 continue;
             }

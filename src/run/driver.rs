@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Error, Failure, Mode, Parts, RunRequest, Standing, audit,
     authorization::Waits,
-    begun::Begun,
+    begun::{Begun, Sent},
     calls::{Calling, Ended},
     handle::Sink,
     inputs::{Inputs, pending},
@@ -111,10 +111,13 @@ pub(super) async fn drive(mut context: Box<Context>) -> Result<Report, Error> {
 }
 
 /// A call as a failed run tells it: the tool may have acted if the call was sent and no answer came.
-fn broken_off(call: &ToolCallRecord, sent: Option<&Instant>) -> ToolCallRecord {
+fn broken_off(call: &ToolCallRecord, sent: Option<&Sent>) -> ToolCallRecord {
     let is_callers = call.call.tool.as_ref().is_none_or(ToolRef::is_callers);
-    let unknown = sent.filter(|_| !is_callers).map(|sent| (ToolCallStatus::Unknown, sent.elapsed()));
-    ToolCallRecord { ended: call.ended.or(unknown), ..call.clone() }
+    let ended = sent.filter(|_| !is_callers).map(|sent| {
+        let status = if sent.refused { ToolCallStatus::Error } else { ToolCallStatus::Unknown };
+        (status, sent.at.elapsed())
+    });
+    ToolCallRecord { ended: call.ended.or(ended), ..call.clone() }
 }
 
 /// Waits until the run's time is over.

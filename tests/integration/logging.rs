@@ -254,6 +254,6 @@ async fn the_line_of_a_failed_run_has_its_reason_and_what_it_had_done() {
     assert_eq!(line["outcome"], "MCP_UNAUTHORIZED");
     let detail = "MCP server `crm`: it refuses the credential (401)";
     assert_eq!((&line["detail"], &line["mode"]), (&json!(detail), &json!("streamed")));
-    assert_eq!((&line["tool_calls"], &line["tool_calls.unended"]), (&json!(1), &json!(1)));
+    assert_eq!((&line["tool_calls"], &line["tool_calls.error"]), (&json!(1), &json!(1)), "it was refused");
     assert_eq!((&line["turns"], &line["mcp_servers.unavailable"]), (&json!(1), &json!("gone")));
 }
