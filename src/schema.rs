@@ -1,16 +1,19 @@
 //! JSON Schemas that others wrote, and whether a value fits one.
 //!
 //! A schema may come from an MCP server that means harm. Nothing that it refers to is fetched, `format` asserts nothing, and
-//! its patterns are matched in linear time. Before it is compiled it is found out what it may [`cost`] to hold a value
-//! against it; where that is too much, it is not done at all. Together with the value's own size that bounds the steps,
-//! the memory and the stack of each validation.
+//! its [`patterns`] are matched in linear time; values are held against the rest of it where one can't be. Before it is
+//! compiled it is found out what it may [`cost`] to hold a value against it; where that is too much, it is not done at
+//! all. Together with the value's own size that bounds the steps, the memory and the stack of each validation.
 //!
 //! A `$schema` names the draft, from 4 to 2020-12; without one that is known it is 2020-12.
 
 mod cost;
 mod document;
 mod graph;
+mod patterns;
+mod plain_pattern;
 mod problems;
+mod relaxed;
 mod strict;
 
 use std::{
@@ -18,12 +21,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
+use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::{Value, value::RawValue};
 
 use cost::Cost;
 use document::Document;
 use graph::Graph;
+use patterns::Bounds;
 
 /// The most problems that are told.
 const MAX_PROBLEMS: usize = 5;
@@ -35,10 +39,6 @@ const MAX_COLLECTED_STEPS: u64 = 100_000;
 /// The most levels of a validation, a value's times what is applied to one place through each other. Each takes some
 /// stack, and a thread has two MiB of it.
 const MAX_LEVELS: usize = 512;
-/// The most bytes of one compiled pattern: `^.{1,500}$` takes half of it.
-const MAX_PATTERN_BYTES: usize = 1024 * 1024;
-/// The most bytes of all compiled patterns together.
-const MAX_PATTERNS_BYTES: usize = 4 * MAX_PATTERN_BYTES;
 /// How many bytes of a text count as one place of a value.
 const TEXT_BYTES_PER_PLACE: usize = 64;
 
@@ -55,6 +55,10 @@ struct Compiled {
     validator: Validator,
     cost: Cost,
     strict: bool,
+    /// How many patterns were left out.
+    unmatched: usize,
+    /// What is wrong with one of these, if it is no pattern at all.
+    invalid: Option<SchemaError>,
 }
 
 /// Why a schema can't be validated against.
@@ -81,7 +85,7 @@ pub enum SchemaError {
         /// The keyword by which it is one.
         keyword: &'static str,
     },
-    /// It is no valid schema of its draft, or has a pattern that can't be matched in linear time and little memory.
+    /// It is no valid schema of its draft.
     #[error("the schema is invalid at {at:?}: {why}")]
     Invalid {
         /// Where in the schema, as a JSON Pointer.
@@ -107,10 +111,17 @@ impl Schema {
         &self.0.raw
     }
 
-    /// Whether it can be validated against. It is compiled now if it was not: some 50 µs for a usual
-    /// tool's schema, tens of milliseconds for one as large as may be.
+    /// Whether it is valid, and can be validated against but for patterns. It is compiled now if it was not: some 50 µs
+    /// for a usual tool's schema, tens of milliseconds for one as large as may be.
     pub fn check(&self) -> Result<(), SchemaError> {
-        self.compiled().as_ref().map(drop).map_err(Clone::clone)
+        let compiled = self.compiled().as_ref().map_err(Clone::clone)?;
+        compiled.invalid.clone().map_or(Ok(()), Err)
+    }
+
+    /// How many of its patterns values are not held against, nor against what can't do without them; none where they are
+    /// not held against any of it.
+    pub fn unmatched_patterns(&self) -> Option<usize> {
+        self.compiled().as_ref().ok().map(|compiled| compiled.unmatched)
     }
 
     /// Whether it is compiled already.
@@ -181,16 +192,37 @@ fn compile(raw: &RawValue) -> Result<Compiled, SchemaError> {
     let document = Document::read(raw)?;
     let graph = Graph::read(&document)?;
     let cost = cost::of(&graph)?;
-    let pattern_bytes = (MAX_PATTERNS_BYTES / graph.patterns.max(1)).min(MAX_PATTERN_BYTES);
-    let patterns = PatternOptions::regex().size_limit(pattern_bytes).dfa_size_limit(pattern_bytes);
-    let validator = jsonschema::options()
-        .with_draft(document.draft)
-        .offline()
-        .should_validate_formats(false)
-        .with_pattern_options(patterns)
-        .build(&document.root)
-        .map_err(|error| refused(&error))?;
-    Ok(Compiled { validator, cost, strict: strict::takes(&document.root) })
+    let bounds = Bounds::of(graph.patterns);
+    let refused = match bounds.build(&document.root, document.draft) {
+        Ok(validator) => {
+            let strict = strict::takes(&document.root);
+            return Ok(Compiled { validator, cost, strict, unmatched: 0, invalid: None });
+        }
+        Err(error) => refused(&error),
+    };
+    let unmatched = bounds.unmatched(&graph);
+    if unmatched.is_empty() { Err(refused) } else { compile_relaxed(&document, &graph, &unmatched) }
+}
+
+/// Compiles a schema with patterns that can't be matched as they are.
+fn compile_relaxed(
+    document: &Document,
+    graph: &Graph<'_>,
+    unmatched: &[String],
+) -> Result<Compiled, SchemaError> {
+    let invalid = patterns::invalid(unmatched).map(|pattern| SchemaError::Invalid {
+        at: graph.place_of(pattern).unwrap_or_default(),
+        why: problems::no_pattern(pattern),
+    });
+    let plain = Document { root: relaxed::plain(graph, unmatched), draft: document.draft };
+    let graph = Graph::read(&plain)?;
+    let bounds = Bounds::of(graph.patterns);
+    let unmatched = bounds.unmatched(&graph);
+    let weaker = Document { root: relaxed::weaker(&graph, &unmatched), draft: document.draft };
+    let cost = cost::of(&Graph::read(&weaker)?)?;
+    let validator = bounds.build(&weaker.root, weaker.draft).map_err(|error| refused(&error))?;
+    // Strict mode's own engine may take no more than this one.
+    Ok(Compiled { validator, cost, strict: false, unmatched: unmatched.len(), invalid })
 }
 
 /// What the validator's own refusal means.

@@ -36,7 +36,7 @@ pub(super) fn problems(schema: &Schema, arguments: &Value) -> Vec<String> {
     let problems = match schema.problems(arguments) {
         Some(problems) if problems.is_empty() => return problems,
         Some(problems) => problems,
-        None if schema.check().is_ok() => {
+        None if schema.unmatched_patterns().is_some() => {
             return vec!["they are too large, or nested too deep, to be held against it".to_owned()];
         }
         // What can't be held against the schema here, the tool looks at itself.

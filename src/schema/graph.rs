@@ -1,6 +1,6 @@
 //! A schema's subschemas, and which of them is applied where: to the value itself, or to one of its children.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use jsonschema::Draft;
 use serde_json::{Map, Value};
@@ -15,6 +15,10 @@ const PATTERN_STEPS: u64 = 16;
 /// The subschemas that can be reached, the root first.
 pub(super) struct Graph<'s> {
     pub(super) nodes: Vec<Node<'s>>,
+    /// What each of them is written as.
+    values: Vec<&'s Value>,
+    /// Where each of these is among them.
+    found: HashMap<*const Value, usize>,
     /// How many regular expressions there are.
     pub(super) patterns: usize,
 }
@@ -45,6 +49,20 @@ pub(super) struct Node<'s> {
 }
 
 impl Node<'_> {
+    /// All that it applies, to the value itself or to its children.
+    fn applied(&self) -> impl Iterator<Item = usize> {
+        let lists = [
+            &self.in_place,
+            &self.other_properties,
+            &self.any_property,
+            &self.names,
+            &self.prefix,
+            &self.rest,
+            &self.any_item,
+        ];
+        lists.into_iter().flatten().chain(self.properties.values()).copied()
+    }
+
     /// Whether another is applied in its place, and nothing else.
     pub(super) fn only_refers(&self) -> bool {
         let children = [
@@ -93,7 +111,74 @@ impl<'s> Graph<'s> {
                 _ => Node { weight: 1, ..Node::default() },
             });
         }
-        Ok(Self { nodes, patterns: walk.patterns })
+        Ok(Self { nodes, values: walk.waiting, found: walk.found, patterns: walk.patterns })
+    }
+
+    /// The regular expressions.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = &'s str> {
+        self.values.iter().filter_map(|value| value.as_object()).flat_map(own_patterns)
+    }
+
+    /// Where a regular expression stands first, as a JSON Pointer to its keyword.
+    pub(super) fn place_of(&self, pattern: &str) -> Option<String> {
+        let has_it = |value: &&&'s Value| {
+            value.as_object().is_some_and(|it| own_patterns(it).any(|own| own == pattern))
+        };
+        let value = self.values.iter().find(has_it)?;
+        let is_own = value.get("pattern").is_some_and(|own| own == pattern);
+        let keyword = if is_own { "pattern" } else { "patternProperties" };
+        Some(format!("{}/{keyword}", pointer(self.values.first()?, value)?))
+    }
+
+    /// Those that a subschema has under a keyword: one, or a list of them.
+    pub(super) fn under(&self, index: usize, keyword: &str) -> impl Iterator<Item = usize> {
+        let inner = self.values[index].get(keyword);
+        let list = inner.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        inner.into_iter().chain(list).filter_map(|inner| self.found.get(&std::ptr::from_ref(inner)).copied())
+    }
+
+    /// Of each whether it, or one that is applied by it, has a regular expression that `is_meant`.
+    pub(super) fn above(&self, is_meant: impl Fn(&str) -> bool) -> Vec<bool> {
+        let mut users = vec![Vec::new(); self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate() {
+            node.applied().for_each(|inner| users[inner].push(index));
+        }
+        let has = |value: &&Value| value.as_object().is_some_and(|it| own_patterns(it).any(&is_meant));
+        let mut above: Vec<bool> = self.values.iter().map(has).collect();
+        let mut waiting: Vec<usize> = (0..above.len()).filter(|index| above[*index]).collect();
+        while let Some(index) = waiting.pop() {
+            for user in &users[index] {
+                if !mem::replace(&mut above[*user], true) {
+                    waiting.push(*user);
+                }
+            }
+        }
+        above
+    }
+
+    /// The root with the keywords of each subschema changed; it is given with its index.
+    pub(super) fn rewritten(&self, change: &impl Fn(usize, &mut Map<String, Value>)) -> Value {
+        self.values.first().map_or(Value::Null, |root| self.copied(root, change))
+    }
+
+    fn copied(&self, value: &Value, change: &impl Fn(usize, &mut Map<String, Value>)) -> Value {
+        match value {
+            Value::Object(object) => {
+                let index = self.found.get(&std::ptr::from_ref(value));
+                let copied = |(name, inner): (&String, &Value)| {
+                    // What a value is compared with stays as it is, whatever refers to it.
+                    let is_data = index.is_some() && matches!(name.as_str(), "const" | "enum");
+                    (name.clone(), if is_data { inner.clone() } else { self.copied(inner, change) })
+                };
+                let mut copy = object.iter().map(copied).collect();
+                if let Some(index) = index {
+                    change(*index, &mut copy);
+                }
+                Value::Object(copy)
+            }
+            Value::Array(values) => values.iter().map(|value| self.copied(value, change)).collect(),
+            _ => value.clone(),
+        }
     }
 }
 
@@ -222,6 +307,13 @@ impl<'s> Walk<'s> {
         self.patterns += patterns;
         (values / VALUES_PER_STEP) as u64 + patterns as u64 * PATTERN_STEPS
     }
+}
+
+/// The regular expressions that a subschema itself has.
+fn own_patterns(keywords: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let own = keywords.get("pattern").and_then(Value::as_str);
+    let named = keywords.get("patternProperties").and_then(Value::as_object);
+    own.into_iter().chain(named.into_iter().flat_map(Map::keys).map(String::as_str))
 }
 
 /// How many values there are in a value, with itself.

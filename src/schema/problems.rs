@@ -63,6 +63,12 @@ pub(super) fn why(error: &ValidationError<'_>) -> String {
     }
 }
 
+/// That a text is no pattern.
+pub(super) fn no_pattern(text: &str) -> String {
+    let shown = cut(MAX_VALUE_BYTES, &text.escape_debug());
+    format!("\"{shown}\" is no regular expression of ECMA-262 with its flag `u`")
+}
+
 /// What is written, up to so many bytes; what is more is not even written.
 fn cut(max: usize, what: &impl fmt::Display) -> String {
     let mut kept = Kept { text: String::new(), max: max - CUT.len() };

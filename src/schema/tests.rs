@@ -5,6 +5,7 @@ use serde_json::{Value, json, value::to_raw_value};
 use super::{MAX_STEPS, Schema, SchemaError, cost, cost::Cost, document::Document, graph::Graph};
 
 mod hostile;
+mod relaxed;
 mod strict;
 
 fn schema(value: &Value) -> Schema {

@@ -203,7 +203,15 @@ async fn a_schema_that_no_arguments_can_be_held_against_is_refused() {
         let refused = scene.service.run(offering(vec![client_tool("t", schema)])).await.unwrap_err();
         assert_eq!(decode(&refused).fields(), ["options.client_tools[0].input_schema_json"], "{schema}");
     }
-    let fine = ["", "{}", NUMBERED, r#"{"type": ["object", "null"]}"#, r#"{"anyOf": [{"type": "object"}]}"#];
+    let looks_around = r#"{"properties": {"a": {"pattern": "(?<=a)b"}, "b": {"pattern": "^.{1,5000}$"}}}"#;
+    let fine = [
+        "",
+        "{}",
+        NUMBERED,
+        looks_around,
+        r#"{"type": ["object", "null"]}"#,
+        r#"{"anyOf": [{"type": "object"}]}"#,
+    ];
     let tools = fine.iter().enumerate().map(|(at, schema)| client_tool(&format!("t{at}"), schema));
     scene.service.run(offering(tools.collect())).await.unwrap();
     let large = ClientTool { description: "x".repeat(16 * 1024 + 1), ..client_tool("t", "") };

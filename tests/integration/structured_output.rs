@@ -333,3 +333,20 @@ async fn what_a_model_says_on_its_way_is_told_and_is_not_held_against_the_schema
         assert!(texts.collect::<Vec<_>>().ends_with(&["I look.", r#"{"age":7}"#]));
     }
 }
+
+#[tokio::test]
+async fn a_schema_with_any_pattern_is_accepted_and_held_against_the_answer_as_far_as_it_can_be() {
+    // The one that is common is matched, and of the other's schema the rest is in force.
+    for (pattern, wrong) in [(r"^(?=.*\d)[a-z0-9]{1,5000}$", r#"{"a": "abc"}"#), (r"(a)\1", r#"{"a": 1}"#)] {
+        let schema = json!({ "properties": { "a": { "type": "string", "pattern": pattern } } }).to_string();
+        for streamed in [false, true] {
+            let world = World::saying(&[wrong, r#"{"a": "abc1"}"#]).await;
+            let response = world.run(&schema, streamed).await.unwrap();
+            assert_eq!(
+                (&*response.structured_output_json, response.turns),
+                (r#"{"a": "abc1"}"#, 2),
+                "{pattern}"
+            );
+        }
+    }
+}
