@@ -171,6 +171,7 @@ impl<'a> Calling<'a> {
         let schemas = &self.context.runner.schemas;
         let schema = spec.compiled.clone().unwrap_or_else(|| schemas.of(&spec.input_schema));
         schemas.compile(slice::from_ref(&schema)).await;
+        schemas.tell_unchecked(&spec.tool, &schema);
         Some(schema)
     }
 

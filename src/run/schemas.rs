@@ -12,13 +12,16 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::{sync::Semaphore, task::spawn_blocking};
+use tracing::warn;
 
-use crate::schema::Schema;
+use crate::{message::ToolRef, schema::Schema};
 
 /// How many without patterns are kept.
 const MAX_KEPT: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// How many with patterns are kept.
 const MAX_WITH_PATTERNS: NonZeroUsize = NonZeroUsize::new(16).unwrap();
+/// How many tools are remembered that were told of.
+const MAX_TOLD: NonZeroUsize = NonZeroUsize::new(256).unwrap();
 /// The largest that is kept, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 /// The most bytes that are compiled where they are needed, those of all schemas at once: some 0.2 ms.
@@ -32,6 +35,8 @@ pub struct Schemas {
     with_patterns: Kept,
     /// How many requests' schemas may be compiled at once on threads of their own: what serves everybody has the other cores.
     compiling: Arc<Semaphore>,
+    /// The tools of which it was told that their arguments are not wholly checked.
+    told: Mutex<LruCache<ToolRef, ()>>,
 }
 
 impl Schemas {
@@ -62,6 +67,21 @@ impl Schemas {
         }
     }
 
+    /// Logs once of an MCP server's tool that arguments are not, or not wholly, held against its schema. What the schema
+    /// says is its server's, and no word for a log.
+    pub(super) fn tell_unchecked(&self, tool: &ToolRef, schema: &Schema) {
+        let unmatched = schema.unmatched_patterns();
+        if unmatched == Some(0) || tool.is_callers() || self.told.lock().put(tool.clone(), ()).is_some() {
+            return;
+        }
+        warn!(
+            mcp_server = tool.mcp_server,
+            tool = tool.tool,
+            schema.unmatched_patterns = unmatched,
+            "Arguments are not wholly held against the schema of an MCP server's tool"
+        );
+    }
+
     async fn compile_elsewhere(&self, schemas: Vec<Schema>) {
         let turn = self.compiling.clone().acquire_owned().await;
         let compiled = spawn_blocking(move || {
@@ -82,6 +102,7 @@ impl Default for Schemas {
             plain: kept(MAX_KEPT),
             with_patterns: kept(MAX_WITH_PATTERNS),
             compiling: Arc::new(Semaphore::new((cores / 2).max(1))),
+            told: Mutex::new(LruCache::new(MAX_TOLD)),
         }
     }
 }

@@ -10,6 +10,7 @@ use tonic::Code;
 
 use crate::support::{
     error::decode,
+    logs,
     mcp_server::{Era, McpServer, empty},
     model_server::{ModelServer, calls, has_result, says},
     run_with,
@@ -202,13 +203,61 @@ async fn arguments_that_do_not_fit_reach_no_server_and_the_model_is_told_why() {
 }
 
 #[tokio::test]
+async fn a_pattern_that_cannot_be_matched_leaves_the_rest_of_a_tools_schema_in_force() {
+    // Not even one that is no pattern.
+    for pattern in [r"(a)\1", "("] {
+        let schema = json!({
+            "type": "object", "required": ["id"], "additionalProperties": false,
+            "properties": { "id": { "type": "string", "pattern": pattern }, "n": { "type": "integer" } },
+        });
+        let crm = finding(schema, "found".into()).await;
+        for arguments in [r#"{"id": 7}"#, r#"{"id": "b", "n": "1"}"#, r#"{"id": "b", "more": 1}"#, "{}"] {
+            let model = calling("find", arguments).await;
+            let response = service(&model, &crm, "").await.run(run_with("a", [])).await.unwrap();
+            assert_eq!(response.tool_calls[0].status(), ToolCallStatus::Error, "{arguments}");
+            assert!(shown(&model)[0].contains("do not fit"), "{arguments}: {:?}", shown(&model));
+        }
+        assert_eq!(calls_made(&crm), 0);
+        let model = calling("find", r#"{"id": "b", "n": 1}"#).await;
+        let response = service(&model, &crm, "").await.run(run_with("a", [])).await.unwrap();
+        assert_eq!((response.tool_calls[0].status(), calls_made(&crm)), (ToolCallStatus::Ok, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_tool_whose_arguments_are_not_wholly_checked_is_told_of_once() {
+    let with = |id: Value| json!({ "type": "object", "properties": { "id": id } });
+    for (schema, told) in [
+        (with(json!({ "pattern": r"(canary)\1" })), Some(json!(["WARN", "crm", "find", 1]))),
+        (with(json!({ "type": "canary" })), Some(json!(["WARN", "crm", "find", null]))),
+        (with(json!({ "pattern": "^(?=.*a)b" })), None),
+    ] {
+        let crm = finding(schema.clone(), "found".into()).await;
+        let model = calling("find", "{}").await;
+        let service = service(&model, &crm, "").await;
+        let (logs, _guard) = logs::catch();
+        for streamed in [false, true] {
+            either(&service, run_with("a", []), streamed).await;
+        }
+        let text = logs.text();
+        let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let warnings =
+            lines.filter(|line| line["message"].as_str().is_some_and(|it| it.contains("not wholly held")));
+        let fields = ["level", "mcp_server", "tool", "schema.unmatched_patterns"];
+        let warnings: Vec<Value> =
+            warnings.map(|line| fields.map(|field| line[field].clone()).into()).collect();
+        assert_eq!(warnings, Vec::from_iter(told), "{schema}");
+        assert!(!text.contains("canary"), "what the schema says is not logged");
+    }
+}
+
+#[tokio::test]
 async fn a_schema_that_cannot_be_used_keeps_no_tool_from_being_called() {
     let elsewhere = McpServer::start(Era::Modern).await;
     let deep = (0..100).fold(json!({}), |inner, _| json!({ "not": inner }));
     for schema in [
         json!({ "type": "object", "$ref": format!("{}/schema", elsewhere.url()) }),
         json!({ "type": "object", "properties": { "id": { "$ref": "file:///etc/passwd" } } }),
-        json!({ "type": "object", "properties": { "id": { "pattern": "(?=a)b" } } }),
         json!({ "type": "object", "properties": { "id": { "type": "no such type" } } }),
         json!({ "type": "object", "properties": { "id": deep } }),
         json!({ "type": "object", "description": "x".repeat(300_000) }),
