@@ -72,7 +72,7 @@ fn around(inner: &Value) -> Vec<Value> {
         json!({"not": {"$ref": "#/$defs/inner"}, "$defs": {"inner": inner}}),
         json!({"$ref": "#/$defs/inner", "$defs": {"inner": {"allOf": [inner]}, "other": {"not": {"$ref": "#/$defs/inner"}}}}),
         json!({"const": {"pattern": TWICE}}),
-        json!({"if": {"$ref": "#/const"}, "const": {"pattern": TWICE}}),
+        json!({"if": {"$ref": "#/const"}, "then": {"type": "object"}, "const": {"pattern": TWICE}}),
         json!({"properties": {"not": inner, "pattern": inner}, "required": ["pattern"]}),
     ]
 }
