@@ -1,6 +1,6 @@
 //! Runs: what a request for one comes to, from its admission to its end.
 //!
-//! [`Runner::start`] admits a run. What does it (a task, or for a unary run its caller) performs in [`driver`] what the state machine
+//! [`Runner::start`] admits a run. Its caller's call, or a task once nobody polls it, performs in [`driver`] what the state machine
 //! ([`machine`]) says: it opens the agent's MCP servers with the run's headers, asks the model, calls tools, and so on.
 //! When the run is stopped (by `CancelRun`, by its deadline, because the caller is gone, or because this process ends)
 //! all that is under way is dropped, and that aborts it; then the servers are told.
