@@ -45,7 +45,7 @@ pub(super) fn body(message: &ClientJsonRpcMessage) -> Option<Vec<u8>> {
     }
 }
 
-/// The body of a message that rmcp sends. It is as rmcp writes it, but for the numbers in a call's arguments.
+/// The body of a message that rmcp sends: as rmcp writes it, but for a call's arguments, which are as the model wrote them.
 pub(super) fn rmcps_body(message: &ClientJsonRpcMessage) -> Option<Vec<u8>> {
     match call(message) {
         Some((id, call)) => call_body(id, call, call.extensions.get().map(Meta::Rmcps)),
@@ -195,9 +195,19 @@ mod tests {
         for params in [params, bare] {
             let mut request: CallToolRequest = Request::new(params);
             request.extensions.insert("not for the wire");
+            let outgoing = Outgoing { request_id: id::RequestId::generate(), trace: TraceHeaders::default() };
+            request.extensions.insert(Exchange::new(outgoing));
             let mut request = ClientRequest::CallToolRequest(request);
+            let bare = ClientJsonRpcMessage::request(request.clone(), RequestId::Number(7));
+            let bare_body = rmcps_body(&bare).unwrap();
+            assert_eq!(
+                from_slice::<Value>(&bare_body).unwrap(),
+                to_value(&bare).unwrap(),
+                "without any metadata"
+            );
             request.get_meta_mut().set_traceparent("00-1-2-01");
             let message = ClientJsonRpcMessage::request(request, RequestId::Number(7));
+            assert_eq!(rmcps_body(&message), body(&message));
             let written = written(&message);
             assert_eq!(written, to_value(&message).unwrap());
             assert_eq!(written["params"]["_meta"]["traceparent"], "00-1-2-01");

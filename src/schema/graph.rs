@@ -51,33 +51,25 @@ pub(super) struct Node<'s> {
 impl Node<'_> {
     /// All that it applies, to the value itself or to its children.
     fn applied(&self) -> impl Iterator<Item = usize> {
-        let lists = [
-            &self.in_place,
-            &self.other_properties,
-            &self.any_property,
-            &self.names,
-            &self.prefix,
-            &self.rest,
-            &self.any_item,
-        ];
-        lists.into_iter().flatten().chain(self.properties.values()).copied()
+        self.in_place
+            .iter()
+            .chain(self.to_children().into_iter().flatten())
+            .chain(self.properties.values())
+            .copied()
+    }
+
+    /// All that it applies to its children, but for those that it names.
+    fn to_children(&self) -> [&Vec<usize>; 6] {
+        [&self.other_properties, &self.any_property, &self.names, &self.prefix, &self.rest, &self.any_item]
     }
 
     /// Whether another is applied in its place, and nothing else.
     pub(super) fn only_refers(&self) -> bool {
-        let children = [
-            &self.other_properties,
-            &self.any_property,
-            &self.names,
-            &self.prefix,
-            &self.rest,
-            &self.any_item,
-        ];
         self.in_place.len() == 1
             && self.weight == 1
             && !self.unevaluated
             && self.properties.is_empty()
-            && children.iter().all(|edges| edges.is_empty())
+            && self.to_children().iter().all(|edges| edges.is_empty())
     }
 }
 
