@@ -5,25 +5,30 @@
 //! are measured before they grow. Events come one at a time, so that an error comes after all events that stood before
 //! it. A comment, or another line that says nothing, counts only while it has no end: keepalives may go on for ever.
 //!
-//! A model streams an event for each word, so the bytes are looked at once, and only a line that is cut by the end of a
-//! chunk is copied.
+//! A model streams an event for each word, so the bytes are looked at once, and an event is lent from its chunk: only what
+//! is cut by the chunk's end, and data of several lines, is copied.
 //!
 //! `sse-stream`, whose [`Sse`] rmcp wants, parses, too. But to measure what it would keep is to find the lines' ends, which
 //! is most of the parsing; and it refuses lines that the specification has ignored.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, stream};
 use sse_stream::Sse;
 use thiserror::Error;
 
+mod event;
 mod line;
 #[cfg(test)]
 mod tests;
+
+pub use event::Event;
+use event::Unfinished;
 
 /// Why a stream of events breaks off.
 #[derive(Debug, Error)]
@@ -36,7 +41,7 @@ pub enum Error<E> {
     Body(#[source] E),
 }
 
-/// The events of a body. An event, and a line, may have `max_event_bytes`; an unfinished event at the end is dropped.
+/// The events of a body, as [`Events`] reads them.
 ///
 /// # Errors
 /// See [`enum@Error`]. Nothing comes after an error.
@@ -44,26 +49,39 @@ pub fn events<S, E>(bytes: S, max_event_bytes: usize) -> impl Stream<Item = Resu
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    Events { bytes, parser: Parser::new(max_event_bytes), ended: false }
+    let mut events = Events::new(bytes, max_event_bytes);
+    stream::poll_fn(move |cx| events.poll_event(cx).map(|event| Some(event?.map(Sse::from))))
 }
 
-struct Events<S> {
+/// Reads the events of a body. An event, and a line, may have `max_event_bytes`; an unfinished event at the end is dropped.
+pub struct Events<S> {
     bytes: S,
     parser: Parser,
     ended: bool,
 }
 
-impl<S, E> Stream for Events<S>
+impl<S, E> Events<S>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
 {
-    type Item = Result<Sse, Error<E>>;
+    /// The events of these bytes.
+    pub fn new(bytes: S, max_event_bytes: usize) -> Self {
+        Self { bytes, parser: Parser::new(max_event_bytes), ended: false }
+    }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    /// The next event, which is there until the one after it is asked for; `None`: there are no more.
+    ///
+    /// # Errors
+    /// See [`enum@Error`]. Nothing comes after an error.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Event<'_>, Error<E>>>> {
         while !self.ended {
-            if let Some(event) = self.parser.next() {
-                self.ended = event.is_err();
-                return Poll::Ready(Some(event));
+            match self.parser.advance() {
+                Advance::Event => return Poll::Ready(Some(Ok(self.parser.event()))),
+                Advance::TooLarge => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Err(Error::TooLarge)));
+                }
+                Advance::End => {}
             }
             match ready!(Pin::new(&mut self.bytes).poll_next(cx)) {
                 Some(Ok(chunk)) => self.parser.feed(chunk),
@@ -87,7 +105,9 @@ struct Parser {
     /// The beginning of a line whose end was not in its chunk.
     line: Vec<u8>,
     /// What the event's finished lines say.
-    event: Option<Sse>,
+    event: Unfinished,
+    /// Whether the event has ended, and is lent.
+    whole: bool,
     /// Bytes of the event's finished lines, without comments.
     lines: usize,
     /// Whether the last byte was a CR, so that a LF goes with it.
@@ -96,10 +116,20 @@ struct Parser {
     begun: bool,
 }
 
+/// What reading on came to.
+enum Advance {
+    /// An event has ended.
+    Event,
+    /// A line, or an event, is larger than allowed.
+    TooLarge,
+    /// The chunk is read.
+    End,
+}
+
 impl Parser {
     fn new(max: usize) -> Self {
-        let (chunk, line) = (Bytes::new(), Vec::new());
-        Self { max, chunk, read: 0, line, event: None, lines: 0, after_cr: false, begun: false }
+        let (chunk, line, event) = (Bytes::new(), Vec::new(), Unfinished::default());
+        Self { max, chunk, read: 0, line, event, whole: false, lines: 0, after_cr: false, begun: false }
     }
 
     /// Takes the next chunk, after all events of the one before.
@@ -108,56 +138,63 @@ impl Parser {
         self.read = 0;
     }
 
-    /// The next event whose end is in the chunk.
-    fn next<E>(&mut self) -> Option<Result<Sse, Error<E>>> {
+    /// The event that has ended.
+    fn event(&self) -> Event<'_> {
+        self.event.lend(&self.chunk)
+    }
+
+    /// Reads on to the end of an event, or of the chunk. An event that was lent is gone.
+    fn advance(&mut self) -> Advance {
+        if mem::take(&mut self.whole) {
+            self.event = Unfinished::default();
+        }
         while self.read < self.chunk.len() {
             let rest = &self.chunk[self.read..];
-            if std::mem::take(&mut self.after_cr) && rest[0] == b'\n' {
+            if mem::take(&mut self.after_cr) && rest[0] == b'\n' {
                 self.read += 1;
                 continue;
             }
             let end = memchr::memchr2(b'\n', b'\r', rest);
             let part = &rest[..end.unwrap_or(rest.len())];
             if self.lines + self.line.len() + part.len() > self.max {
-                return Some(Err(Error::TooLarge));
+                return Advance::TooLarge;
             }
             let Some(end) = end else {
                 self.line.extend_from_slice(part);
-                self.read = self.chunk.len();
                 break;
             };
             self.after_cr = rest[end] == b'\r';
-            if let Some(event) = self.end_line(self.read, end) {
-                return Some(Ok(event));
+            self.end_line(end);
+            if self.whole {
+                return Advance::Event;
             }
         }
         // The connection reads into the same buffer again once nobody looks at it. Many streams may wait for their next event.
-        self.chunk = Bytes::new();
-        self.read = 0;
-        None
+        self.event.keep(&self.chunk);
+        self.feed(Bytes::new());
+        Advance::End
     }
 
-    /// Takes the line that ends `length` bytes after `from`; gives the event that an empty line ends.
-    fn end_line(&mut self, from: usize, length: usize) -> Option<Sse> {
-        self.read = from + length + 1;
-        let part = &self.chunk[from..from + length];
+    /// Takes the line that ends after so many of the chunk's next bytes.
+    fn end_line(&mut self, length: usize) {
+        let (from, end) = (self.read, self.read + length);
+        self.read = end + 1;
+        let part = &self.chunk[from..end];
         let cut = !self.line.is_empty();
         if cut {
             self.line.extend_from_slice(part);
         }
         let mut line = if cut { &self.line[..] } else { part };
-        if !std::mem::replace(&mut self.begun, true) {
+        if !mem::replace(&mut self.begun, true) {
             line = line.strip_prefix(line::BYTE_ORDER_MARK).unwrap_or(line);
         }
         if line.is_empty() {
             self.lines = 0;
-            self.line.clear();
-            return self.event.take();
-        }
-        if line::read(line, &mut self.event) {
+            self.whole = self.event.has_begun();
+        } else if let Some(field) = line::read(line) {
             self.lines += line.len();
+            self.event.add(field, &self.chunk, (!cut).then_some(end));
         }
         self.line.clear();
-        None
     }
 }

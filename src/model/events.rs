@@ -1,11 +1,16 @@
 //! A streamed answer: events in, pieces out.
 
-use std::{time::Duration, vec};
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use futures_util::{FutureExt, Stream, StreamExt, stream, stream::BoxStream};
-use http_body_util::BodyExt;
-use sse_stream::Sse;
-use tokio::time::timeout;
+use futures_util::Stream;
+use http_body_util::{BodyDataStream, BodyExt};
+use tokio::time::{Sleep, sleep};
 
 use super::{
     Answer, Error, Piece, Request,
@@ -13,23 +18,28 @@ use super::{
     failure,
     spent::Attempt,
 };
-use crate::{message::Usage, sse};
+use crate::{egress::Body, message::Usage, sse};
 
 /// How long the end of the body is waited for after the last event. A connection whose response was read to its end is
 /// used again; else it is closed.
 const END_OF_BODY: Duration = Duration::from_millis(10);
 /// Names of events that only keep a connection open. Their data is whatever the server, or a gateway before it, likes.
 const KEEPALIVES: [&str; 3] = ["ping", "keepalive", "heartbeat"];
-/// How many pieces that have come together become one, at most.
+/// How many events that have come together become pieces at once, at most.
 const MAX_TOGETHER: usize = 64;
 
 /// Puts an answer together from a provider's events.
-pub(super) trait Assembly: Send {
-    /// Takes an event's name and data, which is not empty.
+pub(super) trait Assembly: Send + Unpin {
+    /// Takes an event's name and data, which is not empty, and adds what is passed on of it. `Break`: there are no more.
     ///
     /// # Errors
     /// The event can't be read, is an error, or makes the answer too large.
-    fn take(&mut self, event: Option<&str>, data: &str) -> Result<Taken, Error>;
+    fn take(
+        &mut self,
+        event: Option<&str>,
+        data: &str,
+        pieces: &mut Pieces,
+    ) -> Result<ControlFlow<()>, Error>;
 
     /// Whether the provider has said why the answer ends: a body that breaks off then lacks nothing.
     fn has_ended(&self) -> bool;
@@ -39,8 +49,8 @@ pub(super) trait Assembly: Send {
     ///
     /// # Errors
     /// It was.
-    fn done(&self) -> Result<Taken, Error> {
-        if self.has_ended() { Ok(Taken::End) } else { Err(failure::cut()) }
+    fn done(&self) -> Result<ControlFlow<()>, Error> {
+        if self.has_ended() { Ok(ControlFlow::Break(())) } else { Err(failure::cut()) }
     }
 
     /// What the request consumed, as far as the provider has said so.
@@ -53,30 +63,29 @@ pub(super) trait Assembly: Send {
     fn finish(self, request: &Request<'_>) -> Result<Answer, Error>;
 }
 
-/// What an event comes to.
-#[derive(Debug, PartialEq)]
-pub(super) enum Taken {
-    /// Nothing that is passed on.
-    Nothing,
-    /// What is passed on.
-    Piece(Piece),
-    /// What is passed on, in order.
-    Pieces(Vec<Piece>),
-    /// There are no more events.
-    End,
-}
+/// What is passed on of the events that were read. Words that have come together become one piece: a run whose model is
+/// ahead of it does not send an event for each.
+#[derive(Default)]
+pub(super) struct Pieces(VecDeque<Result<Piece, Error>>);
 
-struct Reading<'a, A> {
-    events: BoxStream<'static, Result<Sse, sse::Error<hyper::Error>>>,
-    assembly: A,
-    /// What is left of an event that came to several.
-    left: vec::IntoIter<Piece>,
-    /// What came after the last piece and is none of its kind.
-    next: Option<Result<Option<Piece>, Error>>,
-    /// Whether there are no more events, though the body may go on.
-    ended: bool,
-    request: Request<'a>,
-    attempt: Attempt<'a>,
+impl Pieces {
+    /// Adds some text.
+    pub(super) fn text(&mut self, more: &str) {
+        match self.0.back_mut() {
+            _ if more.is_empty() => {}
+            Some(Ok(Piece::Text(text))) => text.push_str(more),
+            _ => self.0.push_back(Ok(Piece::Text(more.to_owned()))),
+        }
+    }
+
+    /// Adds some of the reasoning.
+    pub(super) fn reasoning(&mut self, more: &str) {
+        match self.0.back_mut() {
+            _ if more.is_empty() => {}
+            Some(Ok(Piece::Reasoning(text))) => text.push_str(more),
+            _ => self.0.push_back(Ok(Piece::Reasoning(more.to_owned()))),
+        }
+    }
 }
 
 /// The pieces of an answer. To drop the stream is to drop the request.
@@ -85,79 +94,107 @@ pub(super) fn pieces<'a, A: Assembly + 'a>(
     assembly: A,
     request: Request<'a>,
 ) -> impl Stream<Item = Result<Piece, Error>> + 'a {
-    let events = sse::events(response.into_body().into_data_stream(), MAX_ANSWER_BYTES).boxed();
-    // Boxed, since it is moved with each piece.
-    let left = Vec::new().into_iter();
-    let reading = Box::new(Reading { events, assembly, left, next: None, ended: false, request, attempt });
-    stream::try_unfold(Some(reading), |reading| async move {
-        let Some(mut reading) = reading else { return Ok(None) };
-        match reading.next_piece().await? {
-            Some(piece) => Ok(Some((piece, Some(reading)))),
-            None => Ok(Some((Piece::Done(reading.answer()?), None))),
-        }
-    })
+    let events = sse::Events::new(response.into_body().into_data_stream(), MAX_ANSWER_BYTES);
+    let open = Open { events, assembly, ended: false, patience: None, request, attempt };
+    Reading { open: Some(open), pieces: Pieces::default() }
 }
 
-impl<A: Assembly> Reading<'_, A> {
-    fn answer(self) -> Result<Answer, Error> {
+struct Reading<'a, A> {
+    /// `None`: nothing more is read.
+    open: Option<Open<'a, A>>,
+    pieces: Pieces,
+}
+
+impl<A: Assembly> Stream for Reading<'_, A> {
+    type Item = Result<Piece, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Self { open, pieces } = &mut *self;
+        if pieces.0.is_empty()
+            && let Some(reading) = open
+        {
+            let last = match ready!(reading.poll_come(pieces, cx)) {
+                Ok(ControlFlow::Continue(())) => None,
+                Ok(ControlFlow::Break(())) => open.take().map(Open::answer),
+                Err(error) => {
+                    *open = None;
+                    Some(Err(error))
+                }
+            };
+            pieces.0.extend(last);
+        }
+        Poll::Ready(pieces.0.pop_front())
+    }
+}
+
+struct Open<'a, A> {
+    events: sse::Events<BodyDataStream<Body>>,
+    assembly: A,
+    /// Whether there are no more events, though the body may go on.
+    ended: bool,
+    /// How long its end is waited for; `None`: it was not yet.
+    patience: Option<Pin<Box<Sleep>>>,
+    request: Request<'a>,
+    attempt: Attempt<'a>,
+}
+
+impl<A: Assembly> Open<'_, A> {
+    fn answer(self) -> Result<Piece, Error> {
         let answer = self.assembly.finish(&self.request)?;
         self.attempt.settle();
-        Ok(answer)
+        Ok(Piece::Done(answer))
     }
 
-    /// The next piece, and what of its kind has come by now: nobody waits for another, and a run whose model is ahead of it
-    /// does not send an event for each word. `None`: the answer is whole.
-    async fn next_piece(&mut self) -> Result<Option<Piece>, Error> {
-        let next = match self.next.take() {
-            Some(next) => next,
-            None => self.one_piece().await,
+    /// Reads what has come by now. It waits only where nothing of that is passed on. `Break`: the answer is whole.
+    fn poll_come(
+        &mut self,
+        pieces: &mut Pieces,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ControlFlow<()>, Error>> {
+        let mut read = 0;
+        while read < MAX_TOGETHER || pieces.0.is_empty() {
+            read += 1;
+            match self.poll_one(pieces, cx) {
+                Poll::Ready(Ok(ControlFlow::Continue(()))) => {}
+                Poll::Pending if !pieces.0.is_empty() => break,
+                over => return over,
+            }
+        }
+        Poll::Ready(Ok(ControlFlow::Continue(())))
+    }
+
+    /// Reads an event.
+    fn poll_one(
+        &mut self,
+        pieces: &mut Pieces,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ControlFlow<()>, Error>> {
+        if self.ended {
+            return self.poll_end(cx).map(|()| Ok(ControlFlow::Break(())));
+        }
+        let event = match ready!(self.events.poll_event(cx)) {
+            Some(Ok(event)) => event,
+            // A last event adds nothing to an answer that has said why it ends.
+            None | Some(Err(sse::Error::Body(_))) if self.assembly.has_ended() => {
+                return Poll::Ready(Ok(ControlFlow::Break(())));
+            }
+            None => return Poll::Ready(Err(failure::cut())),
+            Some(Err(broken)) => return Poll::Ready(Err(failure::events(broken))),
         };
-        let Some(mut piece) = next? else { return Ok(None) };
-        for _ in 1..MAX_TOGETHER {
-            let Some(next) = self.one_piece().now_or_never() else { break };
-            match (&mut piece, next) {
-                (Piece::Text(text), Ok(Some(Piece::Text(more))))
-                | (Piece::Reasoning(text), Ok(Some(Piece::Reasoning(more)))) => text.push_str(&more),
-                (_, next) => {
-                    self.next = Some(next);
-                    break;
-                }
-            }
+        let (name, data) = (event.name.as_deref(), event.data.as_deref().unwrap_or_default().trim());
+        if !data.is_empty() && !name.is_some_and(|name| KEEPALIVES.contains(&name)) {
+            let taken = self.assembly.take(name, data, pieces);
+            self.attempt.tell(self.assembly.usage());
+            self.ended = taken?.is_break();
         }
-        Ok(Some(piece))
+        Poll::Ready(Ok(ControlFlow::Continue(())))
     }
 
-    /// The next piece as it came; `None`: the answer is whole. What has come is not lost where it is dropped half-way.
-    async fn one_piece(&mut self) -> Result<Option<Piece>, Error> {
-        loop {
-            if let Some(piece) = self.left.next() {
-                return Ok(Some(piece));
-            }
-            if self.ended {
-                let _ = timeout(END_OF_BODY, self.events.next()).await;
-                return Ok(None);
-            }
-            let event = match self.events.next().await {
-                Some(Ok(event)) => event,
-                // A last event adds nothing to an answer that has said why it ends.
-                None | Some(Err(sse::Error::Body(_))) if self.assembly.has_ended() => return Ok(None),
-                None => return Err(failure::cut()),
-                Some(Err(broken)) => return Err(failure::events(broken)),
-            };
-            let Some(data) = event.data.as_deref().map(str::trim).filter(|data| !data.is_empty()) else {
-                continue;
-            };
-            if event.event.as_deref().is_some_and(|name| KEEPALIVES.contains(&name)) {
-                continue;
-            }
-            let taken = self.assembly.take(event.event.as_deref(), data);
-            self.attempt.tell(self.assembly.usage());
-            match taken? {
-                Taken::Nothing => {}
-                Taken::Piece(piece) => return Ok(Some(piece)),
-                Taken::Pieces(pieces) => self.left = pieces.into_iter(),
-                Taken::End => self.ended = true,
-            }
+    /// Waits for the end of the body, for a while.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.events.poll_event(cx).is_ready() {
+            return Poll::Ready(());
         }
+        self.patience.get_or_insert_with(|| Box::pin(sleep(END_OF_BODY))).as_mut().poll(cx)
     }
 }

@@ -5,14 +5,22 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Event, data, id and retry.
+type Fields = (Option<String>, Option<String>, Option<String>, Option<u64>);
+
 async fn read(chunks: &[&[u8]], max: usize) -> Vec<Result<String, String>> {
     let chunks: Vec<_> = chunks.iter().map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
     read_all(chunks, max).await
 }
 
 async fn read_all(chunks: Vec<Result<Bytes, io::Error>>, max: usize) -> Vec<Result<String, String>> {
-    let events = events(stream::iter(chunks), max);
-    events.map(|event| event.map(|sse| sse.data.unwrap_or_default()).map_err(name)).collect().await
+    let events = read_fields(chunks, max).await;
+    events.into_iter().map(|event| event.map(|(_, data, ..)| data.unwrap_or_default())).collect()
+}
+
+async fn read_fields(chunks: Vec<Result<Bytes, io::Error>>, max: usize) -> Vec<Result<Fields, String>> {
+    let fields = |Sse { event, data, id, retry }| (event, data, id, retry);
+    events(stream::iter(chunks), max).map(|event| event.map(fields).map_err(name)).collect().await
 }
 
 fn name(error: Error<io::Error>) -> String {
@@ -78,16 +86,44 @@ async fn an_error_comes_after_the_events_before_it_and_ends_the_stream() {
     assert_eq!(read_all(chunks, 64).await, [ok("1"), err("reset")]);
 }
 
+fn text(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+#[tokio::test]
+async fn the_last_of_a_field_counts_but_data_adds_up() {
+    let body = "id: 1\nid: 2\nevent: a\nevent: b\nretry: 1\nretry: 2\ndata: x\ndata: y\ndata\n\ndata: z\n\n";
+    let expected = [Ok((text("b"), text("x\ny\n"), text("2"), Some(2))), Ok((None, text("z"), None, None))];
+    assert_eq!(read_fields(vec![Ok(Bytes::from(body))], 100).await, expected);
+}
+
+#[tokio::test]
+async fn an_event_needs_no_data() {
+    let expected = [
+        Ok((None, None, None, Some(5))),
+        Ok((None, None, text(""), None)),
+        Ok((text("a"), None, None, None)),
+    ];
+    assert_eq!(read_fields(vec![Ok(Bytes::from("retry: 5\n\nid\n\nevent: a\n\n"))], 100).await, expected);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_utf_8_are_replaced() {
+    let chunks = vec![Ok(Bytes::from_static(b"data: a\xFFb\ndata: \xE2\x82\ndata: \xAC\nid: \xC3\n\n"))];
+    let expected = [Ok((None, text("a\u{FFFD}b\n\u{FFFD}\n\u{FFFD}"), text("\u{FFFD}"), None))];
+    assert_eq!(read_fields(chunks, 100).await, expected);
+}
+
 /// What a body's bytes come to when they arrive in pieces of these sizes, one after the other, and the rest at once.
-fn read_in_pieces(mut bytes: &[u8], sizes: &[usize]) -> Vec<Result<String, String>> {
+fn read_in_pieces(mut bytes: &[u8], sizes: &[usize]) -> Vec<Result<Fields, String>> {
     let mut chunks = Vec::new();
     for size in sizes {
         let (piece, rest) = bytes.split_at((*size).min(bytes.len()));
-        chunks.push(piece);
+        chunks.push(Ok(Bytes::copy_from_slice(piece)));
         bytes = rest;
     }
-    chunks.push(bytes);
-    read(&chunks, 64).now_or_never().unwrap()
+    chunks.push(Ok(Bytes::copy_from_slice(bytes)));
+    read_fields(chunks, 64).now_or_never().unwrap()
 }
 
 proptest! {
@@ -105,9 +141,9 @@ proptest! {
         bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b':'), any::<u8>()], 0..400),
         sizes in prop::collection::vec(0_usize..24, 0..40),
     ) {
-        for event in read_in_pieces(&bytes, &sizes).into_iter().flatten() {
+        for (event, data, id, _) in read_in_pieces(&bytes, &sizes).into_iter().flatten() {
             // A byte that is no UTF-8 is replaced by three.
-            prop_assert!(event.len() <= 3 * 64);
+            prop_assert!([event, data, id].into_iter().flatten().map(|text| text.len()).sum::<usize>() <= 3 * 64);
         }
     }
 

@@ -8,7 +8,12 @@ use serde_json::value::RawValue;
 use super::assembly::Assembly;
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
+    model::{
+        Answer, Error, Request, Stop,
+        events::{Assembly as _, Pieces},
+        failure, reported,
+        spent::Attempt,
+    },
 };
 
 /// Reads a whole answer.
@@ -32,7 +37,7 @@ pub(super) fn whole(
         return Err(failure::unreadable());
     }
     for block in message.content.into_iter().flatten() {
-        assembly.begin(None, block)?;
+        assembly.begin(None, block, &mut Pieces::default())?;
         assembly.end_block(None);
     }
     assembly.finish(request)

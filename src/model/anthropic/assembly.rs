@@ -1,6 +1,8 @@
 //! Puts an answer together from its blocks, whole or in pieces. A stream numbers its blocks; a piece names its block's
 //! number.
 
+use std::ops::ControlFlow;
+
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -13,10 +15,10 @@ use super::{
 use crate::{
     message,
     model::{
-        Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Piece, Request, Stop,
+        Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Request, Stop,
         call_ids::CallIds,
         endpoint::MAX_ANSWER_BYTES,
-        events::{self, Taken},
+        events::{self, Pieces},
         failure, reported,
     },
 };
@@ -58,32 +60,38 @@ impl<'a> Assembly<'a> {
         Self { model, blocks: Vec::new(), calls: 0, stop: None, usage: Usage::default(), size: 0 }
     }
 
-    /// Takes a block, or the beginning of one; gives what of it is shown.
+    /// Takes a block, or the beginning of one; adds what of it is passed on.
     ///
     /// # Errors
     /// It can't be read, or the answer is too large.
-    pub(super) fn begin(&mut self, index: Option<i64>, block: &RawValue) -> Result<Taken, Error> {
+    pub(super) fn begin(
+        &mut self,
+        index: Option<i64>,
+        block: &RawValue,
+        pieces: &mut Pieces,
+    ) -> Result<(), Error> {
         grow(&mut self.size, block.get().len())?;
-        let (what, taken) = match read::<Typed<'_>>(block)?.kind.as_deref() {
+        let what = match read::<Typed<'_>>(block)?.kind.as_deref() {
             Some("text") => {
                 let text = read::<Text>(block)?.text.unwrap_or_default();
-                (What::Text(text.clone()), shown(text, Piece::Text))
+                pieces.text(&text);
+                What::Text(text)
             }
             Some("thinking") => {
                 let Thinking { thinking, signature } = read(block)?;
                 let (thinking, signature) = (thinking.unwrap_or_default(), signature.unwrap_or_default());
-                let taken = shown(thinking.clone(), Piece::Reasoning);
-                (What::Thought(Thought::Thinking { thinking, signature }), taken)
+                pieces.reasoning(&thinking);
+                What::Thought(Thought::Thinking { thinking, signature })
             }
             Some("redacted_thinking") => {
                 let data = read::<RedactedThinking>(block)?.data.unwrap_or_default();
-                (What::Thought(Thought::RedactedThinking { data }), Taken::Nothing)
+                What::Thought(Thought::RedactedThinking { data })
             }
-            Some("tool_use") => (self.call(read(block)?)?, Taken::Nothing),
-            _ => (What::Unknown, Taken::Nothing),
+            Some("tool_use") => self.call(read(block)?)?,
+            _ => What::Unknown,
         };
         self.blocks.push(Block { index, what, done: false });
-        Ok(taken)
+        Ok(())
     }
 
     /// Takes that nothing more of a block comes.
@@ -109,40 +117,42 @@ impl<'a> Assembly<'a> {
         Ok(What::Call { id, name, input, pieces: String::new() })
     }
 
-    /// Takes a piece of a block; gives what of it is shown. A piece that does not fit its block is of a kind to come.
-    fn extend(&mut self, index: Option<i64>, delta: Delta) -> Result<Taken, Error> {
+    /// Takes a piece of a block; adds what of it is passed on. A piece that does not fit its block is of a kind to come.
+    fn extend(&mut self, index: Option<i64>, delta: Delta, pieces: &mut Pieces) -> Result<(), Error> {
         let block = self.blocks.iter_mut().rev().find(|block| block.index == index);
         let size = &mut self.size;
-        Ok(match (delta, block.map(|block| &mut block.what)) {
+        match (delta, block.map(|block| &mut block.what)) {
             (Delta::Text { text: Some(piece) }, Some(What::Text(text))) => {
                 push(size, text, &piece)?;
-                shown(piece, Piece::Text)
+                pieces.text(&piece);
             }
             (
                 Delta::Thinking { thinking: Some(piece) },
                 Some(What::Thought(Thought::Thinking { thinking, .. })),
             ) => {
                 push(size, thinking, &piece)?;
-                shown(piece, Piece::Reasoning)
+                pieces.reasoning(&piece);
             }
             (
                 Delta::Signature { signature: Some(piece) },
                 Some(What::Thought(Thought::Thinking { signature, .. })),
-            ) => {
-                push(size, signature, &piece)?;
-                Taken::Nothing
-            }
+            ) => push(size, signature, &piece)?,
             (Delta::InputJson { partial_json: Some(piece) }, Some(What::Call { pieces, .. })) => {
                 push(size, pieces, &piece)?;
-                Taken::Nothing
             }
-            _ => Taken::Nothing,
-        })
+            _ => {}
+        }
+        Ok(())
     }
 }
 
 impl events::Assembly for Assembly<'_> {
-    fn take(&mut self, event: Option<&str>, data: &str) -> Result<Taken, Error> {
+    fn take(
+        &mut self,
+        event: Option<&str>,
+        data: &str,
+        pieces: &mut Pieces,
+    ) -> Result<ControlFlow<()>, Error> {
         let unreadable = |_| if event == Some("error") { failure::reported() } else { failure::unreadable() };
         let read_event: Event<'_> = serde_json::from_str(data).map_err(unreadable)?;
         let Event { kind, index, message, content_block, delta, usage, error } = read_event;
@@ -156,22 +166,24 @@ impl events::Assembly for Assembly<'_> {
                 self.end(None, message.and_then(|message| message.usage));
             }
             Some("content_block_start") => {
-                let Some(block) = content_block else { return Ok(Taken::Nothing) };
-                return self.begin(index.map(read).transpose()?, block);
+                if let Some(block) = content_block {
+                    self.begin(index.map(read).transpose()?, block, pieces)?;
+                }
             }
             Some("content_block_delta") => {
-                let Some(delta) = delta else { return Ok(Taken::Nothing) };
-                return self.extend(index.map(read).transpose()?, read(delta)?);
+                if let Some(delta) = delta {
+                    self.extend(index.map(read).transpose()?, read(delta)?, pieces)?;
+                }
             }
             Some("content_block_stop") => self.end_block(index.map(read).transpose()?),
             Some("message_delta") => {
                 let end = delta.map(read::<End<'_>>).transpose()?;
                 self.end(end.and_then(|end| end.stop_reason).as_deref(), usage);
             }
-            Some("message_stop") => return Ok(Taken::End),
+            Some("message_stop") => return Ok(ControlFlow::Break(())),
             _ => {}
         }
-        Ok(Taken::Nothing)
+        Ok(ControlFlow::Continue(()))
     }
 
     fn has_ended(&self) -> bool {
@@ -214,10 +226,6 @@ fn push(size: &mut usize, whole: &mut String, piece: &str) -> Result<(), Error> 
 fn grow(size: &mut usize, bytes: usize) -> Result<(), Error> {
     *size += bytes;
     if *size > MAX_ANSWER_BYTES { Err(failure::too_large()) } else { Ok(()) }
-}
-
-fn shown(text: String, piece: impl FnOnce(String) -> Piece) -> Taken {
-    if text.is_empty() { Taken::Nothing } else { Taken::Piece(piece(text)) }
 }
 
 /// What a block comes to; `None`: nothing.

@@ -5,6 +5,8 @@
 //! for each. What they have in common: a call begins with its name. So a piece goes to the call of its index, or
 //! without one to the last call, unless it brings a name that can't be a repetition: then it begins a new call.
 
+use std::ops::ControlFlow;
+
 use serde::de::IgnoredAny;
 
 use super::{
@@ -15,10 +17,10 @@ use super::{
 use crate::{
     message::Usage,
     model::{
-        Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Piece, Request, Stop,
+        Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Request, Stop,
         call_ids::CallIds,
         endpoint::MAX_ANSWER_BYTES,
-        events::{self, Taken},
+        events::{self, Pieces},
         failure, reported,
     },
 };
@@ -132,7 +134,12 @@ impl<'a> Assembly<'a> {
 }
 
 impl events::Assembly for Assembly<'_> {
-    fn take(&mut self, event: Option<&str>, data: &str) -> Result<Taken, Error> {
+    fn take(
+        &mut self,
+        event: Option<&str>,
+        data: &str,
+        pieces: &mut Pieces,
+    ) -> Result<ControlFlow<()>, Error> {
         if data == "[DONE]" {
             return self.done();
         }
@@ -142,16 +149,14 @@ impl events::Assembly for Assembly<'_> {
         if let Some(text) = self.usual.text(data) {
             self.grow(text.len())?;
             self.text.push_str(text);
-            return Ok(Taken::Piece(Piece::Text(text.to_owned())));
+            pieces.text(text);
+            return Ok(ControlFlow::Continue(()));
         }
         let shown = self.add(serde_json::from_str(data).map_err(|_| failure::unreadable())?)?;
         self.usual.look_at(data, &shown.text);
-        Ok(match (shown.reasoning.is_empty(), shown.text.is_empty()) {
-            (true, true) => Taken::Nothing,
-            (true, false) => Taken::Piece(Piece::Text(shown.text)),
-            (false, true) => Taken::Piece(Piece::Reasoning(shown.reasoning)),
-            (false, false) => Taken::Pieces(vec![Piece::Reasoning(shown.reasoning), Piece::Text(shown.text)]),
-        })
+        pieces.reasoning(&shown.reasoning);
+        pieces.text(&shown.text);
+        Ok(ControlFlow::Continue(()))
     }
 
     fn has_ended(&self) -> bool {

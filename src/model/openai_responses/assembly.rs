@@ -7,7 +7,10 @@
 //! its kind that has its id, or else to an unfinished one of its kind and index, or else it begins an item; and what an
 //! item's end says of a text counts only as far as it goes on from what came before.
 
-use std::mem::{discriminant, take};
+use std::{
+    mem::{discriminant, take},
+    ops::ControlFlow,
+};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,10 +23,10 @@ use super::{
 use crate::{
     message::Usage,
     model::{
-        Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Piece, Request, Stop,
+        Answer, AnswerPart, AskedCall, Error, MAX_CALLS, Request, Stop,
         call_ids::CallIds,
         endpoint::MAX_ANSWER_BYTES,
-        events::{self, Taken},
+        events::{self, Pieces},
         failure, reported,
     },
 };
@@ -150,29 +153,24 @@ impl<'a> Assembly<'a> {
         if self.size > MAX_ANSWER_BYTES { Err(failure::too_large()) } else { Ok(()) }
     }
 
-    /// Takes what an event says of a message or of a call.
-    fn piece(&mut self, event: &Event<'_>, what: What) -> Result<Taken, Error> {
+    /// Takes what an event says of a message or of a call; gives the text that is new.
+    fn piece(&mut self, event: &Event<'_>, what: What) -> Result<String, Error> {
         let item = Item { id: item::text(event.item_id)?, what };
         let Some(slot) = self.place(event.output_index, &item).and_then(|place| self.slots.get_mut(place))
         else {
-            return self.begin(event.output_index, item, false).map(taken);
+            return self.begin(event.output_index, item, false);
         };
         let (bytes, text) = slot.item.extend(item.what);
         self.grow(bytes)?;
-        Ok(taken(text))
+        Ok(text)
     }
 
-    /// Takes what an event shows of the reasoning.
-    fn reasoned(&mut self, text: String) -> Taken {
-        self.has_reasoned |= !text.is_empty();
-        if text.is_empty() { Taken::Nothing } else { Taken::Piece(Piece::Reasoning(text)) }
-    }
-
-    fn take_event(&mut self, event: &Event<'_>, kind: &str) -> Result<Taken, Error> {
+    /// Takes an event of the answer; gives the text that is new.
+    fn take_event(&mut self, event: &Event<'_>, kind: &str) -> Result<String, Error> {
         match kind {
             "response.output_item.added" | "response.output_item.done" => {
                 let item = event.item.map(Item::read).transpose()?.flatten();
-                self.put(event.output_index, item, kind.ends_with("done")).map(taken)
+                self.put(event.output_index, item, kind.ends_with("done"))
             }
             "response.output_text.delta" | "response.refusal.delta" => {
                 let (text, refused) = (item::text(event.delta)?, kind == "response.refusal.delta");
@@ -186,20 +184,14 @@ impl<'a> Assembly<'a> {
                     id: item::text(event.item_id)?,
                     what: call_with(item::arguments(event.arguments)?),
                 };
-                self.put(event.output_index, Some(item), false).map(taken)
+                self.put(event.output_index, Some(item), false)
             }
-            "response.reasoning_summary_part.added" if self.has_reasoned => Ok(self.reasoned("\n\n".into())),
-            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
-                Ok(self.reasoned(item::text(event.delta)?))
-            }
-            "response.completed" | "response.incomplete" | "response.failed" | "response.done" => {
-                self.take_end(event, kind)
-            }
-            _ => event.error.map_or(Ok(Taken::Nothing), |error| Err(reported::error(error))),
+            _ => event.error.map_or_else(|| Ok(String::new()), |error| Err(reported::error(error))),
         }
     }
 
-    fn take_end(&mut self, event: &Event<'_>, kind: &str) -> Result<Taken, Error> {
+    /// Takes the event that ends the answer; gives the text that is new.
+    fn take_end(&mut self, event: &Event<'_>, kind: &str) -> Result<String, Error> {
         let response = event.response.map(|raw| serde_json::from_str(raw.get())).transpose();
         let response: Response<'_> = response.map_err(|_| failure::unreadable())?.unwrap_or_default();
         let text = self.end(response)?;
@@ -208,12 +200,17 @@ impl<'a> Assembly<'a> {
             "response.incomplete" if self.stop == Some(Stop::End) => self.stop = Some(Stop::OutputLimit),
             _ => {}
         }
-        Ok(if text.is_empty() { Taken::End } else { taken(text) })
+        Ok(text)
     }
 }
 
 impl events::Assembly for Assembly<'_> {
-    fn take(&mut self, name: Option<&str>, data: &str) -> Result<Taken, Error> {
+    fn take(
+        &mut self,
+        name: Option<&str>,
+        data: &str,
+        pieces: &mut Pieces,
+    ) -> Result<ControlFlow<()>, Error> {
         if data == "[DONE]" {
             return self.done();
         }
@@ -223,7 +220,22 @@ impl events::Assembly for Assembly<'_> {
             return Err(reported::event(data));
         }
         let kind = kind.or(name).unwrap_or_default();
-        self.take_event(event.as_ref().ok_or_else(failure::unreadable)?, kind)
+        let event = event.as_ref().ok_or_else(failure::unreadable)?;
+        match kind {
+            "response.reasoning_summary_part.added" if self.has_reasoned => pieces.reasoning("\n\n"),
+            "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
+                let text = item::text(event.delta)?;
+                self.has_reasoned |= !text.is_empty();
+                pieces.reasoning(&text);
+            }
+            "response.completed" | "response.incomplete" | "response.failed" | "response.done" => {
+                let text = self.take_end(event, kind)?;
+                pieces.text(&text);
+                return Ok(ControlFlow::Break(()));
+            }
+            _ => pieces.text(&self.take_event(event, kind)?),
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     fn has_ended(&self) -> bool {
@@ -272,8 +284,4 @@ impl events::Assembly for Assembly<'_> {
 
 fn call_with(arguments: String) -> What {
     What::Call { call_id: String::new(), name: String::new(), arguments }
-}
-
-fn taken(text: String) -> Taken {
-    if text.is_empty() { Taken::Nothing } else { Taken::Piece(Piece::Text(text)) }
 }
