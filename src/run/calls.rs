@@ -98,8 +98,10 @@ impl<'a> Calling<'a> {
         if let Some(content) = &content {
             content.text(&span, names::GEN_AI_TOOL_CALL_ARGUMENTS, &call.arguments_json);
         }
-        if at > 0 {
-            // To hold arguments against a schema may take long; the run's own end and other runs come between.
+        // To hold arguments against a schema may take long; the run's own end and other runs come between. As many times as
+        // there are calls before it, so that a turn's calls begin in their order: of several that yield, tokio wakes the last
+        // first.
+        for _ in 0..at {
             yield_now().await;
         }
         let mut began = Instant::now();

@@ -57,6 +57,15 @@ async fn the_caller_runs_its_own_tool_and_the_model_goes_on_with_the_output() {
 }
 
 #[tokio::test]
+async fn a_turns_calls_are_asked_about_in_their_order() {
+    let scene = Scene::start(&["{}"; 5].map(|arguments| ("look_up", arguments)), "", "").await;
+    let mut run = Reader::start(&scene.service, with_tools(run_as("a", "alice"), &["look_up"])).await;
+    for id in ["call_0", "call_1", "call_2", "call_3", "call_4"] {
+        assert_eq!(run.asked().await.input_id, id);
+    }
+}
+
+#[tokio::test]
 async fn an_outputs_images_reach_the_model_and_wrong_ones_are_refused() {
     let scene = Scene::start(&[("snap", "{}")], "", "").await;
     let mut run = Reader::start(&scene.service, with_tools(run_as("a", "alice"), &["snap"])).await;

@@ -14,6 +14,7 @@ use tonic::{Code, Streaming};
 use crate::support::{
     error::decode,
     gate::Gate,
+    inputs::Scene,
     mcp_server::{Era, McpServer},
     model_server::{ModelServer, calls, has_result, says},
     no_run_left, run_as, run_with,
@@ -104,6 +105,22 @@ async fn events_come_in_order_and_end_with_what_a_unary_run_gives() {
     assert_eq!((&streamed.run_id, &streamed.request_id), (&events[0].run_id, &started.request_id));
     let unary = service.run(run_as("a", "alice")).await.unwrap();
     assert_eq!(comparable(streamed), comparable(unary));
+}
+
+#[tokio::test]
+async fn the_calls_of_a_turn_begin_in_their_order() {
+    let asked = ["{}"; 6].map(|arguments| ("crm__whoami", arguments));
+    let scene = Scene::start(&asked, "", "").await;
+    let (events, end) = scene.service.events(run_as("a", "alice")).await;
+    end.unwrap();
+    let began: Vec<&str> = events
+        .iter()
+        .filter_map(|event| match &event.event {
+            Some(Event::ToolCallStarted(call)) => Some(&*call.call_id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(began, ["call_0", "call_1", "call_2", "call_3", "call_4", "call_5"]);
 }
 
 #[tokio::test]
