@@ -103,7 +103,7 @@ fn check(config: &Config) -> ExitCode {
 }
 
 fn serve(config: Config, loader: Loader, collect: fn()) -> ExitCode {
-    let runtime = match workers::start(COLLECT_EVERY, collect) {
+    let runtime = match workers::start(config.server.worker_threads, COLLECT_EVERY, collect) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("the async runtime can't be started: {error}");

@@ -16,6 +16,7 @@ use crate::{
 pub(super) struct Fixed {
     listen: SocketAddr,
     admin_listen: SocketAddr,
+    worker_threads: usize,
     tls: Option<server::Tls>,
     /// The key of digests, if one is configured.
     pub(super) digest_key: Option<SecretValue>,
@@ -36,6 +37,7 @@ impl Fixed {
         Self {
             listen: config.server.listen,
             admin_listen: config.server.admin_listen,
+            worker_threads: config.server.worker_threads,
             tls: config.server.tls.clone(),
             digest_key: config.server.digest_key.as_ref().and_then(Source::ready),
             max_connection_age: config.server.max_connection_age,
@@ -57,6 +59,7 @@ impl Fixed {
         let Self {
             listen,
             admin_listen,
+            worker_threads,
             tls,
             digest_key,
             max_connection_age,
@@ -71,6 +74,7 @@ impl Fixed {
         let keys = [
             ("server.listen", *listen == other.listen),
             ("server.admin_listen", *admin_listen == other.admin_listen),
+            ("server.worker_threads", *worker_threads == other.worker_threads),
             ("server.tls", *tls == other.tls),
             ("server.digest_key", bytes(digest_key) == bytes(&other.digest_key)),
             ("server.max_connection_age", *max_connection_age == other.max_connection_age),

@@ -22,15 +22,16 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-/// Starts as many threads as the machine has cores. Each calls `collect` once in every period, when it next has nothing to do;
+/// Starts so many threads. Each calls `collect` once in every period, when it next has nothing to do;
 /// one that sleeps is woken for it.
 ///
 /// # Errors
 /// A thread can't be started.
-pub(super) fn start(period: Duration, collect: fn()) -> io::Result<Runtime> {
+pub(super) fn start(threads: usize, period: Duration, collect: fn()) -> io::Result<Runtime> {
     let periods = Arc::new(AtomicUsize::new(0));
     let (seen, turn) = (periods.clone(), Mutex::new(()));
     let runtime = Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .on_thread_park(move || {
             thread_local!(static COLLECTED: Cell<usize> = const { Cell::new(0) });
@@ -80,12 +81,12 @@ mod tests {
         static COLLECTED: Mutex<Option<mpsc::Sender<ThreadId>>> = Mutex::new(None);
         let (sender, collected) = mpsc::channel();
         *COLLECTED.lock().unwrap() = Some(sender);
-        let runtime = start(Duration::from_millis(1), || {
+        let _runtime = start(3, Duration::from_millis(1), || {
             let _ = COLLECTED.lock().unwrap().as_ref().map(|sender| sender.send(thread::current().id()));
         })
         .unwrap();
         let (began, mut threads) = (Instant::now(), HashSet::new());
-        while threads.len() < runtime.metrics().num_workers() {
+        while threads.len() < 3 {
             assert!(began.elapsed() < PATIENCE, "only {threads:?}");
             threads.insert(collected.recv_timeout(PATIENCE).unwrap());
         }

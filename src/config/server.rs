@@ -30,6 +30,12 @@ const ADMIN_LISTEN: Key<SocketAddr> = Key::or(
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464),
     "Where `/livez`, `/readyz` and `/metrics` are served, over HTTP without TLS.",
 );
+const WORKER_THREADS: Key<Depends> = Key::or(
+    "worker_threads",
+    Depends("one less than there are cores, at least 1"),
+    "How many threads serve. More than that pays where the machine does nothing else. \
+     See [operations](operations.md#threads).",
+);
 const TLS: Key<Optional> =
     Key::optional("tls", "[TLS](#servertls) for `listen`; left out: plain text (h2c).");
 const MAX_CONNECTION_AGE: Key<Duration> = Key::or(
@@ -48,7 +54,7 @@ const DIGEST_KEY: Key<Optional> = Key::optional(
     "A [value](#values) of at least 16 bytes: the key of the digests of header values. It is read at the start only. \
      Left out: a random one, so that digests of two processes can't be compared.",
 );
-const KEYS: Keys = &[&LISTEN, &ADMIN_LISTEN, &TLS, &MAX_CONNECTION_AGE, &DRAIN_TIMEOUT, &DIGEST_KEY];
+const KEYS: Keys = &[&LISTEN, &ADMIN_LISTEN, &WORKER_THREADS, &TLS, &MAX_CONNECTION_AGE, &DRAIN_TIMEOUT, &DIGEST_KEY];
 const CLIENT_CA: Key<Optional> = Key::optional(
     "client_ca",
     "The roots of certificates that callers must show, in PEM. Left out: they are asked for none.",
@@ -71,6 +77,8 @@ pub const SECTIONS: &[Section] = &[
     },
 ];
 
+/// The most threads; each has memory of its own.
+const MAX_WORKER_THREADS: u64 = 1024;
 /// The shortest key of digests, in bytes.
 const MIN_DIGEST_KEY_BYTES: usize = 16;
 
@@ -82,6 +90,11 @@ pub fn decode(root: &Fields<'_>, limits: &mut Limits) -> Config {
     Config {
         listen,
         admin_listen,
+        worker_threads: fields.or_else(
+            &WORKER_THREADS,
+            |at| at.number(1..=MAX_WORKER_THREADS),
+            Config::usual_worker_threads(),
+        ),
         tls: fields.optional(&TLS, server_tls),
         max_connection_age: fields.or(&MAX_CONNECTION_AGE, units::duration),
         digest_key: fields.optional(&DIGEST_KEY, digest_key),

@@ -17,6 +17,7 @@ const WHOLE: &str = r#"
 server:
   listen: 127.0.0.1:50052
   admin_listen: "[::1]:9465"
+  worker_threads: 3
   drain_timeout: 9m
   max_connection_age: 1h
   digest_key: 0123456789abcdef
@@ -112,6 +113,7 @@ fn a_whole_document_fills_every_field() {
 
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50052");
     assert_eq!(config.server.admin_listen.to_string(), "[::1]:9465");
+    assert_eq!(config.server.worker_threads, 3);
     assert_eq!(config.limits.drain_timeout, seconds(540));
     assert_eq!(config.server.max_connection_age, seconds(3600));
     assert_eq!(config.server.digest_key.as_ref().map(shown).as_deref(), Some("0123456789abcdef"));
@@ -213,6 +215,7 @@ fn what_is_left_out_has_its_default() {
     );
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:50051");
     assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.server.worker_threads, crate::server::Config::usual_worker_threads());
     assert_eq!(config.server.max_connection_age, seconds(1800));
     assert!(config.server.digest_key.is_none());
     let (run_timeout, drain_timeout) = (seconds(420), seconds(420));

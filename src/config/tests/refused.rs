@@ -52,9 +52,9 @@ fn keys() {
         "server:\n  lisen: 127.0.0.1:1\n  port: 1\nagent: {}\ncaller_headers: {}\n",
         &[
             "c.yaml:2:3: server.lisen: unknown key (did you mean listen?); there are listen, admin_listen, \
-             tls, max_connection_age, drain_timeout, digest_key",
-            "c.yaml:3:3: server.port: unknown key; there are listen, admin_listen, tls, max_connection_age, \
-             drain_timeout, digest_key",
+             worker_threads, tls, max_connection_age, drain_timeout, digest_key",
+            "c.yaml:3:3: server.port: unknown key; there are listen, admin_listen, worker_threads, tls, \
+             max_connection_age, drain_timeout, digest_key",
             "c.yaml:4:1: agent: unknown key (did you mean agents?); there are server, limits, kept_clients, models, \
              mcp_servers, agents, telemetry",
             "c.yaml:5:1: caller_headers: unknown key; there are server, limits, kept_clients, models, mcp_servers, \
