@@ -54,7 +54,8 @@ const DIGEST_KEY: Key<Optional> = Key::optional(
     "A [value](#values) of at least 16 bytes: the key of the digests of header values. It is read at the start only. \
      Left out: a random one, so that digests of two processes can't be compared.",
 );
-const KEYS: Keys = &[&LISTEN, &ADMIN_LISTEN, &WORKER_THREADS, &TLS, &MAX_CONNECTION_AGE, &DRAIN_TIMEOUT, &DIGEST_KEY];
+const KEYS: Keys =
+    &[&LISTEN, &ADMIN_LISTEN, &WORKER_THREADS, &TLS, &MAX_CONNECTION_AGE, &DRAIN_TIMEOUT, &DIGEST_KEY];
 const CLIENT_CA: Key<Optional> = Key::optional(
     "client_ca",
     "The roots of certificates that callers must show, in PEM. Left out: they are asked for none.",
