@@ -72,7 +72,8 @@ impl Anthropic {
     async fn ask<'a>(&'a self, request: Request<'a>) -> Result<Answer, Error> {
         let body = request::body(&self.model, &request, self.caching, false)?;
         let answering = self.endpoint.send(&request, body, false).await?;
-        self.whole(answering, &request).await
+        let (_, answer) = self.whole(answering, &request).await?;
+        Ok(answer)
     }
 
     async fn ask_streamed<'a>(&'a self, request: Request<'a>) -> Result<Pieces<'a>, Error> {
@@ -81,16 +82,22 @@ impl Anthropic {
         if !endpoint::is_json(&answering.response) {
             return Ok(events::pieces(answering, Assembly::new(&self.model), request).boxed());
         }
-        let answer = self.whole(answering, &request).await?;
-        Ok(stream::iter(Piece::all_of(answer).map(Ok)).boxed())
+        let (shown, answer) = self.whole(answering, &request).await?;
+        Ok(stream::iter(shown.into_iter().chain([Ok(Piece::Done(answer))])).boxed())
     }
 
-    async fn whole(&self, answering: Answering<'_>, request: &Request<'_>) -> Result<Answer, Error> {
+    /// A whole answer, and what of it is passed on where it was to be streamed.
+    async fn whole(
+        &self,
+        answering: Answering<'_>,
+        request: &Request<'_>,
+    ) -> Result<(events::Pieces, Answer), Error> {
         let Answering { response, mut attempt } = answering;
         let body = endpoint::read(response).await?;
-        let answer = answer::whole(&body, Assembly::new(&self.model), request, &mut attempt)?;
+        let mut pieces = events::Pieces::default();
+        let answer = answer::whole(&body, Assembly::new(&self.model), request, &mut attempt, &mut pieces)?;
         attempt.settle();
-        Ok(answer)
+        Ok((pieces, answer))
     }
 }
 

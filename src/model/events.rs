@@ -1,7 +1,7 @@
 //! A streamed answer: events in, pieces out.
 
 use std::{
-    collections::VecDeque,
+    collections::{VecDeque, vec_deque},
     ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -85,6 +85,15 @@ impl Pieces {
             Some(Ok(Piece::Reasoning(text))) => text.push_str(more),
             _ => self.0.push_back(Ok(Piece::Reasoning(more.to_owned()))),
         }
+    }
+}
+
+impl IntoIterator for Pieces {
+    type Item = Result<Piece, Error>;
+    type IntoIter = vec_deque::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

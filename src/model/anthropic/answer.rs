@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Reads a whole answer.
+/// Reads a whole answer; adds what of it is passed on where it was to be streamed.
 ///
 /// # Errors
 /// It can't be read, or is an error.
@@ -25,6 +25,7 @@ pub(super) fn whole(
     mut assembly: Assembly<'_>,
     request: &Request<'_>,
     attempt: &mut Attempt<'_>,
+    pieces: &mut Pieces,
 ) -> Result<Answer, Error> {
     let message: Message<'_> = serde_json::from_slice(body).map_err(|_| failure::unreadable())?;
     assembly.end(message.stop_reason.as_deref(), message.usage);
@@ -37,7 +38,7 @@ pub(super) fn whole(
         return Err(failure::unreadable());
     }
     for block in message.content.into_iter().flatten() {
-        assembly.begin(None, block, &mut Pieces::default())?;
+        assembly.begin(None, block, pieces)?;
         assembly.end_block(None);
     }
     assembly.finish(request)

@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// The most blocks in an answer. Each may be empty, so their bytes bound nothing.
+const MAX_BLOCKS: usize = 1024;
+
 /// What is known of an answer so far.
 pub(super) struct Assembly<'a> {
     model: &'a str,
@@ -70,6 +73,9 @@ impl<'a> Assembly<'a> {
         block: &RawValue,
         pieces: &mut Pieces,
     ) -> Result<(), Error> {
+        if self.blocks.len() == MAX_BLOCKS {
+            return Err(failure::too_large());
+        }
         grow(&mut self.size, block.get().len())?;
         let what = match read::<Typed<'_>>(block)?.kind.as_deref() {
             Some("text") => {
@@ -153,14 +159,17 @@ impl events::Assembly for Assembly<'_> {
         data: &str,
         pieces: &mut Pieces,
     ) -> Result<ControlFlow<()>, Error> {
-        let unreadable = |_| if event == Some("error") { failure::reported() } else { failure::unreadable() };
-        let read_event: Event<'_> = serde_json::from_str(data).map_err(unreadable)?;
+        let read_event: Option<Event<'_>> = serde_json::from_str(data).ok();
+        let kind = read_event.as_ref().and_then(|read| read.kind.as_deref());
+        if event == Some("error") || kind == Some("error") {
+            return Err(reported::event(data));
+        }
+        let read_event = read_event.ok_or_else(failure::unreadable)?;
         let Event { kind, index, message, content_block, delta, usage, error } = read_event;
         if let Some(error) = error {
             return Err(reported::error(error));
         }
         match kind.as_deref().or(event) {
-            Some("error") => return Err(failure::reported()),
             Some("message_start") => {
                 let message = message.map(read::<Message<'_>>).transpose()?;
                 self.end(None, message.and_then(|message| message.usage));

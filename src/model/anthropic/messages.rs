@@ -1,7 +1,7 @@
 //! The conversation as the API reads it.
 //!
 //! It has rules that other providers do not have. Text may not be blank, nor end in whitespace where the model is to go on
-//! with it. A tool's results come first in the message behind its call; a failed one has text alone. Calls' ids have a
+//! with it. A model that is not to think is not told what it thought. A tool's results come first in the message behind its call; a failed one has text alone. Calls' ids have a
 //! narrow alphabet, and their arguments are objects. Consecutive messages of one side may stay: the API joins them.
 
 use std::borrow::Cow;
@@ -19,8 +19,10 @@ use crate::{
 pub(super) struct Conversation<'a> {
     model: &'a str,
     messages: &'a [Message],
-    /// Where the model's turn begins: behind the last message of the user's own.
+    /// Where the model's turn begins: behind the last message with which the user began it.
     turn: usize,
+    /// Whether the model is told what it thought in its turn.
+    thoughts: bool,
 }
 
 #[derive(Serialize)]
@@ -69,8 +71,19 @@ enum Source<'a> {
 impl<'a> Conversation<'a> {
     /// The conversation, for this model.
     pub(super) fn new(model: &'a str, messages: &'a [Message]) -> Self {
-        let last = messages.iter().rposition(|message| matches!(message, Message::User { .. }));
-        Self { model, messages, turn: last.map_or(0, |last| last + 1) }
+        let is_users = |message: &Message| matches!(message, Message::User { .. });
+        let (begun, said) = messages
+            .split_at(messages.iter().rposition(|message| !is_users(message)).map_or(0, |last| last + 1));
+        // What a user says directly behind a tool's results the API joins to them: the turn goes on.
+        let goes_on = said.is_empty() || matches!(begun.last(), Some(Message::Tool { .. }));
+        let before = if goes_on { begun } else { messages };
+        let turn = before.iter().rposition(is_users).map_or(0, |last| last + 1);
+        Self { model, messages, turn, thoughts: true }
+    }
+
+    /// The conversation for a model that does not think: the API refuses thinking there, also in the turn that it began with.
+    pub(super) fn without_thoughts(self) -> Self {
+        Self { thoughts: false, ..self }
     }
 
     /// Whether the model's turn, if it has begun, began with thinking of its own. With a budget for thinking, the API
@@ -83,7 +96,7 @@ impl<'a> Conversation<'a> {
     /// The message at a place; `None`: nothing is left of it.
     fn entry(&self, place: usize) -> Option<Entry<'a>> {
         let (role, content) = match self.messages.get(place)? {
-            Message::User { parts } => ("user", parts.iter().filter_map(said).collect()),
+            Message::User { parts } => ("user", asked(parts)),
             Message::Assistant { parts } => ("assistant", self.answered(place, parts)),
             Message::Tool { results } => ("user", given_back(results)),
         };
@@ -94,7 +107,7 @@ impl<'a> Conversation<'a> {
         let is_last = place + 1 == self.messages.len();
         // In a turn that is over, thinking is of no more use, and newer models refuse it where the system prompt or the
         // tools are not those that it began with.
-        let thoughts = place >= self.turn && !is_last;
+        let thoughts = self.thoughts && place >= self.turn && !is_last;
         let block = |part: &'a AssistantPart| match part {
             AssistantPart::Text(text) => said_text(text),
             AssistantPart::Call(call) => Some(called(call)),
@@ -117,6 +130,12 @@ impl Serialize for Conversation<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq((0..self.messages.len()).filter_map(|place| self.entry(place)))
     }
+}
+
+/// What a user says, which is something: else the model would go on with what it said before.
+fn asked(parts: &[UserPart]) -> Vec<Block<'_>> {
+    let blocks: Vec<_> = parts.iter().filter_map(said).collect();
+    if blocks.is_empty() { vec![own_text("[An empty message]".to_owned())] } else { blocks }
 }
 
 fn said(part: &UserPart) -> Option<Block<'_>> {

@@ -8,6 +8,8 @@
 pub(super) struct Takes {
     /// How it is asked to think.
     pub thinking: Thinking,
+    /// Whether it thinks where nothing is said of it.
+    pub thinks_unasked: bool,
     /// Up to which level it takes an effort.
     pub effort: Effort,
     /// Whether it takes a temperature and a `top_p`.
@@ -54,6 +56,7 @@ pub(super) enum Effort {
 
 const OLDEST: Takes = Takes {
     thinking: Thinking::Never,
+    thinks_unasked: false,
     effort: Effort::None,
     sampling: true,
     formats: false,
@@ -67,10 +70,11 @@ const OPUS_4_5: Takes = Takes { effort: Effort::High, ..CLAUDE_4_5 };
 const CLAUDE_4_6: Takes =
     Takes { thinking: Thinking::Adaptive(Off::Disabled), effort: Effort::Max, ..CLAUDE_4_5 };
 const CLAUDE_4_7: Takes = Takes { sampling: false, ..CLAUDE_4_6 };
-const SONNET_5_5: Takes = Takes { thinking: Thinking::Adaptive(Off::BetweenTools), ..CLAUDE_4_7 };
-const ALWAYS_THINKING: Takes = Takes { thinking: Thinking::Adaptive(Off::Never), ..CLAUDE_4_7 };
+const CLAUDE_5: Takes = Takes { thinks_unasked: true, ..CLAUDE_4_7 };
+const SONNET_5_5: Takes = Takes { thinking: Thinking::Adaptive(Off::BetweenTools), ..CLAUDE_5 };
+const ALWAYS_THINKING: Takes = Takes { thinking: Thinking::Adaptive(Off::Never), ..CLAUDE_5 };
 /// What is not known gets what it is asked for, and may refuse it.
-const UNKNOWN: Takes = CLAUDE_4_6;
+const UNKNOWN: Takes = Takes { thinks_unasked: true, ..CLAUDE_4_6 };
 
 /// A part of a model's name, with `-` for `.`, and what such a model takes. The first that fits counts.
 const KNOWN: [(&str, Takes); 21] = [
@@ -78,9 +82,9 @@ const KNOWN: [(&str, Takes); 21] = [
     ("mythos", ALWAYS_THINKING),
     ("opus-5-5", ALWAYS_THINKING),
     ("sonnet-5-5", SONNET_5_5),
-    ("haiku-5", CLAUDE_4_7),
-    ("opus-5", CLAUDE_4_7),
-    ("sonnet-5", CLAUDE_4_7),
+    ("haiku-5", CLAUDE_5),
+    ("opus-5", CLAUDE_5),
+    ("sonnet-5", CLAUDE_5),
     ("opus-4-8", CLAUDE_4_7),
     ("opus-4-7", CLAUDE_4_7),
     ("opus-4-6", CLAUDE_4_6),
@@ -116,9 +120,9 @@ mod tests {
             ("claude-fable-5-1", ALWAYS_THINKING),
             ("claude-mythos-preview", ALWAYS_THINKING),
             ("claude-sonnet-5-5@20260928", SONNET_5_5),
-            ("claude-opus-5", CLAUDE_4_7),
-            ("claude-sonnet-5", CLAUDE_4_7),
-            ("us.anthropic.claude-haiku-5-5", CLAUDE_4_7),
+            ("claude-opus-5", CLAUDE_5),
+            ("claude-sonnet-5", CLAUDE_5),
+            ("us.anthropic.claude-haiku-5-5", CLAUDE_5),
             ("claude-opus-4-8", CLAUDE_4_7),
             ("us.anthropic.claude-opus-4-6-v1", CLAUDE_4_6),
             ("Claude-Sonnet-4.6", CLAUDE_4_6),

@@ -59,6 +59,11 @@ impl Plan {
             top_p: top_p.filter(|_| temperature.is_none()),
         }
     }
+
+    /// Whether the model is to think: only then it takes back what it thought.
+    pub(super) fn thinks(&self, takes: Takes) -> bool {
+        self.thinking.map_or(takes.thinks_unasked, |asked| asked != Asked::Disabled)
+    }
 }
 
 /// `max_tokens`: the limit that a budget has to keep to; `None`: there can be none.

@@ -30,6 +30,7 @@ pub(super) fn body(
     let takes = models::takes(model);
     let messages = Conversation::new(model, request.messages);
     let plan = Plan::new(takes, request, messages.is_resumable());
+    let messages = if plan.thinks(takes) { messages } else { messages.without_thoughts() };
     let wanted = request.settings.output_schema.as_ref();
     let guaranteed = wanted.filter(|wanted| is_guaranteed(takes, wanted));
     let body = Body {

@@ -9,12 +9,15 @@ use serde_json::{Value, value::RawValue};
 
 /// The most places of a schema where one of several types may stand.
 const MAX_UNIONS: usize = 16;
+/// How deep a schema is looked into, through its references.
+const MAX_DEPTH: usize = 256;
 const FORMATS: [&str; 9] =
     ["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "uuid"];
+
 /// Whether the API can hold a model to a schema.
 pub(super) fn is_guaranteed(schema: &RawValue) -> bool {
     let Ok(root) = serde_json::from_str::<Value>(schema.get()) else { return false };
-    let mut check = Check { root: &root, references: HashMap::new(), unions: 0 };
+    let mut check = Check { root: &root, references: HashMap::new(), unions: 0, depth: 0 };
     check.schema(&root) && check.unions <= MAX_UNIONS
 }
 
@@ -23,11 +26,17 @@ struct Check<'a> {
     /// What was referred to, and whether it was looked at to its end: what is referred to before that contains itself.
     references: HashMap<&'a str, bool>,
     unions: usize,
+    /// How many schemas the one that is looked at stands in.
+    depth: usize,
 }
 
 impl<'a> Check<'a> {
     fn schema(&mut self, schema: &'a Value) -> bool {
-        schema.as_object().is_some_and(|keys| keys.iter().all(|(key, value)| self.key(key, value)))
+        self.depth += 1;
+        let is_good = self.depth <= MAX_DEPTH
+            && schema.as_object().is_some_and(|keys| keys.iter().all(|(key, value)| self.key(key, value)));
+        self.depth -= 1;
+        is_good
     }
 
     fn key(&mut self, key: &str, value: &'a Value) -> bool {
@@ -80,6 +89,18 @@ mod tests {
 
     fn raw(schema: &Value) -> Box<RawValue> {
         to_raw_value(schema).unwrap()
+    }
+
+    #[test]
+    fn how_deep_it_is_looked_into_is_bounded() {
+        let chain = |length: usize| {
+            let link = |n: usize| json!({"type": "array", "items": {"$ref": format!("#/$defs/{}", n + 1)}});
+            let mut links: Map<String, Value> = (0..length).map(|n| (n.to_string(), link(n))).collect();
+            links.insert(length.to_string(), json!({"type": "string"}));
+            json!({"$ref": "#/$defs/0", "$defs": links})
+        };
+        assert!(is_guaranteed(&raw(&chain(100))));
+        assert!(!is_guaranteed(&raw(&chain(20_000))));
     }
 
     #[test]

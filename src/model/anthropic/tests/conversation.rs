@@ -50,7 +50,7 @@ fn thinking(messages: Vec<Message>) -> Value {
 }
 
 #[test]
-fn blank_text_is_left_out_and_messages_that_nothing_is_left_of() {
+fn blank_text_is_left_out_and_answers_that_nothing_is_left_of() {
     let sent = messages(vec![
         Message::User { parts: vec![UserPart::Text("q".to_owned()), UserPart::Text(" \n".to_owned())] },
         assistant([text(""), text("\n\n")]),
@@ -63,6 +63,7 @@ fn blank_text_is_left_out_and_messages_that_nothing_is_left_of() {
     ]);
     let expected = json!([
         {"role": "user", "content": [{"type": "text", "text": "q"}]},
+        {"role": "user", "content": [{"type": "text", "text": "[An empty message]"}]},
         {"role": "user", "content": [{"type": "text", "text": " r "}]},
         {"role": "assistant", "content": [{"type": "text", "text": " a \n"}, {"type": "tool_use", "id": "c1", "name": "t", "input": {}}]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c1"}]},
@@ -192,13 +193,43 @@ fn no_message_ends_in_thinking() {
 }
 
 #[test]
+fn a_model_that_is_not_to_think_is_not_told_what_it_thought() {
+    use ReasoningEffort::{Low, None as Off};
+    let kept = |model: &str, effort: Option<ReasoningEffort>| {
+        let thought = state("anthropic", model);
+        let messages =
+            vec![Message::user("q"), assistant([thought, asks("c1", "")]), results([("c1", "r", false)])];
+        let settings = Settings { reasoning_effort: effort, ..Settings::default() };
+        let sent = body(model, &Asked { messages, settings, ..Asked::saying("") });
+        sent["messages"][1]["content"][0]["type"] == "thinking"
+    };
+    let cases = [
+        ("claude-sonnet-4-5", None, false),
+        ("claude-sonnet-4-5", Some(Off), false),
+        ("claude-sonnet-4-5", Some(Low), true),
+        ("claude-opus-4-8", None, false),
+        ("claude-opus-4-8", Some(Low), true),
+        ("claude-opus-5", None, true),
+        ("claude-opus-5", Some(Off), false),
+        ("claude-sonnet-5-5", Some(Off), true),
+        ("claude-opus-5-5", Some(Off), true),
+    ];
+    for (model, effort, expected) in cases {
+        assert_eq!(kept(model, effort), expected, "{model} {effort:?}");
+    }
+}
+
+#[test]
 fn a_turn_that_began_without_thinking_goes_on_without_it() {
     let own = || state("anthropic", "claude-haiku-4-5");
     let foreign = || state("openai", "gpt-5");
     let done = || results([("c", "r", false)]);
-    let on: [Vec<Message>; 4] = [
+    let ended =
+        || [Message::user("q"), assistant([foreign(), asks("c", "")]), done(), assistant([text("a")])];
+    let on: [Vec<Message>; 5] = [
         vec![Message::user("q")],
-        vec![Message::user("q"), assistant([foreign(), asks("c", "")]), done(), Message::user("and?")],
+        ended().into_iter().chain([Message::user("and?")]).collect(),
+        vec![Message::user("q"), assistant([own(), asks("c", "")]), done(), Message::user("and?")],
         vec![Message::user("q"), assistant([own(), asks("c", "")]), done()],
         vec![
             Message::user("q"),
@@ -211,7 +242,9 @@ fn a_turn_that_began_without_thinking_goes_on_without_it() {
     for conversation in on {
         assert_eq!(thinking(conversation.clone()), "enabled", "{conversation:?}");
     }
-    let off: [Vec<Message>; 4] = [
+    let off: [Vec<Message>; 5] = [
+        // The API joins what the user says to the results: the turn goes on.
+        vec![Message::user("q"), assistant([foreign(), asks("c", "")]), done(), Message::user("and?")],
         vec![Message::user("q"), assistant([asks("c", "")]), done()],
         vec![Message::user("q"), assistant([foreign(), asks("c", "")]), done()],
         vec![Message::user("q"), assistant([text("a"), own(), asks("c", "")]), done()],

@@ -168,7 +168,8 @@ async fn a_server_that_does_not_stream_gives_the_answer_in_one_piece() {
     let server = Loopback::answering(200, &[("content-type", "application/json")], WHOLE).await;
     let pieces = all_pieces(&model(&server.base_url)).await;
     let done = Piece::Done(expected("m1", r#"{"id": "\u00fc", "exact": true}"#));
-    assert_eq!(pieces, [Ok(Piece::Text("I'll look it up.".to_owned())), Ok(done)]);
+    let reasoning = Piece::Reasoning("Let me think.".to_owned());
+    assert_eq!(pieces, [Ok(reasoning), Ok(Piece::Text("I'll look it up.".to_owned())), Ok(done)]);
 }
 
 /// What comes of a tool's call goes back with its result, unchanged.

@@ -84,6 +84,11 @@ async fn an_error_in_the_place_of_an_answer() {
         assert_eq!(streamed(&[TEXT, END, &error]).await, Err(expected.clone()), "{kind}");
         assert_eq!(pieces(&format!("event: error\ndata: {error}\n\n")).await, [Err(expected)], "{kind}");
     }
+    // Some imitations have no field for it.
+    let bare = r#"{"type":"overloaded_error","message":"busy"}"#;
+    assert_eq!(pieces(&format!("event: error\ndata: {bare}\n\n")).await, [Err(failure::failing())]);
+    let coded = r#"{"type":"error","code":429}"#;
+    assert_eq!(streamed(&[TEXT, END, coded]).await, Err(Error::limited(None)));
     for strange in [r#"{"type":"error"}"#, r#"{"type":"error","error":"text"}"#] {
         assert_eq!(streamed(&[strange]).await, Err(failure::reported()), "{strange}");
     }
@@ -163,6 +168,14 @@ async fn too_many_calls() {
     };
     assert_eq!(whole(&calls(128)).await.unwrap().calls().count(), 128);
     assert_eq!(whole(&calls(129)).await, Err(failure::too_many_calls()));
+}
+
+#[tokio::test]
+async fn too_many_blocks() {
+    let blocks =
+        |count| format!(r#"{{"content":[{}],"stop_reason":"end_turn"}}"#, vec!["{}"; count].join(","));
+    assert!(whole(&blocks(1024)).await.is_ok());
+    assert_eq!(whole(&blocks(1025)).await, Err(failure::too_large()));
 }
 
 #[tokio::test]
