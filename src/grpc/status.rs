@@ -164,9 +164,11 @@ fn model_failure(model: &str, error: &model::Error) -> Described {
         model::Error::RateLimited { retry_after, .. } => {
             described.retry_after(retry_after.unwrap_or(Duration::from_secs(1)))
         }
-        model::Error::Unauthorized { .. } | model::Error::Rejected { .. } | model::Error::Unavailable(_) => {
-            described
-        }
+        model::Error::Unavailable(_) => match error.prospect() {
+            model::Prospect::Passing { retry_after: Some(time) } => described.retry_after(time),
+            model::Prospect::Passing { retry_after: None } | model::Prospect::Lasting => described,
+        },
+        model::Error::Unauthorized { .. } | model::Error::Rejected { .. } => described,
     }
 }
 

@@ -68,7 +68,7 @@ const fn case(
     ModelCase { answer, code, reason, says, retry_after: None, tries: 1 }
 }
 
-const MODEL_CASES: [ModelCase; 12] = [
+const MODEL_CASES: [ModelCase; 13] = [
     case(|| refusal(401), Code::FailedPrecondition, "MODEL_UNAUTHORIZED", "401"),
     case(|| refusal(403), Code::FailedPrecondition, "MODEL_UNAUTHORIZED", "403"),
     case(|| refusal(400), Code::FailedPrecondition, "MODEL_REJECTED", "context_length_exceeded"),
@@ -82,9 +82,25 @@ const MODEL_CASES: [ModelCase; 12] = [
         tries: 3,
         ..case(|| at(refusal(429), "0"), Code::Unavailable, "MODEL_RATE_LIMITED", "rate")
     },
-    ModelCase { tries: 3, ..case(|| at(refusal(500), "0"), Code::Unavailable, "MODEL_UNAVAILABLE", "500") },
-    ModelCase { tries: 3, ..case(|| at(refusal(408), "0"), Code::Unavailable, "MODEL_UNAVAILABLE", "408") },
-    ModelCase { tries: 3, ..case(|| at(refusal(409), "0"), Code::Unavailable, "MODEL_UNAVAILABLE", "409") },
+    ModelCase {
+        retry_after: Some(0),
+        tries: 3,
+        ..case(|| at(refusal(500), "0"), Code::Unavailable, "MODEL_UNAVAILABLE", "500")
+    },
+    ModelCase {
+        retry_after: Some(0),
+        tries: 3,
+        ..case(|| at(refusal(408), "0"), Code::Unavailable, "MODEL_UNAVAILABLE", "408")
+    },
+    ModelCase {
+        retry_after: Some(0),
+        tries: 3,
+        ..case(|| at(refusal(409), "0"), Code::Unavailable, "MODEL_UNAVAILABLE", "409")
+    },
+    ModelCase {
+        retry_after: Some(61),
+        ..case(|| at(refusal(503), "61"), Code::Unavailable, "MODEL_UNAVAILABLE", "503")
+    },
     case(redirect, Code::Unavailable, "MODEL_UNAVAILABLE", "redirect"),
     // Once whole, which can't be read, and three times streamed, as a stream that ends too early.
     ModelCase {
