@@ -51,6 +51,7 @@ mod otlp;
 mod overload;
 mod panics;
 mod printing;
+mod providers;
 mod proxy;
 mod readme;
 mod refresh;
