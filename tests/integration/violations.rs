@@ -316,6 +316,23 @@ async fn a_wrong_conversation_is_named_place_by_place() {
 }
 
 #[tokio::test]
+async fn an_id_of_a_call_is_not_used_twice_in_a_conversation() {
+    use MessageRole::{Assistant, Tool, User};
+    let world = World::start().await;
+    let turn = |id: &str| [message(Assistant, vec![call(id, "t")]), message(Tool, vec![result(id)])];
+    let said = |text_of: &str| [message(User, vec![text(text_of)])];
+    let repeated = [turn("1").to_vec(), said("hi").to_vec(), turn("2").to_vec(), turn("1").to_vec()].concat();
+    let request = RunRequest { messages: repeated, ..run_with("two", []) };
+    let (text_of, decoded) = world.refused(request).await;
+    // Only the later call: its result is that call's.
+    assert_eq!(decoded.fields(), ["messages[5].parts[0].tool_call.call_id"]);
+    assert!(text_of.contains("give each call an id of its own, and its result the same"), "{text_of}");
+
+    let messages = [turn("1"), turn("2")].concat();
+    world.service.run(RunRequest { messages, ..run_with("two", []) }).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_request_id_is_visible_ascii_of_bounded_length() {
     let world = World::start().await;
     for id in ["", "two words", "tab\tbed", &"x".repeat(129)] {

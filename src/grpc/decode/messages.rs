@@ -36,7 +36,14 @@ pub(super) fn decode(
         violations.push(Violation::field("messages", "there are at most 10000 messages"));
         return Conversation::default();
     }
-    let mut decoder = Decoder { naming, client_tools, violations, open: HashSet::new(), decoded: Vec::new() };
+    let mut decoder = Decoder {
+        naming,
+        client_tools,
+        violations,
+        ids: HashSet::new(),
+        open: HashSet::new(),
+        decoded: Vec::new(),
+    };
     for (at, message) in messages.into_iter().enumerate() {
         decoder.message(at, message);
     }
@@ -47,6 +54,8 @@ struct Decoder<'a> {
     naming: Naming,
     client_tools: &'a [Arc<ToolSpec>],
     violations: &'a mut Violations,
+    /// The ids of all calls so far: Anthropic's API refuses one that comes twice, and elsewhere its results are confused.
+    ids: HashSet<String>,
     /// The ids of the last assistant message's calls that have no result yet.
     open: HashSet<String>,
     decoded: Vec<Message>,
@@ -125,9 +134,17 @@ impl Decoder<'_> {
     }
 
     fn call(&mut self, field: &str, call: proto::ToolCall) -> Option<ToolCall> {
-        let is_sized = (1..=MAX_ID_BYTES).contains(&call.call_id.len());
-        if !is_sized || !self.open.insert(call.call_id.clone()) {
+        if !(1..=MAX_ID_BYTES).contains(&call.call_id.len()) {
             self.refuse(format!("{field}.call_id"), "each call has an id of its own, of at most 256 bytes");
+            return None;
+        }
+        // It has a result all the same, which is not to be refused with it.
+        self.open.insert(call.call_id.clone());
+        if !self.ids.insert(call.call_id.clone()) {
+            self.refuse(
+                format!("{field}.call_id"),
+                "a call before it has this id; give each call an id of its own, and its result the same",
+            );
             return None;
         }
         if !(1..=MAX_TOOL_BYTES).contains(&call.tool.len()) {
