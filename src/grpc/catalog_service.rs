@@ -80,6 +80,7 @@ impl CatalogHandlers {
     ) -> Result<proto::ListToolsResponse, Failure> {
         let parts = self.0.parts();
         let agent = parts.agent(&request.agent)?;
+        decode::check_server_count("mcp_servers", &request.mcp_servers)?;
         let mut requested = decode::headers(request.per_run_mcp_headers, request.mcp_headers, false);
         requested.asked.clone_from(&request.mcp_servers);
         let (plan, mut violations) = plan(&agent, &parts.servers, &requested, 0);

@@ -24,6 +24,7 @@ use messages::Conversation;
 use options::Options;
 pub(super) use schemas::Schemas;
 
+const MAX_NAMED_SERVERS: usize = 256;
 const MAX_LABELS: usize = 16;
 const MAX_LABEL_BYTES: usize = 256;
 const TIMEOUT: &str = "it is longer than nothing; leave it out for the agent's limit";
@@ -134,6 +135,18 @@ pub(super) fn replacement(request: &mut proto::UpdateRunHeadersRequest) -> Repla
         for_servers: ForServers { requested: headers(by_server, all, false), replaces_all },
         for_models: raw_sets(mem::take(&mut request.per_run_model_headers)),
     }
+}
+
+/// Holds a filter to as many names as may be. It comes before all else that is done with them: a request holds millions of
+/// empty ones, and each would be held against each server.
+///
+/// # Errors
+/// There are more.
+pub(super) fn check_server_count(field: &str, names: &[String]) -> Result<(), Failure> {
+    if names.len() > MAX_NAMED_SERVERS {
+        return Err(Failure::Invalid(Violation::field(field, "at most 256 servers can be named").into()));
+    }
+    Ok(())
 }
 
 /// Names of servers in a filter that the agent does not use.

@@ -289,3 +289,23 @@ async fn a_server_that_is_late_is_a_problem_of_its_own() {
         servers.iter().map(|server| server.problem.as_ref().map_or("", |problem| &problem.reason)).collect();
     assert_eq!(problems, ["", "MCP_UNAVAILABLE"], "the answers of the others stand");
 }
+
+#[tokio::test]
+async fn servers_to_ask_for_tools_are_named_in_bounded_number() {
+    let crm = McpServer::start(Era::Modern).await;
+    let service = start(&crm.url(), &crm.url()).await;
+    let asking = |name: &str, count: usize| ListToolsRequest {
+        agent: "a0".into(),
+        mcp_servers: vec![name.to_owned(); count],
+        ..Default::default()
+    };
+    for (name, count) in [("crm", 257), ("", 1_000_000)] {
+        let status = service.catalog.clone().list_tools(asking(name, count)).await.unwrap_err();
+        let decoded = decode(&status);
+        assert_eq!((status.code(), &*decoded.reason), (Code::InvalidArgument, "INVALID_REQUEST"));
+        assert_eq!(decoded.fields(), ["mcp_servers"], "{name}");
+        assert!(crm.seen().is_empty());
+    }
+    let servers = tools(&service, asking("crm", 256)).await;
+    assert_eq!(servers.len(), 1, "each is asked once");
+}

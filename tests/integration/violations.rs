@@ -26,6 +26,9 @@ const CREDENTIALS: [&str; 9] = [
     "x-tokens",
 ];
 
+/// The most parts of a message.
+const MAX_PARTS: usize = 2048;
+
 /// A service with agent `one`, which has server `crm`, and agent `two`, which has `wiki`, too. Nobody has `spare`.
 struct World {
     crm: McpServer,
@@ -316,6 +319,17 @@ async fn a_wrong_conversation_is_named_place_by_place() {
 }
 
 #[tokio::test]
+async fn the_parts_of_a_message_are_bounded() {
+    let world = World::start().await;
+    let message = |count| message(MessageRole::User, vec![text("hi"); count]);
+    for count in [MAX_PARTS + 1, 200_000] {
+        world.refused_messages(vec![message(1), message(count)], &["messages[1].parts"]).await;
+    }
+    let messages = vec![message(MAX_PARTS)];
+    world.service.run(RunRequest { messages, ..run_with("two", []) }).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_id_of_a_call_is_not_used_twice_in_a_conversation() {
     use MessageRole::{Assistant, Tool, User};
     let world = World::start().await;
@@ -380,8 +394,8 @@ async fn a_request_that_is_wrong_in_a_hundred_thousand_places_is_refused_all_the
 
     let mut request = run_with("one", []);
     request.per_run_mcp_headers = (0..50_000).map(|n| (format!("s{n}"), HeaderSet::default())).collect();
-    let bad = Message { role: MessageRole::User.into(), parts: vec![Part { part: None }; 100_000] };
-    request.messages = vec![bad];
+    let bad = Message { role: MessageRole::User.into(), parts: vec![Part { part: None }; 1_000] };
+    request.messages = vec![bad; 100];
     let (_, decoded) = world.refused(request).await;
     assert!(decoded.violations().last().unwrap().description.ends_with("more violations are left out"));
 }

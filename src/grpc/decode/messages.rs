@@ -12,6 +12,8 @@ use crate::{
 };
 
 const MAX_MESSAGES: usize = 10_000;
+/// What a run adds fits: an answer of the Responses API has up to 1024 items, of two parts at most each.
+const MAX_PARTS: usize = 2048;
 const MAX_ID_BYTES: usize = 256;
 const MAX_TOOL_BYTES: usize = 512;
 
@@ -67,6 +69,10 @@ impl Decoder<'_> {
         let role = message.role();
         if message.parts.is_empty() {
             self.refuse(format!("{field}.parts"), "a message has at least one part");
+            return;
+        }
+        if message.parts.len() > MAX_PARTS {
+            self.refuse(format!("{field}.parts"), "a message has at most 2048 parts");
             return;
         }
         if role != proto::MessageRole::Tool && !self.open.is_empty() {
