@@ -9,7 +9,10 @@ use super::{
     headers::{key, violation},
     sets::MAX_SENT,
 };
-use crate::{agent::Agent, headers::HeaderSet};
+use crate::{
+    agent::Agent,
+    headers::{HeaderSet, rules},
+};
 
 /// A run's sets for models' providers, by the models' configured names. They hold secrets: there is no `Debug`.
 pub struct ModelHeaders(Mutex<State>);
@@ -52,6 +55,13 @@ impl ModelHeaders {
     /// What would go to a model's provider now.
     pub(super) fn of(&self, model: &str) -> Arc<HeaderSet> {
         self.0.lock().current.get(model).cloned().unwrap_or_default()
+    }
+
+    /// Whether the caller brings a credential for a model's provider, or takes the configured one away.
+    pub(super) fn changes_credential(&self, model: &str) -> bool {
+        let set = self.of(model);
+        let mut names = set.headers().iter().map(|header| &header.name).chain(set.removed());
+        names.any(|name| rules::is_credential(name.as_str()))
     }
 
     /// What goes to a model's provider now. It counts as sent.

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::{Error, Failure, driver::Context};
 use crate::{
     event::{Phase, Progress, Report},
+    headers::Layer,
     mcp,
     message::{ToolCallRecord, ToolCallStatus, Usage},
     metrics::{End, Tokens},
@@ -82,9 +83,11 @@ pub(super) fn end(context: &Context, result: &Result<Report, Error>, times: Time
         Err(error) => (error.failure.reason(), error.progress().unwrap_or(&nothing), Some(&error.failure)),
     };
     note(&request.correlation.span, outcome, progress, failure);
-    let end = match failure {
+    let fault =
+        failure.map(|failure| fault_of(failure, request.model_headers.changes_credential(&request.model)));
+    let end = match fault {
         None => End::Finished(outcome),
-        Some(failure) => End::Failed { reason: outcome, fault: fault_of(failure).as_str() },
+        Some(fault) => End::Failed { reason: outcome, fault: fault.as_str() },
     };
     context.meter.end(end, times.whole, tokens(&progress.usage));
     let calls = Calls::of(&progress.tool_calls);
@@ -120,7 +123,7 @@ pub(super) fn end(context: &Context, result: &Result<Report, Error>, times: Time
             )
         };
     }
-    match failure.map(fault_of) {
+    match fault {
         None | Some(Fault::Caller | Fault::Deadline | Fault::Shutdown) => line!(info, "A run has ended"),
         Some(Fault::Upstream) => line!(warn, "A run has failed at an upstream"),
         Some(Fault::Service) => line!(error, "A run has failed by a fault of the service"),
@@ -234,19 +237,33 @@ impl Fault {
     }
 }
 
-fn fault_of(failure: &Failure) -> Fault {
+/// Whose fault a failure is. A refused credential is the fault of whoever brought it, and one that is missing its caller's:
+/// a configured one that has expired is not to go unnoticed. `callers_key`: the model's key was the caller's to bring.
+fn fault_of(failure: &Failure, callers_key: bool) -> Fault {
     match failure {
         Failure::Internal(_) => Fault::Service,
         Failure::ShuttingDown => Fault::Shutdown,
         Failure::Timeout => Fault::Deadline,
+        Failure::Model { error: model::Error::Unauthorized { .. }, .. } if callers_key => Fault::Caller,
         Failure::Model { .. } | Failure::OutputInvalid { .. } | Failure::ToolFailed(_) => Fault::Upstream,
         Failure::Mcp(error) => match error.problem {
-            mcp::Problem::Unauthorized(..) | mcp::Problem::Forbidden(..) => Fault::Caller,
+            mcp::Problem::Unauthorized(_, layer) | mcp::Problem::Forbidden(_, layer) => match layer {
+                None | Some(Layer::Run | Layer::RunServer) => Fault::Caller,
+                Some(Layer::Server | Layer::Agent) => Fault::Upstream,
+            },
             mcp::Problem::Unavailable(_) | mcp::Problem::CredentialSource(_) | mcp::Problem::Protocol(_) => {
                 Fault::Upstream
             }
         },
-        _ => Fault::Caller,
+        Failure::Invalid(_)
+        | Failure::AgentNotFound(_)
+        | Failure::RunNotFound { .. }
+        | Failure::RequestTooLarge
+        | Failure::Overloaded { .. }
+        | Failure::CredentialsTimeout(_)
+        | Failure::Cancelled(_)
+        | Failure::CallerGone
+        | Failure::StreamStalled => Fault::Caller,
     }
 }
 

@@ -6,7 +6,8 @@ mod rules;
 
 use std::future;
 
-use runwright::grpc::proto::{CancelRunRequest, ListAgentsRequest, RunOptions, RunRequest};
+use axum::http::StatusCode;
+use runwright::grpc::proto::{CancelRunRequest, HeaderSet, ListAgentsRequest, RunOptions, RunRequest};
 use serde_json::{Value, json};
 use tonic::{Code, Request};
 
@@ -16,7 +17,7 @@ use crate::support::{
     headers,
     inputs::{Scene, client_tool},
     leak::{Sinks, assert_no_leak, canary},
-    mcp_server::{Era, McpServer, json_response, tool, unauthorized},
+    mcp_server::{Era, McpServer, empty, json_response, tool, unauthorized},
     metrics::{Page, get, page, page_where},
     model_server::{ModelServer, calls, has_result, says},
     reader::{Reader, waiting},
@@ -84,6 +85,56 @@ async fn what_runs_come_to_is_counted() {
     assert_eq!(page.value("runwright_tokens_total", [of_a, ("type", "output")]), 18.0);
     assert_eq!(page.value("runwright_build_info", [("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     assert!(page.value("process_start_time_seconds", []) > 0.0 && page.value("process_open_fds", []) > 3.0);
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_the_fault_of_whoever_brought_it() {
+    let crm = answering(Era::Modern, |_| Some(unauthorized("Bearer"))).await;
+    let model = ModelServer::start(|_| future::ready(empty(StatusCode::UNAUTHORIZED))).await;
+    let server = |headers: &str| format!("{{ url: \"{}\", headers: {headers} }}", crm.url());
+    let yaml = format!(
+        r#"
+models: {{ main: {{ provider: openai_chat, base_url: "{}", model: m-1, api_key: expired }} }}
+mcp_servers: {{ registered: {}, open: {} }}
+agents:
+  of_server: {{ model: main, mcp_servers: [registered] }}
+  of_agent: {{ model: main, mcp_servers: [{{ name: open, headers: {{ Authorization: Bearer expired }} }}] }}
+  of_caller: {{ model: main, mcp_servers: [open] }}
+  keyed: {{ model: main }}
+"#,
+        model.base_url(),
+        server("{ Authorization: Bearer expired }"),
+        server("{ X-Team: blue }"),
+    );
+    let service = Service::start(&yaml).await;
+    let set = || headers([("Authorization", "Bearer expired")]);
+    let for_model = |set| RunRequest {
+        per_run_model_headers: [("main".to_owned(), set)].into(),
+        ..run_with("keyed", [])
+    };
+    let removal = HeaderSet { remove: vec!["authorization".into()], ..HeaderSet::default() };
+    let without_key = headers([("x-team", "red")]);
+    for (request, error, fault) in [
+        (run_with("of_server", []), "MCP_UNAUTHORIZED", "upstream"),
+        (run_with("of_agent", []), "MCP_UNAUTHORIZED", "upstream"),
+        (run_with("of_agent", [("open", set())]), "MCP_UNAUTHORIZED", "caller"),
+        (RunRequest { mcp_headers: Some(set()), ..run_with("of_caller", []) }, "MCP_UNAUTHORIZED", "caller"),
+        // Nobody brought one, and only the caller can.
+        (run_with("of_caller", []), "MCP_UNAUTHORIZED", "caller"),
+        (run_with("keyed", []), "MODEL_UNAUTHORIZED", "upstream"),
+        (for_model(without_key), "MODEL_UNAUTHORIZED", "upstream"),
+        (for_model(set()), "MODEL_UNAUTHORIZED", "caller"),
+        (for_model(removal), "MODEL_UNAUTHORIZED", "caller"),
+    ] {
+        let agent = request.agent.clone();
+        let counted = async || {
+            let labels = [("agent", &*agent), ("error_type", error), ("fault", fault), ("mode", "unary")];
+            page(&service).await.find("runwright_runs_total", labels).unwrap_or_default()
+        };
+        let before = counted().await;
+        assert_eq!(reason(&service.run(request).await.unwrap_err()).1, error, "{agent}");
+        assert_eq!(counted().await, before + 1.0, "{agent}: {fault}");
+    }
 }
 
 #[tokio::test]
