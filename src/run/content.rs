@@ -13,7 +13,7 @@ use crate::{
 
 /// What takes a run's secrets out of what goes on its spans.
 pub(super) struct Content<'a> {
-    /// Of what it is to send, now.
+    /// Of what it is to send now to servers, and of all that it sends and has sent to its model.
     planned: Vec<Scrubber>,
     /// Of what it has sent to any server.
     sent: Option<&'a RunHeaders>,

@@ -65,7 +65,7 @@ pub(super) struct Telling {
 pub(super) enum Sink {
     /// Nowhere.
     Silent,
-    /// To the run's reader. Boxed, for each run has room for 32 from its start.
+    /// To the run's reader. Boxed, for tokio makes room for 32 at a time, and the first of these with the run.
     Stream(mpsc::Sender<Box<Event>>),
 }
 

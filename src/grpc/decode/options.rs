@@ -68,7 +68,7 @@ impl Options<'_> {
         }
     }
 
-    /// A time, if one is given; `at_least` is the shortest.
+    /// A time, if one is given. Less than nothing is refused with `description`, and so is nothing, unless `or_nothing`.
     pub(super) fn duration(
         &mut self,
         field: &str,
