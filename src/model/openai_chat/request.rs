@@ -239,8 +239,8 @@ fn calls(parts: &[AssistantPart]) -> impl Iterator<Item = &ToolCall> {
 
 fn offered(tool: &ToolSpec) -> Result<Box<RawValue>, serde_json::Error> {
     let ToolSpec { name, description, input_schema, .. } = tool;
-    let fitted = tool_schema::fitted(input_schema)?;
-    let parameters = fitted.as_deref().unwrap_or(input_schema);
+    let completed = tool_schema::completed(input_schema)?;
+    let parameters = completed.as_deref().unwrap_or(input_schema);
     let function = Offered { name, description, parameters };
     to_raw_value(&Typed { id: None, kind: "function", what: Function { function } })
 }

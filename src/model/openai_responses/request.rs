@@ -136,8 +136,8 @@ impl Tools<'_> {
 /// A tool. Where `strict` is left out, the API takes it for true and makes optional arguments required.
 fn offered(tool: &ToolSpec) -> Result<Box<RawValue>, serde_json::Error> {
     let ToolSpec { name, description, input_schema, .. } = tool;
-    let fitted = tool_schema::fitted(input_schema)?;
-    let parameters = fitted.as_deref().unwrap_or(input_schema);
+    let completed = tool_schema::completed(input_schema)?;
+    let parameters = completed.as_deref().unwrap_or(input_schema);
     to_raw_value(&Offered { name, description, parameters, strict: false })
 }
 

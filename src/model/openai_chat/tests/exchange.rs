@@ -92,7 +92,7 @@ async fn a_whole_exchange() {
 
     let seen = server.seen.recv().await.unwrap();
     assert_eq!(seen.uri, "/v1/chat/completions");
-    let function = json!({"name": "find", "parameters": {"type": "object"}});
+    let function = json!({"name": "find", "parameters": {"type": "object", "properties": {}}});
     let body = json!({
         "model": "m1",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}],

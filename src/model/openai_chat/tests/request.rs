@@ -63,7 +63,7 @@ fn messages_are_written_in_order_and_results_one_by_one() {
 
 #[test]
 fn a_tools_schema_goes_in_as_it_is() {
-    let schema = r#"{"type":"object", "z":1.0, "a":12345678901234567890123}"#;
+    let schema = r#"{"type":"object", "properties":{}, "z":1.0, "a":12345678901234567890123}"#;
     let asked = Asked { tools: vec![tool("crm", "find", "find", schema)], ..Asked::saying("hi") };
     let text = String::from_utf8(body("m1", &asked.request(), false).unwrap()).unwrap();
     let expected =
@@ -71,7 +71,8 @@ fn a_tools_schema_goes_in_as_it_is() {
     assert!(text.contains(&expected), "{text}");
 
     let described = described("crm", "find", "find", "Finds.");
-    let function = json!({"name": "find", "description": "Finds.", "parameters": {"type": "object"}});
+    let function =
+        json!({"name": "find", "description": "Finds.", "parameters": {"type": "object", "properties": {}}});
     let tools = written(&Asked { tools: vec![described], ..Asked::saying("hi") }, false)["tools"].take();
     assert_eq!(tools, json!([{"type": "function", "function": function}]));
 }

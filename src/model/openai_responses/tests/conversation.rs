@@ -210,7 +210,7 @@ fn choices_and_efforts() {
 
 #[test]
 fn a_tools_schema_goes_in_as_it_is() {
-    let schema = r#"{"type":"object", "z":1.0, "a":12345678901234567890123}"#;
+    let schema = r#"{"type":"object", "properties":{}, "z":1.0, "a":12345678901234567890123}"#;
     let asked = Asked { tools: vec![tool("crm", "find", "find", schema)], ..Asked::saying("hi") };
     let extras = Known::of("m1").extras(&asked.settings, true);
     let text = String::from_utf8(request::body("m1", &asked.request(), extras, true).unwrap()).unwrap();
