@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     headers::HeaderSet,
-    message::{Message, ProviderState, Usage},
+    message::{Message, ProviderState, ToolResult, Usage},
     tool::ToolSpec,
     trace::Outgoing,
 };
@@ -200,7 +200,8 @@ impl Piece {
     }
 }
 
-/// Why a model gives no answer. The texts are ours: nothing of a provider's body is in them.
+/// Why a model gives no answer. The texts are ours: nothing of a provider's body is in them but the code of a refusal, which is
+/// of a narrow form.
 #[derive(Clone, Debug, Error, PartialEq)]
 pub enum Error {
     /// The provider refuses the key.
@@ -230,6 +231,11 @@ pub enum Error {
     /// The provider fails, or gives no answer that can be read.
     #[error("the model is unavailable: {0}")]
     Unavailable(Outage),
+}
+
+/// What a tool's result says to a model whose API has no other place for a failure: a failed one says something always.
+fn said_by(result: &ToolResult) -> &str {
+    if result.is_error && result.text.trim().is_empty() { "The tool failed." } else { &result.text }
 }
 
 /// A configured model.

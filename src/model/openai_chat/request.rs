@@ -8,7 +8,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::kept::{Extra, Kept};
 use crate::{
     message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart},
-    model::{Error, OutputSchema, ReasoningEffort, Request, ToolChoice, call_ids, failure, tool_schema},
+    model::{
+        Error, OutputSchema, ReasoningEffort, Request, ToolChoice, call_ids, failure, said_by, tool_schema,
+    },
     tool::{Form, ToolSpec},
 };
 
@@ -279,9 +281,10 @@ fn entries<'a>(message: &'a Message, model: &str) -> Vec<Entry<'a>> {
         Message::User { parts } => vec![Entry::User { content: content(parts) }],
         Message::Assistant { parts } => vec![assistant(parts, model)],
         Message::Tool { results } => {
-            let texts = results
-                .iter()
-                .map(|result| Entry::Tool { tool_call_id: call_id(&result.call_id), content: &result.text });
+            let texts = results.iter().map(|result| Entry::Tool {
+                tool_call_id: call_id(&result.call_id),
+                content: said_by(result),
+            });
             texts.chain(images(results)).collect()
         }
     }

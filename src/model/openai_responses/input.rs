@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use super::kept::{Kept, Phase};
 use crate::{
     message::{AssistantPart, Image, ImageSource, Message, ToolCall, ToolResult, UserPart},
-    model::{Request, call_ids},
+    model::{Request, call_ids, said_by},
 };
 
 /// The longest id of a call that the API takes, in bytes.
@@ -112,10 +112,11 @@ fn called(call: &ToolCall) -> Item<'_> {
 }
 
 fn result(result: &ToolResult) -> Item<'_> {
-    let text = Some(Part::InputText { text: &result.text }).filter(|_| !result.text.is_empty());
+    let text = said_by(result);
     let output = if result.images.is_empty() {
-        Content::Text(&result.text)
+        Content::Text(text)
     } else {
+        let text = Some(Part::InputText { text }).filter(|_| !text.is_empty());
         Content::Parts(text.into_iter().chain(result.images.iter().map(image)).collect())
     };
     Item::FunctionCallOutput { call_id: call_id(&result.call_id), output }

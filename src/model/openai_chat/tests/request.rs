@@ -226,6 +226,26 @@ fn images_of_tool_results_come_from_the_user_behind_all_results() {
 }
 
 #[test]
+fn a_failed_result_says_something_always() {
+    let result = |text: &str, images, is_error| ToolResult {
+        call_id: "c".to_owned(),
+        text: text.to_owned(),
+        images,
+        is_error,
+    };
+    let results = vec![
+        result("", Vec::new(), true),
+        result(" \n", vec![here("image/png", "AA==")], true),
+        result("no such thing", Vec::new(), true),
+        result(" ", Vec::new(), false),
+    ];
+    let sent = written(&Asked { messages: vec![Message::Tool { results }], ..Asked::saying("") }, false);
+    let said: Vec<_> = (1..5).map(|at| sent["messages"][at]["content"].as_str().unwrap()).collect();
+    assert_eq!(said, ["The tool failed.", "The tool failed.", "no such thing", " "]);
+    assert_eq!(sent["messages"][5]["content"][1], shown("data:image/png;base64,AA=="));
+}
+
+#[test]
 fn what_another_provider_wants_back_is_left_out() {
     let state = || AssistantPart::State(ProviderState(Bytes::from_static(b"opaque")));
     let text = |text: &str| AssistantPart::Text(text.to_owned());

@@ -110,6 +110,31 @@ fn a_conversation_that_began_elsewhere_and_every_setting() {
 }
 
 #[test]
+fn a_failed_result_says_something_always() {
+    let result = |text: &str, images, is_error| ToolResult {
+        call_id: "c".to_owned(),
+        text: text.to_owned(),
+        images,
+        is_error,
+    };
+    let image =
+        || Image { media_type: String::new(), source: ImageSource::Url("https://h/x.png".to_owned()) };
+    let results = vec![
+        result("", Vec::new(), true),
+        result(" \n", vec![image()], true),
+        result("no such thing", Vec::new(), true),
+        result("", vec![image()], false),
+        result(" ", Vec::new(), false),
+    ];
+    let input = written(&reasoning(vec![Message::Tool { results }]))["input"].take();
+    let said: Vec<_> = input.as_array().unwrap().iter().map(|item| item["output"].clone()).collect();
+    let failed = "The tool failed.";
+    let shown = json!({"type": "input_image", "image_url": "https://h/x.png", "detail": "auto"});
+    let both = json!([{"type": "input_text", "text": failed}, shown]);
+    assert_eq!(said, [json!(failed), both, json!("no such thing"), json!([shown]), json!(" ")]);
+}
+
+#[test]
 fn reasoning_is_left_out_where_nothing_follows_it() {
     let cases = [
         (vec![thought("rs_1")], json!([])),
