@@ -195,7 +195,8 @@ fn compile(raw: &RawValue) -> Result<Compiled, SchemaError> {
     let bounds = Bounds::of(graph.patterns);
     let refused = match bounds.build(&document.root, document.draft) {
         Ok(validator) => {
-            let strict = strict::takes(&document.root);
+            // Sent is what was written, with the references by its own address, which strict mode does not follow.
+            let strict = !document.is_addressed && strict::takes(&document.root);
             return Ok(Compiled { validator, cost, strict, unmatched: 0, invalid: None });
         }
         Err(error) => refused(&error),
@@ -214,11 +215,19 @@ fn compile_relaxed(
         at: graph.place_of(pattern).unwrap_or_default(),
         why: problems::no_pattern(pattern),
     });
-    let plain = Document { root: relaxed::plain(graph, unmatched), draft: document.draft };
+    let plain = Document {
+        root: relaxed::plain(graph, unmatched),
+        draft: document.draft,
+        is_addressed: document.is_addressed,
+    };
     let graph = Graph::read(&plain)?;
     let bounds = Bounds::of(graph.patterns);
     let unmatched = bounds.unmatched(&graph);
-    let weaker = Document { root: relaxed::weaker(&graph, &unmatched), draft: document.draft };
+    let weaker = Document {
+        root: relaxed::weaker(&graph, &unmatched),
+        draft: document.draft,
+        is_addressed: document.is_addressed,
+    };
     let cost = cost::of(&Graph::read(&weaker)?)?;
     let validator = bounds.build(&weaker.root, weaker.draft).map_err(|error| refused(&error))?;
     // Strict mode's own engine may take no more than this one.

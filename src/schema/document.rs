@@ -20,6 +20,8 @@ const MAX_DEPTH: usize = 64;
 pub(super) struct Document {
     pub(super) root: Value,
     pub(super) draft: Draft,
+    /// Whether references were written by its own address.
+    pub(super) is_addressed: bool,
 }
 
 impl Document {
@@ -41,10 +43,8 @@ impl Document {
             _ => String::new(),
         };
         one_document(&root, draft)?;
-        if !id.is_empty() {
-            make_local(&mut root, &id);
-        }
-        Ok(Self { root, draft })
+        let is_addressed = !id.is_empty() && make_local(&mut root, &id);
+        Ok(Self { root, draft, is_addressed })
     }
 }
 
@@ -109,26 +109,31 @@ fn one_document(value: &Value, draft: Draft) -> Result<(), SchemaError> {
     }
 }
 
-/// Makes references by the document's own address references within it.
-fn make_local(value: &mut Value, id: &str) {
+/// Makes references by the document's own address references within it; gives whether there are any.
+fn make_local(value: &mut Value, id: &str) -> bool {
     match value {
-        Value::Object(object) => {
-            for (key, value) in object {
-                match value {
-                    Value::String(to) if matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") => {
-                        match to.strip_prefix(id) {
-                            Some("") => *to = "#".to_owned(),
-                            Some(fragment) if fragment.starts_with('#') => *to = fragment.to_owned(),
-                            _ => {}
-                        }
-                    }
-                    value => make_local(value, id),
+        Value::Object(object) => object.iter_mut().fold(false, |any, (key, value)| {
+            let is_local = match value {
+                Value::String(to) if matches!(key.as_str(), "$ref" | "$dynamicRef" | "$recursiveRef") => {
+                    make_local_reference(to, id)
                 }
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| make_local(value, id)),
-        _ => {}
+                value => make_local(value, id),
+            };
+            any || is_local
+        }),
+        Value::Array(values) => values.iter_mut().fold(false, |any, value| make_local(value, id) || any),
+        _ => false,
     }
+}
+
+fn make_local_reference(to: &mut String, id: &str) -> bool {
+    let local = match to.strip_prefix(id) {
+        Some("") => "#".to_owned(),
+        Some(fragment) if fragment.starts_with('#') => fragment.to_owned(),
+        _ => return false,
+    };
+    *to = local;
+    true
 }
 
 /// How many levels of objects and arrays a value has.

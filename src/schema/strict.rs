@@ -41,9 +41,13 @@ const KEYWORDS: [&str; 22] = [
 const FORMATS: [&str; 9] =
     ["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"];
 
+/// Where definitions stand, which is at the top alone.
+const DEFINED: [&str; 2] = ["$defs", "definitions"];
+
 /// What was counted so far.
-#[derive(Default)]
-struct Counted {
+struct Counted<'s> {
+    /// The whole schema, which references lead into.
+    root: &'s Map<String, Value>,
     properties: usize,
     enum_values: usize,
     name_bytes: usize,
@@ -53,7 +57,7 @@ struct Counted {
 pub(super) fn takes(root: &Value) -> bool {
     let Some(keywords) = root.as_object() else { return false };
     let object = keywords.get("type").is_some_and(|name| name == "object");
-    let mut counted = Counted::default();
+    let mut counted = Counted { root: keywords, properties: 0, enum_values: 0, name_bytes: 0 };
     object
         && !keywords.contains_key("anyOf")
         && !keywords.contains_key("$ref")
@@ -63,7 +67,7 @@ pub(super) fn takes(root: &Value) -> bool {
         && counted.name_bytes <= MAX_NAME_BYTES
 }
 
-impl Counted {
+impl Counted<'_> {
     /// `levels`: how many objects are around it.
     fn takes(&mut self, schema: &Value, levels: usize) -> bool {
         let Some(keywords) = schema.as_object() else { return false };
@@ -71,8 +75,12 @@ impl Counted {
             return false;
         }
         // Beside a reference nothing may stand.
-        if keywords.contains_key("$ref") {
-            return keywords.len() == 1;
+        if let Some(to) = keywords.get("$ref") {
+            return keywords.len() == 1 && to.as_str().is_some_and(|to| self.refers(to));
+        }
+        let is_root = std::ptr::eq(keywords, self.root);
+        if !is_root && DEFINED.iter().any(|keyword| keywords.contains_key(*keyword)) {
+            return false;
         }
         let typed = keywords.get("type");
         if typed.is_none() && !keywords.contains_key("anyOf") {
@@ -88,12 +96,22 @@ impl Counted {
             && self.inner(keywords, levels + usize::from(object))
     }
 
+    /// Whether a reference leads to the top or to a definition there: strict mode follows no other. A name that is escaped is in
+    /// doubt.
+    fn refers(&self, to: &str) -> bool {
+        let defined = |keyword: &&str| {
+            let name = to.strip_prefix("#/").and_then(|path| path.strip_prefix(*keyword)?.strip_prefix('/'));
+            let named = self.root.get(*keyword).and_then(Value::as_object);
+            name.zip(named).is_some_and(|(name, named)| !name.contains('/') && named.contains_key(name))
+        };
+        to == "#" || DEFINED.iter().any(defined)
+    }
+
     /// The subschemas.
     fn inner(&mut self, keywords: &Map<String, Value>, levels: usize) -> bool {
         let properties = keywords.get("properties").and_then(Value::as_object);
         self.properties += properties.map_or(0, Map::len);
-        let defined =
-            ["$defs", "definitions"].iter().filter_map(|keyword| keywords.get(*keyword)?.as_object());
+        let defined = DEFINED.iter().filter_map(|keyword| keywords.get(*keyword)?.as_object());
         let defined: Vec<_> = defined.flatten().map(|named| (named, 0)).collect();
         let named = properties.into_iter().flatten().map(|named| (named, levels)).chain(defined);
         for ((name, schema), levels) in named {

@@ -65,6 +65,32 @@ fn anything_else_is_not() {
 }
 
 #[test]
+fn references_lead_to_the_top_or_to_what_is_defined_there() {
+    let text = json!({"type": "string"});
+    let refers = |to: &str| {
+        let mut whole = object(&json!({"$ref": to}));
+        whole["$id"] = json!("https://example.com/it.json");
+        whole["$defs"] = json!({"b": object(&text), "c/d": text});
+        whole["definitions"] = json!({"e": {"$ref": "#"}});
+        whole
+    };
+    for to in ["#", "#/$defs/b", "#/definitions/e"] {
+        assert!(strict(&refers(to)), "{to}");
+    }
+    let own = ["https://example.com/it.json", "https://example.com/it.json#/$defs/b"];
+    for to in ["#/properties", "#/$defs/b/properties/a", "#/$defs/c~1d", "#/$defs", own[0], own[1]] {
+        let whole = refers(to);
+        assert!(schema(&whole).check().is_ok(), "{to}: it is valid all the same");
+        assert!(!strict(&whole), "{to}");
+    }
+    for keyword in ["$defs", "definitions"] {
+        let mut inner = object(&text);
+        inner[keyword] = json!({"b": text});
+        assert!(!strict(&object(&inner)), "{keyword} below the top");
+    }
+}
+
+#[test]
 fn limits_hold() {
     let nested = |levels| (0..levels).fold(json!({"type": "string"}), |inner, _| object(&inner));
     assert!(strict(&nested(10)));
