@@ -1,18 +1,20 @@
 //! An answer as providers write it, whole or in chunks. Both are read with the same types: a whole answer is one large
 //! chunk. Fields that are absent, null or unknown are no error; nor is a usage that makes no sense.
 
-use std::{fmt, mem};
+use std::{fmt, marker::PhantomData, mem};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::value::RawValue;
 
 use super::{assembly::Assembly, kept::Extra};
 use crate::{
     message,
-    model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
+    model::{
+        Answer, Error, MAX_CALLS, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt,
+    },
 };
 
 /// Reads a whole answer, and the reasoning that came with it.
@@ -53,12 +55,16 @@ pub(super) struct Shown {
 #[derive(Deserialize)]
 pub(super) struct Chunk<'a> {
     #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
+    choices: Choices<'a>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
 }
+
+/// The answers, of which none but the first is kept: small ones without number would fill the memory.
+#[derive(Default)]
+struct Choices<'a>(Option<Choice<'a>>);
 
 /// One of several answers; only one is ever asked for.
 #[derive(Deserialize)]
@@ -86,8 +92,12 @@ pub(super) struct Delta<'a> {
     #[serde(borrow, default)]
     reasoning: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    pub(super) tool_calls: Option<Vec<CallDelta<'a>>>,
+    pub(super) tool_calls: Calls<'a>,
 }
+
+/// Tool calls or pieces of them, of which no more are kept than tell that there are too many.
+#[derive(Default)]
+pub(super) struct Calls<'a>(Vec<CallDelta<'a>>);
 
 /// A tool call or a piece of it.
 #[derive(Deserialize)]
@@ -149,7 +159,7 @@ struct OutputDetails {
 
 impl<'a> Chunk<'a> {
     fn choice(&self) -> Option<&Choice<'a>> {
-        self.choices.as_deref().and_then(<[_]>::first)
+        self.choices.0.as_ref()
     }
 
     /// What went wrong, if the chunk says so.
@@ -162,7 +172,7 @@ impl<'a> Chunk<'a> {
     /// What the chunk says of tokens, and its choice.
     pub(super) fn into_parts(self) -> (Option<message::Usage>, Option<Choice<'a>>) {
         let usage = self.usage.and_then(|raw| serde_json::from_str::<Usage>(raw.get()).ok()).map(Into::into);
-        (usage, self.choices.and_then(|choices| choices.into_iter().next()))
+        (usage, self.choices.0)
     }
 }
 
@@ -186,7 +196,7 @@ impl<'a> Choice<'a> {
     /// The piece. The calls of a whole message are numbered by their place.
     pub(super) fn into_delta(self) -> Delta<'a> {
         let mut whole = self.message.unwrap_or_default();
-        for (place, call) in (0..).zip(whole.tool_calls.iter_mut().flatten()) {
+        for (place, call) in (0..).zip(&mut whole.tool_calls.0) {
             call.index = Some(place);
         }
         self.delta.unwrap_or(whole)
@@ -214,6 +224,16 @@ impl Text {
 
     fn into_refusal(self) -> Self {
         Self { is_refusal: !self.text.is_empty(), text: self.text }
+    }
+}
+
+impl<'a> Calls<'a> {
+    /// All of them.
+    ///
+    /// # Errors
+    /// There are more than are looked at.
+    pub(super) fn all(self) -> Result<Vec<CallDelta<'a>>, Error> {
+        if self.0.len() > MAX_CALLS { Err(failure::too_many_calls()) } else { Ok(self.0) }
     }
 }
 
@@ -266,6 +286,52 @@ fn text_of(value: &RawValue) -> Option<String> {
 /// A count of tokens; the cast saturates.
 fn count(tokens: Option<f64>) -> i64 {
     tokens.map_or(0, |tokens| (tokens as i64).max(0))
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Choices<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let beginning = deserializer.deserialize_option(BeginningVisitor { most: 1, of: PhantomData })?;
+        Ok(Self(beginning.into_iter().next()))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Calls<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let visitor = BeginningVisitor { most: MAX_CALLS + 1, of: PhantomData };
+        deserializer.deserialize_option(visitor).map(Self)
+    }
+}
+
+/// Reads a list, or null, and keeps its beginning.
+struct BeginningVisitor<T> {
+    most: usize,
+    of: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for BeginningVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_none<E>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut beginning = Vec::new();
+        while beginning.len() < self.most {
+            let Some(element) = list.next_element()? else { return Ok(beginning) };
+            beginning.push(element);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(beginning)
+    }
 }
 
 impl<'de> Deserialize<'de> for Text {

@@ -80,7 +80,7 @@ impl<'a> Assembly<'a> {
             self.grow(shown.reasoning.len())?;
             self.reasoning.get_or_insert_default().push_str(&shown.reasoning);
         }
-        for call in delta.tool_calls.into_iter().flatten() {
+        for call in delta.tool_calls.all()? {
             self.add_call(call)?;
         }
         Ok(shown)

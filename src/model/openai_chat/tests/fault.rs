@@ -213,6 +213,24 @@ async fn too_many_calls() {
 }
 
 #[tokio::test]
+async fn small_things_without_number_are_not_kept() {
+    // Each `{}` takes three bytes of an answer, and some hundred of memory where it is kept.
+    let many = |count: usize| vec!["{}"; count].join(",");
+    let filled = MAX_ANSWER_BYTES / 3 - 100;
+    for field in ["message", "delta"] {
+        let calls = |count| format!(r#"{{"choices":[{{"{field}":{{"tool_calls":[{}]}}}}]}}"#, many(count));
+        assert_eq!(whole(&calls(filled)).await, Err(failure::too_many_calls()), "{field}");
+        assert_eq!(streamed(&[&calls(129)]).await, Err(failure::too_many_calls()), "{field}");
+        assert_eq!(whole(&calls(128)).await.unwrap().calls().count(), 0, "{field}");
+    }
+    let first = r#"{"message":{"content":"a"},"finish_reason":"stop"}"#;
+    for others in [many(filled), format!(r#""{CANARY}",[1]"#)] {
+        let answer = whole(&format!(r#"{{"choices":[{first},{others}]}}"#)).await.unwrap();
+        assert_eq!(answer.text(), "a", "and the others are not looked at");
+    }
+}
+
+#[tokio::test]
 async fn what_is_too_large_is_not_read_to_its_end() {
     let too_large = || Err(failure::too_large());
     let json = ("content-type", "application/json");
