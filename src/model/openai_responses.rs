@@ -5,6 +5,7 @@
 //! sent keeps to the reference; what comes back is read leniently: see `answer` and `assembly`. An answer is bounded, whole
 //! (8 MiB) or streamed (8 MiB of text, calls and reasoning, and of each event: the last one repeats all), and has at most 128 calls.
 
+use bytes::Bytes;
 use futures_util::{
     FutureExt, StreamExt, TryFutureExt,
     future::BoxFuture,
@@ -51,7 +52,8 @@ impl OpenAiResponses {
 
     async fn ask<'a>(&'a self, request: Request<'a>) -> Result<Answer, Error> {
         let answering = self.send(&request, false).await?;
-        self.whole(answering, &request).await
+        let (_, answer) = self.whole(answering, &request).await?;
+        Ok(answer)
     }
 
     async fn ask_streamed<'a>(&'a self, request: Request<'a>) -> Result<Pieces<'a>, Error> {
@@ -59,16 +61,18 @@ impl OpenAiResponses {
         if !endpoint::is_json(&answering.response) {
             return Ok(events::pieces(answering, Assembly::new(&self.model), request).boxed());
         }
-        let answer = self.whole(answering, &request).await?;
-        Ok(stream::iter(Piece::all_of(answer).map(Ok)).boxed())
+        let (body, answer) = self.whole(answering, &request).await?;
+        let reasoning = Some(answer::reasoning(&body)).filter(|text| !text.is_empty()).map(Piece::Reasoning);
+        Ok(stream::iter(reasoning.into_iter().chain(Piece::all_of(answer)).map(Ok)).boxed())
     }
 
-    async fn whole(&self, answering: Answering<'_>, request: &Request<'_>) -> Result<Answer, Error> {
+    /// A whole answer, and the body that it was read from.
+    async fn whole(&self, answering: Answering<'_>, request: &Request<'_>) -> Result<(Bytes, Answer), Error> {
         let Answering { response, mut attempt } = answering;
         let body = endpoint::read(response).await?;
         let answer = answer::whole(&body, Assembly::new(&self.model), request, &mut attempt)?;
         attempt.settle();
-        Ok(answer)
+        Ok((body, answer))
     }
 
     /// Sends a request; where an extra is refused, again without it: nothing was done for a refused request.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::assembly::Assembly;
+use super::{assembly::Assembly, item};
 use crate::{
     message,
     model::{Answer, Error, Request, Stop, events::Assembly as _, failure, reported, spent::Attempt},
@@ -28,6 +28,15 @@ pub(super) fn whole(
         return Err(failure::unreadable());
     }
     assembly.finish(request)
+}
+
+/// What a whole answer shows of the reasoning, with an empty line between its parts as in a stream. What can't be read of it
+/// is left out: it is no part of the answer.
+pub(super) fn reasoning(body: &[u8]) -> String {
+    let response: Response<'_> = serde_json::from_slice(body).unwrap_or_default();
+    let items = response.output.into_iter().flatten();
+    let parts: Vec<_> = items.flat_map(|raw| item::shown(raw).unwrap_or_default()).collect();
+    parts.join("\n\n")
 }
 
 /// An answer.

@@ -223,6 +223,20 @@ fn texts(raw: Option<&RawValue>) -> Result<Vec<String>, Error> {
     Ok(parts(raw)?.into_iter().map(Part::into_text).filter(|text| !text.is_empty()).collect())
 }
 
+/// What a whole item shows of the reasoning, part by part: its summary, and the reasoning itself where that is open.
+///
+/// # Errors
+/// It can't be read.
+pub(super) fn shown(raw: &RawValue) -> Result<Vec<String>, Error> {
+    let fields: Fields<'_> = serde_json::from_str(raw.get()).map_err(|_| failure::unreadable())?;
+    if text(fields.kind)? != "reasoning" {
+        return Ok(Vec::new());
+    }
+    let mut shown = texts(fields.summary)?;
+    shown.extend(texts(fields.content)?);
+    Ok(shown)
+}
+
 /// What goes back of a reasoning item. One that is neither encrypted nor open is a mere name of what was not stored.
 fn kept(fields: &Fields<'_>) -> Result<Option<Kept>, Error> {
     let content: Vec<_> =

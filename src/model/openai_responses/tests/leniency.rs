@@ -2,10 +2,13 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{pieces, pieces_of, streamed, whole};
+use super::{model, pieces, pieces_of, streamed, whole};
 use crate::{
     message::Usage,
-    model::{Answer, AnswerPart, Piece, Stop, loopback::CANARY},
+    model::{
+        Answer, AnswerPart, Piece, Stop,
+        loopback::{CANARY, Loopback, all_pieces},
+    },
 };
 
 fn text(delta: &str) -> Value {
@@ -298,6 +301,31 @@ async fn reasoning_is_passed_on() {
     let pieces = pieces_of(&events).await;
     assert_eq!(pieces[0], Ok(Piece::Reasoning("a\n\nb".to_owned())));
     assert!(matches!(&pieces[1..], [Ok(Piece::Done(answer))] if answer.parts.is_empty()), "{pieces:?}");
+}
+
+#[tokio::test]
+async fn reasoning_of_an_answer_that_does_not_come_in_pieces_is_passed_on() {
+    let said = |text: &str| json!([{"type": "summary_text", "text": text}]);
+    let message = json!({"type": "message", "content": "hi", "summary": said("of no reasoning")});
+    for (items, shown) in [
+        (json!([{"type": "reasoning", "id": "rs_1", "summary": said("a")}, message]), Some("a")),
+        (
+            json!([{"type": "reasoning", "summary": said("a"), "encrypted_content": "e"}, message,
+                {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "b"}]}]),
+            Some("a\n\nb"),
+        ),
+        (json!([{"type": "reasoning", "summary": []}, message]), None),
+        (json!([{"type": "reasoning", "summary": [1]}, message]), None),
+    ] {
+        let body = json!({"status": "completed", "output": items}).to_string();
+        let server = Loopback::answering(200, &[("content-type", "application/json")], &body).await;
+        let mut pieces = all_pieces(&model(&server.base_url)).await;
+        let answer = pieces.pop();
+        assert!(matches!(&answer, Some(Ok(Piece::Done(answer))) if answer.text() == "hi"), "{answer:?}");
+        let shown = shown.map(|text| Ok(Piece::Reasoning(text.to_owned())));
+        let expected: Vec<_> = shown.into_iter().chain([Ok(Piece::Text("hi".to_owned()))]).collect();
+        assert_eq!(pieces, expected, "{body}");
+    }
 }
 
 #[tokio::test]
