@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::{
     egress::{self, BodyError, SendError},
-    model::{Error, Outage, Prospect, advice::Advice},
+    model::{Error, MAX_CALLS, Outage, Prospect, advice::Advice},
     sse,
 };
 
@@ -123,7 +123,7 @@ pub(super) fn reported() -> Error {
 
 /// The answer asks for more tools than are looked at.
 pub(super) fn too_many_calls() -> Error {
-    unavailable("it asks for more than 128 tools at once")
+    unavailable(&format!("it asks for more than {MAX_CALLS} tools at once"))
 }
 
 /// The request can't be written, which no known input causes.

@@ -22,7 +22,8 @@ enum Kind {
     Rejected(u16),
 }
 
-/// The words that are known, each without an `_error` at its end that may or may not be there.
+/// The words that are known. An `error` at a word's end may or may not be there, here and in what is read; a word that is passed on
+/// is written with it where its provider does so.
 const WORDS: [(&str, Kind); 61] = [
     ("rate_limit", Kind::Limited),
     ("rate_limit_exceeded", Kind::Limited),
