@@ -187,6 +187,7 @@ fn check_input(input: &Option<String>, no_messages: bool, is_open: bool, violati
 
 fn unused_server(field: String, agent: &Agent) -> Violation {
     let uses = agent.listed_servers();
+    let uses = if uses.is_empty() { "none" } else { &uses };
     Violation::field(field, format!("agent `{}` uses no such MCP server; it uses: {uses}", agent.name))
 }
 
