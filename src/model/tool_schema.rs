@@ -113,12 +113,12 @@ fn add_items(schema: &mut Value) -> bool {
     if is_bare {
         keywords.insert("items".to_owned(), Value::Object(Map::new()));
     }
-    keywords.iter_mut().fold(is_bare, |added, (keyword, value)| add_items_within(keyword, value) || added)
+    keywords.iter_mut().fold(is_bare, |added, (keyword, value)| added | add_items_within(keyword, value))
 }
 
 /// The same in the subschemas that a keyword has. Data, such as a `default`, is left alone.
 fn add_items_within(keyword: &str, value: &mut Value) -> bool {
-    let any = |added, schema| add_items(schema) || added;
+    let any = |added, schema| added | add_items(schema);
     match (keyword, value) {
         ("properties" | "$defs" | "definitions", Value::Object(named)) => named.values_mut().fold(false, any),
         ("items" | "prefixItems" | "anyOf" | "allOf" | "oneOf", Value::Array(list)) => {

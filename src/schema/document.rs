@@ -119,9 +119,9 @@ fn make_local(value: &mut Value, id: &str) -> bool {
                 }
                 value => make_local(value, id),
             };
-            any || is_local
+            any | is_local
         }),
-        Value::Array(values) => values.iter_mut().fold(false, |any, value| make_local(value, id) || any),
+        Value::Array(values) => values.iter_mut().fold(false, |any, value| any | make_local(value, id)),
         _ => false,
     }
 }

@@ -370,3 +370,18 @@ impl<'de> Visitor<'de> for TextVisitor {
         Ok(text.and(refusal.into_refusal()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_calls_without_number_no_more_are_kept_than_tell_it() {
+        for (count, kept) in [(1, 1), (MAX_CALLS, MAX_CALLS), (100_000, MAX_CALLS + 1)] {
+            let delta = format!(r#"{{"tool_calls":[{}]}}"#, vec!["{}"; count].join(","));
+            let Delta { tool_calls: Calls(calls), .. } = serde_json::from_str(&delta).unwrap();
+            assert_eq!(calls.len(), kept);
+            assert!(calls.capacity() <= 2 * kept.next_power_of_two().max(4), "{}", calls.capacity());
+        }
+    }
+}
