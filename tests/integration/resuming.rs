@@ -319,18 +319,27 @@ async fn an_open_call_that_nobody_would_be_asked_about_needs_a_word_all_the_same
 }
 
 #[tokio::test]
-async fn an_id_that_stands_twice_in_a_message_is_refused_and_an_earlier_one_is_another_call() {
+async fn an_id_that_stands_twice_is_refused_and_an_answer_is_for_no_earlier_call() {
     let scene = Scene::start(WHOAMI, APPROVAL, "").await;
     let twice = asking([call("c", "crm", "whoami", "{}"), call("c", "crm", "fail", "{}")]);
     let refused =
         scene.service.run(going_on(run_as("a", "alice"), &[&twice], [approve("c")])).await.unwrap_err();
     assert_eq!(decode(&refused).fields()[0], "messages[1].parts[1].tool_call.call_id");
 
-    // An earlier turn had the same id: it has its result, and is not made again.
+    // An earlier turn had the same id.
     let earlier = [asking([call("c", "crm", "fail", "{}")]), vec![results([("c", "done")])]].concat();
-    let later = asking([call("c", "crm", "whoami", "{}")]);
-    let going = going_on(run_as("a", "alice"), &[&earlier, &later], [approve("c")]);
-    let response = scene.service.run(going).await.unwrap();
+    let again = asking([call("c", "crm", "whoami", "{}")]);
+    let going = going_on(run_as("a", "alice"), &[&earlier, &again], [approve("c")]);
+    let refused = scene.service.run(going).await.unwrap_err();
+    assert_eq!(decode(&refused).fields()[0], "messages[4].parts[0].tool_call.call_id");
+
+    // The earlier call has its result: it can't be answered, and is not made again.
+    let later = asking([call("d", "crm", "whoami", "{}")]);
+    let going = |id| going_on(run_as("a", "alice"), &[&earlier, &later], [approve(id)]);
+    let refused = scene.service.run(going("c")).await.unwrap_err();
+    assert_eq!(decode(&refused).fields(), ["answers[0].input_id"]);
+    assert_eq!(scene.called(), []);
+    let response = scene.service.run(going("d")).await.unwrap();
     assert_eq!(response.final_output, "Bearer alice|");
     assert_eq!(scene.called(), [("whoami".to_owned(), "alice".to_owned())]);
 }
@@ -363,7 +372,7 @@ async fn an_answer_holds_for_its_own_call_and_not_for_one_that_the_model_asks_fo
 #[tokio::test]
 async fn of_very_many_open_calls_the_first_are_asked_for_and_the_others_are_not_made() {
     let scene = Scene::start(&[], "approval: all", "").await;
-    let ids: Vec<String> = (0..20_000).map(|number| format!("c{number}")).collect();
+    let ids: Vec<String> = (0..2_048).map(|number| format!("c{number}")).collect();
     let messages = asking(ids.iter().map(|id| call(id, "crm", "whoami", "")));
     let done = results([("c0", "done")]);
     let going = going_on(run_as("a", "alice"), &[&messages, &[done]], [approve("c2")]);
