@@ -3,8 +3,8 @@
 //! What a run took is often freed by another thread than that which allocated it, and the allocator leaves it to the owner to
 //! find it: when it allocates again, or is told to look. A thread with nothing to do does neither, so that a service would keep
 //! for as long as it idles what ten thousand runs had taken. So each is told now and then, before it goes to sleep; and one at a
-//! time, for to give much memory back takes some ten milliseconds, in which the thread does nothing else: others serve, but for
-//! what comes from the network, where it was this one that listened.
+//! time, for to give much memory back takes some ten milliseconds, in which the thread does nothing else: others, if there are any,
+//! serve, but for what comes from the network, where it was this one that listened. A lone thread lets its callers wait as long.
 
 use std::{
     cell::Cell,
@@ -22,8 +22,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
-/// Starts so many threads. Each calls `collect` once in every period, when it next has nothing to do;
-/// one that sleeps is woken for it.
+/// Starts so many threads. Each calls `collect` once in every period, when it next has nothing to do; one that sleeps is woken
+/// for it.
 ///
 /// # Errors
 /// A thread can't be started.
